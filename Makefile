@@ -1,0 +1,54 @@
+# make demo           a three-node cluster, a site, clients, and nodes that die: about a minute
+# make demo SERVE=1   the same, and then the site stays up until Ctrl-C
+# make test           the whole suite on a real cluster; ARGS="-k failover" picks
+# make lint           ruff and mypy
+# make coverage       the suite again, with a report of the lines it reached
+# make setup          only what the others need: system packages and .venv
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+ARGS ?=
+SERVE ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format coverage system clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+setup: $(VENV)/.installed-dev
+
+demo: $(VENV)/.installed-demo
+	cd example_project && exec $(BIN)/python -m demo $(if $(SERVE),--serve) $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+coverage: $(VENV)/.installed-dev
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	cd example_project && $(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+system:
+	@scripts/system-packages $(PYTHON)
+
+# One stamp per extra: "demo" brings what the site needs, "dev" everything.
+$(VENV)/.installed-%: setup.cfg pyproject.toml scripts/virtual-environment | system
+	@scripts/virtual-environment $(PYTHON) $(VENV) $*
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf htmlcov .coverage .coverage.* example_project/.mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

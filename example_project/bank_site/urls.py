@@ -1,0 +1,11 @@
+"""The bank's pages at the root, Django's admin beside them."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("bank.urls")),
+]

@@ -1,0 +1,49 @@
+"""The app: everything that starting up means, as a table of contents."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.apps import AppConfig
+from django.core import checks
+from django.core.signals import request_finished, request_started
+from django.db import connections
+from django.db.backends.signals import connection_created
+
+
+class GaleraRouterConfig(AppConfig):
+    """``INSTALLED_APPS = [..., "galera_router"]``."""
+
+    name = "galera_router"
+    verbose_name = "Galera router"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import adoption, internals
+        from .checks import check_settings
+
+        checks.register(check_settings, checks.Tags.database)
+        internals.on_create(adoption.adopt)
+        internals.load_as(adoption.role_of)
+        for wrapper in connections.all(initialized_only=True):
+            adoption.adopt(wrapper)
+        request_started.connect(_new_request, dispatch_uid="galera_router.request_started")
+        request_finished.connect(_new_request, dispatch_uid="galera_router.request_finished")
+        connection_created.connect(_share, dispatch_uid="galera_router.connection_created")
+        os.register_at_fork(after_in_child=adoption.forget_inherited)
+
+
+def _new_request(**kwargs: Any) -> None:
+    """A request begins or has ended: nothing of the last one's pinning holds any more."""
+    from .context import contexts
+
+    for context in contexts():
+        context.new_request()
+
+
+def _share(connection: Any, **kwargs: Any) -> None:
+    """A connection was made: later ones need not ask its server the same questions."""
+    from . import adoption
+
+    adoption.connected(connection)

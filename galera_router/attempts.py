@@ -1,0 +1,53 @@
+"""When code may be run again after its transaction failed, and how."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+
+from .context import Context
+from .exceptions import ReplayMismatch
+from .verdict import is_conflict
+
+logger = logging.getLogger("galera_router")
+
+#: Runs of one function or request, the first included.
+ATTEMPTS = 4
+#: Seconds before the second run; doubled, with jitter, before each further one.
+PAUSE = 0.02
+
+
+class Attempts:
+    """The runs of one function or request.
+
+    Args:
+        contexts: the clusters that it runs on; if anything was committed on one of them,
+            another run would do that part twice.
+        limit: runs in all.
+    """
+
+    def __init__(self, contexts: list[Context], limit: int = ATTEMPTS) -> None:
+        self._contexts = contexts
+        self._commits = [context.commits for context in contexts]
+        self._left = limit - 1
+
+    def may_repeat(self, error: BaseException) -> bool:
+        """Whether ``error`` undid everything and another run may succeed; counts the run."""
+        if not isinstance(error, ReplayMismatch) and not is_conflict(error):
+            return False
+        if self._left <= 0 or self._commits != [context.commits for context in self._contexts]:
+            return False
+        self._left -= 1
+        logger.info("running again after %s: %s", type(error).__name__, error)
+        return True
+
+    @staticmethod
+    def pause(run: int) -> float:
+        """Seconds to wait before run number ``run`` (2 is the first repetition)."""
+        return PAUSE * 2.0 ** (run - 2) * random.uniform(0.5, 1.5)
+
+    @staticmethod
+    def wait(run: int) -> None:
+        """Sleep before run number ``run``."""
+        time.sleep(Attempts.pause(run))

@@ -1,0 +1,97 @@
+"""One execution of a statement: the caller's cursor, where it speaks to, what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from . import internals, links
+from .journal import Answer, Entry, Template
+from .statements import Statement, classify
+
+Execute = Callable[..., Any]
+
+
+@dataclass(slots=True)
+class Call:
+    """One execution, as Django hands it to an execute wrapper."""
+
+    execute: Execute
+    sql: str | bytes
+    params: Any
+    many: bool
+    context: dict[str, Any]
+    statement: Statement
+
+    def send(self) -> Any:
+        """Execute it on the connection that the cursor is bound to."""
+        return self.execute(self.sql, self.params, self.many, self.context)
+
+    def bind(self, wrapper: BaseDatabaseWrapper, connection: Any) -> None:
+        """Have the caller's cursor speak through ``connection``, the one that ``wrapper`` has."""
+        holder = self.context["cursor"]
+        current = getattr(holder.cursor, "connection", None)
+        if current is not connection and current is not None:  # None: the caller closed it
+            holder.cursor = wrapper.create_cursor()
+
+    def after(self, first: bytes, done: Callable[[], None]) -> None:
+        """Have ``first`` sent in the same packet, ahead of the statement.
+
+        Args:
+            first: a statement without parameters.
+            done: called when the server has answered it without an error.
+        """
+        links.prefix(_driver_cursor(self.context["cursor"].cursor), first, done)
+
+    def read_entry(self) -> Entry | None:
+        """The entry of a read that has just been answered; see :meth:`write_entry`."""
+        answer = self._answer()
+        return None if answer is None else Entry(self._sent(), answer, self.statement.ordered)
+
+    def write_entry(self) -> Entry | None:
+        """The journal's entry of what has just been answered.
+
+        None where the rows are still on the server (an unbuffered cursor class).
+        """
+        if self.statement.savepoint is not None:
+            return Entry(self._sent())
+        entry = self.read_entry()
+        if entry is not None and (self.many or self.statement.insert):
+            entry.template = self.template()
+        return entry
+
+    def template(self) -> Template:
+        """The statement as it was given, to be executed once more."""
+        params = list(self.params) if isinstance(self.params, list) else self.params
+        return Template(self.sql, params, self.many)
+
+    def _sent(self) -> bytes:
+        return links.without_begin(internals.statement_sent(self.context["cursor"].cursor))
+
+    def _answer(self) -> Answer | None:
+        cursor = self.context["cursor"].cursor
+        if cursor.description is None:
+            return Answer(None, cursor.rowcount, cursor.lastrowid)
+        if not hasattr(cursor, "scroll"):
+            return None
+        rows = cursor.fetchall()  # the cursor's own tuple, no copy
+        if rows:
+            cursor.scroll(0, "absolute")
+        return Answer(rows, cursor.rowcount, cursor.lastrowid)
+
+
+def call(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Call:
+    """The call of one execute wrapper."""
+    if many and not isinstance(params, (list, tuple)):
+        params = list(params)  # an iterator could not be sent twice
+    return Call(execute, sql, params, many, context, classify(sql))
+
+
+def _driver_cursor(cursor: Any) -> Any:
+    """The driver's cursor under whatever the backend has wrapped around it."""
+    while (inner := vars(cursor).get("cursor")) is not None:
+        cursor = inner
+    return cursor

@@ -1,0 +1,300 @@
+"""From an error to the next node: choose, connect, replay, go on, or say why not."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from django.db.utils import InterfaceError
+
+from . import links
+from .cluster import Node
+from .context import Context, Link, Phase
+from .exceptions import ClusterError, FailoverImpossible, NoNodeAvailable, ReplayMismatch
+from .replay import Replay
+from .signals import Failover, report
+from .verdict import Verdict, errno, verdict
+
+logger = logging.getLogger("galera_router")
+
+#: Seconds between two rounds over nodes that are all down.
+ROUND = 0.1
+#: Times that one statement is sent before its error is the application's: a statement that
+#: kills its server must not be carried from node to node.
+TRIES = 3
+
+
+def lost(error: BaseException) -> bool:
+    """Whether the connection that raised ``error`` is of no more use."""
+    return verdict(error) in {Verdict.LOST, Verdict.OUT} or (
+        isinstance(error, InterfaceError) and errno(error) in {0, -1}
+    )
+
+
+# --- the primary -------------------------------------------------------------------------
+
+
+def go_live(context: Context) -> Link:
+    """Begin on the primary and bring the transaction to where the journal ends.
+
+    Used for the promotion and for every failover of a transaction with writes. Afterwards
+    the context is LIVE, or the transaction is broken and the error says why.
+
+    Raises:
+        ReplayMismatch: what was read is not what the primary has.
+        NoNodeAvailable: no node answered within ``reconnect_wait_time``.
+    """
+    try:
+        link = _on_primary(context, _begin)
+    except Exception as error:
+        context.broken = error
+        raise
+    context.phase = Phase.LIVE
+    context.begun = True
+    links.end_snapshot(context)
+    return link
+
+
+def _begin(context: Context, link: Link) -> None:
+    try:
+        _replay(context, link, links.BEGIN)
+    except ReplayMismatch:
+        link.connection.query(b"ROLLBACK")
+        raise
+
+
+def connect_primary(context: Context) -> Link:
+    """A usable connection to the elected primary, outside a transaction.
+
+    Raises:
+        NoNodeAvailable: no node answered within ``reconnect_wait_time``.
+    """
+    return _on_primary(context, lambda context, link: None)
+
+
+def _on_primary(context: Context, action: Callable[[Context, Link], None]) -> Link:
+    tried: set[Node] = set()
+    for node in _candidates(context, context.cluster.primary, electable=True):
+        try:
+            link = links.to_primary(context, node)
+            action(context, link)
+        except links.errors(context) as error:
+            _primary_failed(context, node, error, again=node in tried)
+            tried.add(node)
+        else:
+            return link
+    raise AssertionError("the candidates end with an error")
+
+
+def _primary_failed(context: Context, node: Node, error: Exception, *, again: bool) -> None:
+    if isinstance(error, ClusterError):
+        raise error
+    connected = context.primary is not None
+    if connected and not lost(error):
+        context.primary = None
+        with context.wrapper.wrap_database_errors:
+            raise error
+    context.primary = None
+    # A kept connection may be dead while its node is well: the next round connects anew.
+    if not connected or again or verdict(error) is Verdict.OUT:
+        context.cluster.mark_down(node, error)
+
+
+def recover(context: Context, error: Exception) -> None:
+    """Move the open transaction of a lost primary to another node.
+
+    Raises:
+        FailoverImpossible: the transaction cannot be replayed; the message says why.
+        ReplayMismatch: its replay gave other answers.
+        NoNodeAvailable: no node answered within ``reconnect_wait_time``.
+    """
+    link, context.primary = context.primary, None
+    context.begun = False
+    assert link is not None, "only a transaction on the primary is recovered"
+    loss = Loss(link.node, error)
+    if verdict(error) is Verdict.OUT:
+        context.cluster.mark_down(link.node, error)
+    _refuse(context, link, error)
+    tell(context, loss, go_live(context).node)
+
+
+def _refuse(context: Context, link: Link | None, error: Exception) -> None:
+    """Raise where the transaction cannot be replayed, and answer all that follows with it."""
+    if not context.options.failover_enable:
+        context.broken = error
+        raise error
+    reason = obstacle(context, link)
+    if reason is None:
+        return
+    context.broken = FailoverImpossible(
+        f"Node {link.node.name if link else '?'} of {context.cluster.alias!r} was lost"
+        f" ({error}) and the open transaction cannot be moved to another node: {reason}."
+        " Nothing of it was committed."
+    )
+    raise context.broken from error
+
+
+def obstacle(context: Context, link: Link | None) -> str | None:
+    """Why the open transaction cannot be replayed; None if it can."""
+    if context.journal.full:
+        limit = context.options.failover_history_limit
+        return f"it has more than {limit} statements (failover_history_limit)"
+    return context.journal.obstacle or (link.state if link is not None else None)
+
+
+# --- the secondaries ---------------------------------------------------------------------
+
+
+def reader(context: Context) -> tuple[Link, bytes]:
+    """A connection to read from outside a transaction, and what must go before the read."""
+    for node in _candidates(context, context.pinned, electable=False):
+        link = _connect_reader(context, node)
+        if link is not None:
+            return link, links.SYNCED + b"SELECT 1" if _must_wait(context, node) else b""
+    raise AssertionError("the candidates end with an error")
+
+
+def snapshot(context: Context) -> tuple[Link, bytes]:
+    """The secondary's snapshot, and the BEGIN that must go before the next read, if any.
+
+    Where reads have been made already, on a node since lost, they are replayed and compared.
+
+    Raises:
+        ReplayMismatch: the new node's snapshot differs from the lost one.
+    """
+    link = context.snapshot
+    if link is not None and links.intact(link):
+        return link, b""
+    if link is not None:
+        context.snapshot = None
+        context.phase = Phase.IDLE
+        _refuse(context, link, FailoverImpossible("its connection was closed"))
+    for node in _candidates(context, context.pinned, electable=False):
+        opened = _open_snapshot(context, node)
+        if opened is not None:
+            return opened
+    raise AssertionError("the candidates end with an error")
+
+
+def _open_snapshot(context: Context, node: Node) -> tuple[Link, bytes] | None:
+    link = _connect_reader(context, node)
+    if link is None:
+        return None
+    if not any(entry.savepoint is None for entry in context.journal):
+        return link, begin_snapshot(context, node)
+    try:
+        _replay_reads(context, link)
+    except ReplayMismatch as error:
+        context.broken = error
+        raise
+    except links.errors(context) as error:
+        lose_reader(context, link, error, certain=True)
+        return None
+    snapshot_begun(context, link)
+    return link, b""
+
+
+def _replay_reads(context: Context, link: Link) -> None:
+    try:
+        _replay(context, link, begin_snapshot(context, link.node))
+    except ReplayMismatch:  # the node may only lag: once more, when it has caught up
+        _replay(context, link, links.SYNCED + links.BEGIN_READ_ONLY)
+
+
+def begin_snapshot(context: Context, node: Node) -> bytes:
+    """The BEGIN of a snapshot on ``node``: one that waits if this thread has written."""
+    return (
+        links.SYNCED + links.BEGIN_READ_ONLY if _must_wait(context, node) else links.BEGIN_READ_ONLY
+    )
+
+
+def snapshot_begun(context: Context, link: Link) -> None:
+    """The server has opened the snapshot."""
+    context.snapshot = link
+    context.phase = Phase.SNAPSHOT
+    context.behind.discard(link.node)
+
+
+def _must_wait(context: Context, node: Node) -> bool:
+    return node in context.behind and context.options.wsrep_sync_after_write
+
+
+def _connect_reader(context: Context, node: Node) -> Link | None:
+    try:
+        return links.to_node(context, node)
+    except links.errors(context) as error:
+        if isinstance(error, ClusterError):
+            raise
+        _reader_down(context, node, error)
+        return None
+
+
+def _reader_down(context: Context, node: Node, error: Exception) -> None:
+    context.cluster.mark_down(node, error)
+    context.pin = None
+
+
+def lose_reader(context: Context, link: Link, error: Exception, *, certain: bool = False) -> None:
+    """A connection to read from was lost: the next read connects anew, or elsewhere.
+
+    Args:
+        context: the thread's context.
+        link: the lost connection.
+        error: how it was noticed.
+        certain: the node itself is at fault, not just a connection that was kept.
+    """
+    links.drop_node(link)
+    context.snapshot = None
+    if certain or verdict(error) is Verdict.OUT:
+        _reader_down(context, link.node, error)
+    if context.phase is Phase.SNAPSHOT:
+        context.phase = Phase.IDLE
+        _refuse(context, link, error)
+
+
+# --- both --------------------------------------------------------------------------------
+
+
+def _replay(context: Context, link: Link, begin: bytes) -> None:
+    entries = list(context.journal)
+    if begin != links.BEGIN:  # a snapshot has no use for savepoints
+        entries = [entry for entry in entries if entry.savepoint is None]
+    several = links.several_statements(link.connection)
+    error = context.wrapper.Database.Error  # type: ignore[attr-defined]
+    Replay(link.connection, several=several, error=error).run(begin, entries)
+
+
+def _candidates(
+    context: Context, choose: Callable[[], Node | None], *, electable: bool
+) -> Iterator[Node]:
+    """The nodes to try, best first, until ``reconnect_wait_time`` is over."""
+    deadline = time.monotonic() + context.options.reconnect_wait_time
+    while (node := choose()) is not None:
+        yield node
+    cluster = context.cluster
+    while not cluster.hopeless(electable=electable) and time.monotonic() < deadline:
+        yield cluster.any_down(electable=electable)
+        time.sleep(min(ROUND / len(cluster.nodes), max(0.0, deadline - time.monotonic())))
+    raise NoNodeAvailable(
+        f"No node of {cluster.alias!r} can serve: {cluster.complaints(electable=electable)}"
+    )
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A node that was lost, how that was noticed, and when (monotonic seconds)."""
+
+    node: Node
+    error: Exception
+    at: float = field(default_factory=time.monotonic)
+
+
+def tell(context: Context, loss: Loss | None, new: Node) -> None:
+    """Report that ``new`` has taken over, if a node was lost and it is another one."""
+    if loss is None or loss.node is new:
+        return
+    seconds = time.monotonic() - loss.at
+    alias, replayed = context.cluster.alias, len(context.journal)
+    report(Failover(alias, loss.node.name, new.name, str(loss.error), seconds, replayed))

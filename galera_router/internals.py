@@ -1,0 +1,242 @@
+"""The only module that touches what Django and mysqlclient keep private.
+
+Each function says why public API will not do; ``tests/integration/test_internals.py``
+tries each of them on every supported Django.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import MySQLdb
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.db.models import Model
+from django.http import HttpRequest
+
+Wrapper = BaseDatabaseWrapper
+
+
+def on_create(adopt: Callable[[Wrapper], None]) -> None:
+    """Have ``adopt`` called with every wrapper that any thread or context creates.
+
+    Why private: ``connection_created`` comes after the connect, when a plain
+    ``with atomic()`` in a new thread has already spoken to the primary.
+    """
+    if getattr(connections.create_connection, "adopts", False):
+        return
+    original = connections.create_connection
+
+    def create_connection(alias: str) -> Wrapper:
+        wrapper: Wrapper = original(alias)
+        adopt(wrapper)
+        return wrapper
+
+    create_connection.adopts = True  # type: ignore[attr-defined]
+    connections.create_connection = create_connection  # type: ignore[method-assign]
+
+
+def load_as(role_of: Callable[[str], str]) -> None:
+    """Have objects loaded through a node's alias say that they come from the cluster's.
+
+    Why: ``Model.save()`` of a deferred object, ``related.add()`` and others compare
+    ``_state.db`` with the alias that they write to, and would see two databases.
+    ``Model.from_db`` is public, replacing it on the base class is not.
+    """
+    original = Model.from_db.__func__  # type: ignore[attr-defined]
+    if getattr(original, "loads_as_role", False):
+        return
+    roles: dict[str, str] = {}
+
+    def from_db(cls: type[Model], db: str | None, *args: Any, **kwargs: Any) -> Model:
+        if db is not None:
+            try:
+                db = roles[db]
+            except KeyError:
+                db = roles[db] = role_of(db)
+        instance: Model = original(cls, db, *args, **kwargs)
+        return instance
+
+    from_db.loads_as_role = True  # type: ignore[attr-defined]
+    Model.from_db = classmethod(from_db)  # type: ignore[assignment, method-assign]
+
+
+def open_lazily(wrapper: Wrapper, stand_in: Any) -> None:
+    """Do what ``BaseDatabaseWrapper.connect`` does before it speaks to a server.
+
+    Why private: these attributes are the wrapper's state machine, and the method that sets
+    them also connects. ``connection_created`` is sent when a server is really connected to.
+    """
+    wrapper.check_settings()
+    wrapper.in_atomic_block = False
+    wrapper.savepoint_ids = []
+    wrapper.atomic_blocks = []
+    wrapper.needs_rollback = False
+    wrapper.health_check_enabled = wrapper.settings_dict["CONN_HEALTH_CHECKS"]  # type: ignore[attr-defined]
+    max_age = wrapper.settings_dict["CONN_MAX_AGE"]
+    wrapper.close_at = None if max_age is None else time.monotonic() + max_age
+    wrapper.closed_in_transaction = False
+    wrapper.errors_occurred = False
+    wrapper.health_check_done = True  # type: ignore[attr-defined]
+    wrapper.connection = stand_in
+    wrapper.set_autocommit(wrapper.settings_dict["AUTOCOMMIT"])
+    wrapper.run_on_commit = []
+
+
+def connect(wrapper: Wrapper, settings: Mapping[str, Any]) -> Any:
+    """A new driver connection with ``settings`` laid over the wrapper's own.
+
+    The backend is the user's ENGINE, so both steps are asked of the wrapper. Raises the
+    driver's errors.
+    """
+    own = wrapper.settings_dict
+    wrapper.settings_dict = {**own, **settings}
+    try:
+        parameters = wrapper.get_connection_params()
+    finally:
+        wrapper.settings_dict = own
+    return wrapper.get_new_connection({**parameters, "autocommit": True})
+
+
+def initialise(wrapper: Wrapper) -> None:
+    """Bring the new driver connection that ``wrapper`` now uses into Django's state."""
+    wrapper.init_connection_state()
+    connection_created.send(sender=wrapper.__class__, connection=wrapper)
+
+
+def connect_node(wrapper: Wrapper) -> None:
+    """Connect a node's wrapper as stock Django does, ``connection_created`` included."""
+    wrapper.connection = None
+    type(wrapper).connect(wrapper)
+
+
+def abandon(wrapper: Wrapper) -> None:
+    """Let go of a lost connection without closing it.
+
+    Why not ``close()``: a cursor that the application is still reading from would fail in
+    its own ``close()``. The connection goes with the last cursor.
+    """
+    wrapper.connection = None
+
+
+def is_stale(connection: Any) -> bool:
+    """Whether an idle connection has something to read: only its end, or a last error, can."""
+    try:
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        if not poll.poll(0):
+            return False
+        connection.ping()  # a TLS session ticket may be waiting on a living connection
+    except MySQLdb.Error:
+        return True
+    return False
+
+
+def statement_sent(cursor: Any) -> bytes:
+    """The bytes that ``cursor`` sent last, parameters put in (Django's backend reads them too)."""
+    sent: bytes = getattr(cursor, "_executed", None) or b""
+    return bytes(sent)
+
+
+def in_testcase(wrapper: Wrapper) -> bool:
+    """Whether the outermost block is a ``TestCase``'s: its data exist in one connection only."""
+    blocks = wrapper.atomic_blocks
+    return bool(blocks) and bool(getattr(blocks[0], "_from_testcase", False))
+
+
+def forbidden_to_test(wrapper: Wrapper) -> bool:
+    """Whether the running test may not use this alias (``databases`` of its class).
+
+    Django puts an object that raises in the place of ``connect``; it keeps the original
+    as ``wrapped``.
+    """
+    return hasattr(vars(wrapper).get("connect"), "wrapped")
+
+
+def non_atomic_aliases(view: Any) -> set[str]:
+    """The aliases that ``non_atomic_requests`` named for ``view``."""
+    return set(getattr(view, "_non_atomic_requests", ()))
+
+
+def ask_server_through(wrapper: Wrapper, cursor: Callable[[], AbstractContextManager[Any]]) -> None:
+    """Have ``wrapper`` ask its server for version and modes through ``cursor``.
+
+    Why private: the backend asks in the middle of compiling a statement, through
+    ``temporary_connection``; that question is not part of the application's transaction.
+    """
+    wrapper.temporary_connection = cursor  # type: ignore[method-assign]
+
+
+def server_data(wrapper: Wrapper) -> Any:
+    """What the MySQL backend has asked its server of version and modes, if it has."""
+    return vars(wrapper).get("mysql_server_data")
+
+
+def share_server_data(wrapper: Wrapper, data: Any) -> None:
+    """Spare ``wrapper`` the question: each thread's each wrapper would ask it again."""
+    if data is not None:
+        vars(wrapper).setdefault("mysql_server_data", data)
+
+
+def point_elsewhere(connection: Any) -> None:
+    """Make a connection inherited through ``fork()`` harmless to the parent that uses it.
+
+    Its destructor would send COM_QUIT on the shared socket, so this process's descriptor
+    is pointed at ``/dev/null`` first.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        os.dup2(null, connection.fileno())
+    finally:
+        os.close(null)
+
+
+class RequestState:
+    """A request as it came in, to be put back before it is run again.
+
+    Why private: ``HttpRequest`` keeps its body, form and files in underscored attributes,
+    and has no way to rewind them.
+    """
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._attributes = dict(vars(request))
+        self._meta = dict(request.META)
+
+    @staticmethod
+    def can_be_read_again(request: HttpRequest) -> bool:
+        """Whether the body and the uploaded files can be handed out a second time."""
+        now = vars(request)
+        if "_body" in now or not now.get("_read_started"):
+            return True
+        parsed = "_post" in now and "_upload_handlers" in now  # not just marked as unreadable
+        return parsed and not any(upload.closed for upload in _uploads(request))
+
+    def restore(self, request: HttpRequest) -> None:
+        """Put ``request`` back, its body and files readable from their start."""
+        now = vars(request)
+        names = ("_read_started", "_body") if "_body" in now else ("_read_started", *_FORM)
+        kept = {name: now[name] for name in names if name in now}
+        uploads = _uploads(request) if "_files" in kept else []
+        now.clear()
+        now.update({**self._attributes, **kept})
+        request.META.clear()
+        request.META.update(self._meta)
+        if "_body" in kept:
+            request._stream = io.BytesIO(kept["_body"])
+        for upload in uploads:
+            upload.seek(0)
+
+
+_FORM = ("_post", "_files", "_stream", "_encoding", "_upload_handlers")
+
+
+def _uploads(request: HttpRequest) -> list[Any]:
+    files = vars(request).get("_files")
+    return [upload for _, uploads in files.lists() for upload in uploads] if files else []

@@ -1,0 +1,193 @@
+"""What the open transaction has sent and was told: kept to be replayed and compared.
+
+Recording is O(1) per statement: mysqlclient's default cursor holds its whole result on the
+client as a tuple, and the journal keeps a reference to that tuple. Beyond
+:data:`ROWS_KEPT` rows in one transaction a digest stands in for the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Rows = Sequence[Any]
+
+#: Rows that one transaction may keep by reference before digests take their place.
+ROWS_KEPT = 50_000
+
+
+def digest(rows: Rows) -> bytes:
+    """A digest of ``rows`` in their order.
+
+    ``hash()`` will not do (``hash(-1) == hash(-2)``), nor a plain pickle: its memo depends
+    on which equal objects happen to be the same object. ``fast`` turns the memo off.
+    """
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, protocol=5)
+    pickler.fast = True
+    pickler.dump(tuple(rows))
+    return hashlib.blake2b(buffer.getbuffer(), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one statement gave: ``rows`` is None where it has no result set."""
+
+    rows: Rows | None
+    rowcount: int | None
+    lastrowid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A statement before its parameters were put in, as the application gave it."""
+
+    sql: str | bytes
+    params: Any
+    many: bool
+
+
+@dataclass(slots=True)
+class Entry:
+    """One statement of the transaction.
+
+    Attributes:
+        statement: the bytes that were sent.
+        answer: what came back; None for savepoints and for failed statements.
+        ordered: the rows' order is part of the answer (the statement has an ORDER BY).
+        template: kept for inserts (their keys can be put in) and for ``executemany``.
+        error: the number of the error that the application was given instead.
+        digest: takes the place of ``answer.rows`` when these are not kept.
+        savepoint: the name, where the statement sets a savepoint.
+    """
+
+    statement: bytes
+    answer: Answer | None = None
+    ordered: bool = False
+    template: Template | None = None
+    error: int | None = None
+    digest: bytes | None = None
+    savepoint: str | None = None
+
+    def forget_rows(self) -> None:
+        """Keep a digest in place of the rows."""
+        if self.answer is not None and self.answer.rows is not None:
+            self.digest = digest(self.answer.rows)
+            self.answer = Answer(None, self.answer.rowcount, self.answer.lastrowid)
+
+    def same(self, other: Answer) -> bool:
+        """Whether ``other``, from another node, is the answer that the application has seen."""
+        mine = self.answer
+        if mine is None:
+            return True
+        if mine.rowcount != other.rowcount or (mine.lastrowid or 0) != (other.lastrowid or 0):
+            return False
+        if self.digest is not None:
+            return other.rows is not None and digest(other.rows) == self.digest
+        return same_rows(mine.rows, other.rows, ordered=self.ordered)
+
+
+def same_rows(mine: Rows | None, other: Rows | None, *, ordered: bool) -> bool:
+    """Compare two result sets; without an ORDER BY any order is the same answer."""
+    if mine is None or other is None:
+        return mine is other
+    if tuple(mine) == tuple(other):
+        return True
+    if ordered or len(mine) != len(other):
+        return False
+    try:
+        return Counter(mine) == Counter(other)
+    except TypeError:  # a cursor class whose rows are dicts
+        return sorted(map(repr, mine)) == sorted(map(repr, other))
+
+
+class Journal:
+    """The statements of one transaction, in order."""
+
+    entries: list[Entry]
+    count: int
+    rows: int
+    full: bool
+    obstacle: str | None
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def clear(self) -> None:
+        """Start anew: a transaction has begun or ended."""
+        self.entries = []
+        self.count = self.rows = 0
+        self.full = False
+        self.obstacle = None
+
+    def append(self, entry: Entry) -> None:
+        """Note one statement; its rows by reference while the bound allows."""
+        self.count += 1
+        if entry.answer is not None and entry.answer.rows is not None:
+            self.rows += len(entry.answer.rows)
+            if self.rows > ROWS_KEPT:
+                entry.forget_rows()
+        self.entries.append(entry)
+
+    def append_read(self, entry: Entry, limit: int) -> None:
+        """Note a read from before the first write.
+
+        Beyond ``limit`` statements there is no failover any more, but the reads are still
+        compared at the promotion: they are kept as digests.
+        """
+        if self.count >= limit:
+            self.full = True
+            entry.forget_rows()
+        self.append(entry)
+
+    def append_write(self, entry: Entry, limit: int) -> None:
+        """Note a statement on the primary; beyond ``limit`` the whole journal is let go."""
+        if self.count >= limit:
+            self.entries.clear()
+            self.full = True
+            self.count += 1
+        else:
+            self.append(entry)
+
+    def prevent(self, obstacle: str) -> None:
+        """Rule out a replay of this transaction; the first ``obstacle`` is the one told."""
+        self.obstacle = self.obstacle or obstacle
+
+    # Savepoints of a transaction that no server has begun yet: only the open ones matter.
+
+    def savepoint(self, name: str, statement: bytes) -> None:
+        """Note a savepoint that a server will learn of only if the transaction is promoted."""
+        self.entries.append(Entry(statement, savepoint=name))
+
+    def release(self, name: str) -> None:
+        """Forget the savepoint ``name`` and those set after it."""
+        self._drop_savepoints(name, keep=False)
+
+    def rollback_to(self, name: str) -> None:
+        """Forget the savepoints set after ``name``; the reads in between were still seen."""
+        self._drop_savepoints(name, keep=True)
+
+    def _drop_savepoints(self, name: str, *, keep: bool) -> None:
+        position = self._position(name)
+        if position is None:
+            return
+        head = self.entries[: position + keep]
+        tail = [entry for entry in self.entries[position + 1 :] if entry.savepoint is None]
+        self.entries = head + tail
+
+    def _position(self, name: str) -> int | None:
+        for position in range(len(self.entries) - 1, -1, -1):
+            if self.entries[position].savepoint == name:
+                return position
+        return None

@@ -1,0 +1,97 @@
+"""Statements on a secondary: in the transaction's snapshot, and outside a transaction."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from django.db import connections
+
+from . import failover, links, writes
+from .calls import Call
+from .context import Context, Link
+from .verdict import Verdict, verdict
+
+
+def in_snapshot(context: Context, call: Call) -> Any:
+    """Run a read in the snapshot of the open transaction; move that if its node is lost."""
+    loss: failover.Loss | None = None
+    for attempt in range(failover.TRIES):
+        link, begin = failover.snapshot(context)
+        call.bind(connections[link.node.alias], link.connection)
+        if begin:
+            call.after(begin, functools.partial(failover.snapshot_begun, context, link))
+        try:
+            result = call.send()
+        except links.errors(context) as error:
+            if verdict(error) is Verdict.READ_ONLY:
+                return promote(context, call)
+            _snapshot_error(context, call, link, error, attempt)
+            loss = loss or failover.Loss(link.node, error)
+        else:
+            failover.tell(context, loss, link.node)
+            _note(context, call)
+            return result
+    raise AssertionError("the last try returns or raises")
+
+
+def promote(context: Context, call: Call) -> Any:
+    """Run on the primary what a secondary must not: from now on the transaction is there."""
+    failover.go_live(context)
+    return writes.in_transaction(context, call)
+
+
+def _snapshot_error(
+    context: Context, call: Call, link: Link, error: Exception, attempt: int
+) -> None:
+    """Raise ``error`` unless the read may be tried once more, elsewhere if need be."""
+    begun = context.snapshot is link
+    # A lock wait at the BEGIN is a wait for the applier that took too long.
+    if failover.lost(error) or (not begun and verdict(error) is Verdict.LOCK_WAIT):
+        failover.lose_reader(context, link, error, certain=attempt > 0 or not begun)
+        if attempt < failover.TRIES - 1:
+            return
+    elif begun:
+        writes.note_error(context, call, error)
+    raise error
+
+
+def _note(context: Context, call: Call) -> None:
+    entry = call.read_entry()
+    if entry is None:
+        context.journal.prevent("a result was not held on the client")
+    else:
+        context.journal.append_read(entry, context.options.failover_history_limit)
+
+
+def outside(context: Context, call: Call) -> Any:
+    """Run a read on the pinned node, each in a transaction of its own."""
+    loss: failover.Loss | None = None
+    for attempt in range(failover.TRIES):
+        link, wait = failover.reader(context)
+        call.bind(connections[link.node.alias], link.connection)
+        if wait:
+            call.after(wait, functools.partial(context.behind.discard, link.node))
+        try:
+            result = call.send()
+        except links.errors(context) as error:
+            if verdict(error) is Verdict.READ_ONLY:
+                return writes.outside(context, call, hidden=True)
+            _outside_error(context, link, error, attempt, waited=bool(wait))
+            loss = loss or failover.Loss(link.node, error)
+        else:
+            failover.tell(context, loss, link.node)
+            return result
+    raise AssertionError("the last try returns or raises")
+
+
+def _outside_error(
+    context: Context, link: Link, error: Exception, attempt: int, *, waited: bool
+) -> None:
+    """Raise ``error`` unless the read may be tried once more, elsewhere if need be."""
+    late = waited and link.node in context.behind  # the wait for the applier failed
+    if not failover.lost(error) and not late:
+        raise error
+    failover.lose_reader(context, link, error, certain=attempt > 0 or late)
+    if attempt == failover.TRIES - 1 or not context.options.failover_enable:
+        raise error

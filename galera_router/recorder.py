@@ -1,0 +1,98 @@
+"""Each statement on its way: an execute wrapper (public Django API) on every wrapper of a
+cluster decides which server it needs. The cursor that the application holds is bound to the
+right connection there, and moved over when a node is lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from . import links, reads, writes
+from .calls import Call, Execute, call
+from .cluster import Node
+from .context import Context, Phase
+from .exceptions import ReadOnlyNode
+from .statements import Savepoint
+
+
+def on_role(
+    context: Context, execute: Execute, sql: Any, params: Any, many: bool, given: dict[str, Any]
+) -> Any:
+    """A statement on the cluster's alias."""
+    if context.passive:
+        return execute(sql, params, many, given)
+    return _run(context, call(execute, sql, params, many, given), through_node=False)
+
+
+def on_node(
+    context: Context,
+    node: Node,
+    execute: Execute,
+    sql: Any,
+    params: Any,
+    many: bool,
+    given: dict[str, Any],
+) -> Any:
+    """A statement on a node's alias: sent there by the router, or by an explicit ``using``."""
+    if context.passive:
+        return execute(sql, params, many, given)
+    statement = call(execute, sql, params, many, given)
+    if statement.statement.write:
+        raise _read_only(context, node, statement)
+    wrapper = given["connection"]
+    routed = node in context.handed or node is context.pin
+    if routed and not wrapper.in_atomic_block:
+        return _run(context, statement, through_node=True)
+    return _by_name(context, statement, node, wrapper)
+
+
+def _by_name(context: Context, call: Call, node: Node, wrapper: BaseDatabaseWrapper) -> Any:
+    """An explicit ``using``: that very node, as stock Django would, without a failover."""
+    call.bind(wrapper, links.to_node(context, node).connection)
+    return call.send()
+
+
+def _read_only(context: Context, node: Node, call: Call) -> ReadOnlyNode:
+    role = context.cluster.alias
+    return ReadOnlyNode(
+        f"{node.alias!r} is one node of the cluster {role!r} and read-only;"
+        f" {call.statement.verb} through {role!r} instead."
+    )
+
+
+def _run(context: Context, call: Call, *, through_node: bool) -> Any:
+    if context.wrapper.needs_rollback:
+        context.wrapper.validate_no_broken_transaction()
+    if context.broken is not None:
+        raise context.broken
+    if context.autocommit:
+        if through_node and call.statement.readable and context.pinned() is not None:
+            return reads.outside(context, call)
+        return writes.outside(context, call)
+    if context.phase is Phase.LIVE:
+        return writes.in_transaction(context, call)
+    return _before_first_write(context, call)
+
+
+def _before_first_write(context: Context, call: Call) -> Any:
+    savepoint = call.statement.savepoint
+    if savepoint is not None:
+        return _note_savepoint(context, savepoint, call.sql)
+    comparable = call.statement.repeatable and not call.many
+    if comparable and context.reads_elsewhere() and context.pinned() is not None:
+        return reads.in_snapshot(context, call)
+    return reads.promote(context, call)
+
+
+def _note_savepoint(context: Context, savepoint: Savepoint, sql: str | bytes) -> int:
+    """No server knows of the transaction yet: the journal remembers its savepoints."""
+    journal = context.journal
+    if savepoint.action == "SAVEPOINT":
+        journal.savepoint(savepoint.name, sql.encode() if isinstance(sql, str) else sql)
+    elif savepoint.action == "RELEASE":
+        journal.release(savepoint.name)
+    else:
+        journal.rollback_to(savepoint.name)
+    return 0

@@ -1,0 +1,110 @@
+"""Send a journal to another node, in as few packets as possible, and compare every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .exceptions import ReplayMismatch
+from .journal import Answer, Entry, Template
+from .keys import pinned_key, with_keys
+from .verdict import Verdict, errno, verdict
+
+#: Bytes of one packet; the server's max_allowed_packet is 16 MB unless set lower.
+PACKET = 512 * 1024
+_SEPARATOR = b"\n;\n"  # on a line of its own: a statement may end in a comment
+
+
+class Replay:
+    """One run of a journal on one driver connection.
+
+    Args:
+        connection: a driver connection outside a transaction.
+        several: whether a packet may carry several statements.
+        error: the driver's base error class.
+    """
+
+    def __init__(self, connection: Any, *, several: bool, error: type[Exception]) -> None:
+        self._connection = connection
+        self._limit = PACKET if several else 0
+        self._error = error
+        self._packet: list[tuple[bytes, Entry | None]] = []
+        self._size = 0
+
+    def run(self, begin: bytes, entries: Iterable[Entry]) -> None:
+        """Open a transaction with ``begin`` and bring it to where ``entries`` ended.
+
+        Raises:
+            ReplayMismatch: an answer differs from the one in the journal.
+            Exception: the driver's errors, where the connection or the transaction is gone.
+        """
+        self._add(begin, None)
+        for entry in entries:
+            self._replay(entry)
+        self._flush()
+
+    def _replay(self, entry: Entry) -> None:
+        template = entry.template
+        if template is not None and (entry.error is not None or template.many):
+            self._alone(entry, template)
+        elif rewritten := with_keys(entry):
+            self._alone(entry, Template(*rewritten, False))
+        else:
+            key = pinned_key(entry)
+            if key is not None:
+                self._add(b"SET INSERT_ID=%d" % key, None)
+            self._add(entry.statement, entry)
+
+    def _add(self, statement: bytes, entry: Entry | None) -> None:
+        statement = statement.rstrip(b"; \t\r\n")
+        if self._packet and self._size + len(statement) > self._limit:
+            self._flush()
+        self._packet.append((statement, entry))
+        self._size += len(statement) + len(_SEPARATOR)
+
+    def _flush(self) -> None:
+        packet, self._packet, self._size = self._packet, [], 0
+        if not packet:
+            return
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(_SEPARATOR.join(statement for statement, _ in packet))
+            for position, (_, entry) in enumerate(packet):
+                if position and cursor.nextset() is None:
+                    raise ReplayMismatch("a replayed statement gave no answer")
+                self._compare(entry, cursor)
+        except self._error as error:
+            self._raise(error)
+        finally:
+            cursor.close()
+
+    def _alone(self, entry: Entry, template: Template) -> None:
+        self._flush()
+        cursor = self._connection.cursor()
+        execute = cursor.executemany if template.many else cursor.execute
+        try:
+            execute(template.sql, template.params)
+        except self._error as error:
+            if entry.error is None or errno(error) != entry.error:
+                self._raise(error)
+        else:
+            if entry.error is not None:
+                raise ReplayMismatch(f"a statement that failed with {entry.error} now succeeds")
+            self._compare(entry, cursor)
+        finally:
+            cursor.close()
+
+    @staticmethod
+    def _compare(entry: Entry | None, cursor: Any) -> None:
+        rows = cursor.fetchall() if cursor.description is not None else None
+        if entry is not None and not entry.same(Answer(rows, cursor.rowcount, cursor.lastrowid)):
+            raise ReplayMismatch(
+                "The data changed while the transaction ran: a statement that was replayed gave"
+                " another answer than before. Nothing was written; run the transaction again."
+            )
+
+    @staticmethod
+    def _raise(error: Exception) -> None:
+        if verdict(error) is Verdict.STATEMENT:
+            raise ReplayMismatch(f"a replayed statement failed with {errno(error)}") from error
+        raise error

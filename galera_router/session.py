@@ -1,0 +1,187 @@
+"""What a role alias answers when Django commits, rolls back, pings or closes it.
+
+COMMIT, ROLLBACK and autocommit pass no execute wrapper; they reach the stand-in in the
+wrapper's ``connection`` and, through it, this module.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections
+from django.db.utils import InterfaceError
+
+from . import failover, internals, links
+from .context import Context, Link, Phase
+from .exceptions import CommitOutcomeUnknown
+from .primary import StandIn, UnboundCursor
+from .verdict import Verdict, verdict
+
+
+class Session:
+    """The delegate behind the stand-in of one role wrapper.
+
+    Args:
+        context: where the thread's transaction stands.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def open(self) -> None:
+        """In the place of ``DatabaseWrapper.connect``: no server is spoken to."""
+        self.context.end_transaction()
+        internals.open_lazily(self.context.wrapper, StandIn(self))
+
+    @contextmanager
+    def question(self) -> Iterator[Any]:
+        """A cursor to ask any server with, outside the transaction and without a promotion."""
+        context = self.context
+        wrapper = context.wrapper
+        if context.primary is None and context.reads_elsewhere() and context.pinned():
+            link, _ = failover.reader(context)
+            wrapper = connections[link.node.alias]
+        elif context.primary is None:
+            failover.connect_primary(context)
+        with context.passively(), wrapper.cursor() as cursor:
+            yield cursor
+
+    # --- what the stand-in asks
+
+    def cursor(self) -> Any:
+        """The primary's cursor where it is certain to be the one, else an unbound one."""
+        context = self.context
+        if context.primary is not None and (context.begun or context.passive):
+            return self._recorded(context.primary.connection.cursor())
+        return UnboundCursor(self._bind)
+
+    def set_autocommit(self, flag: bool) -> None:
+        """Turn autocommit on or off; the server's own stays on, transactions are explicit."""
+        if flag and not self.context.autocommit:
+            self.commit()  # as the server does
+        self.context.autocommit = flag
+
+    def commit(self) -> None:
+        """Make the transaction final.
+
+        Raises:
+            CommitOutcomeUnknown: the connection was lost before the answer came.
+            Exception: the driver's error, where the server refused; it has rolled back.
+        """
+        context = self.context
+        if context.broken is not None:
+            raise context.broken
+        links.end_snapshot(context)
+        if context.begun:
+            self._commit_live()
+        context.end_transaction()
+
+    def rollback(self) -> None:
+        """Undo the transaction; a lost connection has done so by itself."""
+        context = self.context
+        links.end_snapshot(context)
+        link = context.primary
+        if context.uncertain:  # part of it may be final already
+            context.note_write()
+            context.note_commit()
+        if context.begun and link is not None:
+            try:
+                link.connection.query(b"ROLLBACK")
+            except links.errors(context) as error:
+                if not failover.lost(error):
+                    raise
+                context.primary = None
+        context.end_transaction()
+
+    def ping(self) -> None:
+        """Check the connection to the primary, if there is one."""
+        if self.context.primary is not None:
+            self.context.primary.connection.ping()
+
+    def close(self) -> None:
+        """Close the connection to the primary and forget what was set on it."""
+        context = self.context
+        links.end_snapshot(context)
+        link, context.primary = context.primary, None
+        inside = context.wrapper.in_atomic_block
+        context.end_transaction()
+        context.new_request()
+        context.reset_options()
+        if inside:  # as with stock Django, nothing works until the block has been left
+            context.broken = InterfaceError(0, "the connection was closed in an atomic block")
+        if link is not None:
+            link.connection.close()
+
+    def driver(self) -> Any:
+        """The driver's connection to the primary, for what only it can answer."""
+        context = self.context
+        if context.autocommit:
+            return failover.connect_primary(context).connection
+        if not context.begun:
+            failover.go_live(context)
+        context.journal.prevent("the driver's connection was used directly")
+        assert context.primary is not None
+        return context.primary.connection
+
+    # --- how
+
+    def _commit_live(self) -> None:
+        context = self.context
+        link = context.primary
+        assert link is not None
+        if internals.is_stale(link.connection):  # lost before COMMIT was sent: no doubt
+            failover.recover(context, InterfaceError(2013, "connection lost before COMMIT"))
+            link = context.primary
+            assert link is not None
+        context.note_write()
+        try:
+            link.connection.query(b"COMMIT")
+        except links.errors(context) as error:
+            self._commit_failed(link, error)
+            raise
+        context.note_commit()
+
+    def _commit_failed(self, link: Link, error: Exception) -> None:
+        context = self.context
+        if not failover.lost(error):
+            context.begun = False  # refused: the server has rolled back
+            return
+        context.primary = None
+        context.begun = False
+        context.note_commit()  # it may be there: nothing around it may run again
+        if verdict(error) is Verdict.OUT:
+            context.cluster.mark_down(link.node, error)
+        raise CommitOutcomeUnknown(
+            f"The connection to {link.node.name} was lost in COMMIT ({error}): the transaction"
+            " is either there as a whole or not at all. Look before you repeat it."
+        ) from error
+
+    def _recorded(self, cursor: Any) -> Any:
+        """``cursor`` with a ``callproc`` that is noted: it passes no execute wrapper."""
+        if not self.context.passive:
+            cursor.callproc = functools.partial(self._callproc, cursor, cursor.callproc)
+        return cursor
+
+    def _bind(self) -> Any:
+        """The primary's cursor for a ``callproc`` on a cursor that was not bound yet."""
+        context = self.context
+        if context.broken is not None:
+            raise context.broken
+        if context.autocommit:
+            return self._recorded(failover.connect_primary(context).connection.cursor())
+        if context.phase is not Phase.LIVE or not context.begun:
+            failover.go_live(context)
+        return self.cursor()
+
+    def _callproc(self, cursor: Any, callproc: Any, *args: Any) -> Any:
+        context = self.context
+        context.note_write()
+        if context.autocommit:
+            context.note_commit()
+        else:
+            context.journal.prevent("a stored procedure was called")
+            context.uncertain = True
+        return callproc(*args)

@@ -1,0 +1,64 @@
+"""What a server's or driver's error number means for the connection that met it."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+
+class Verdict(Enum):
+    """What is left after an error."""
+
+    LOST = auto()  # the connection is gone, and its open transaction with it
+    OUT = auto()  # the server answers, but takes no part in the cluster
+    ROLLED_BACK = auto()  # the server undid the whole transaction
+    LOCK_WAIT = auto()  # the statement was undone, the transaction stands
+    CHANGED = auto()  # a row is newer than the snapshot that read it
+    READ_ONLY = auto()  # a write in a read-only session or on a read-only server
+    STATEMENT = auto()  # the statement's own error
+
+
+# Numbers: the MariaDB knowledge base, "MariaDB Error Codes"; 20xx come from the client library.
+_VERDICTS: dict[int, Verdict] = {
+    0: Verdict.LOST,  # mysqlclient: the connection object is closed
+    1053: Verdict.LOST,  # server shutdown in progress
+    1077: Verdict.LOST,  # normal shutdown
+    1079: Verdict.LOST,  # shutdown complete
+    1927: Verdict.LOST,  # connection was killed
+    2002: Verdict.LOST,  # cannot connect through the socket
+    2003: Verdict.LOST,  # cannot connect
+    2006: Verdict.LOST,  # server has gone away
+    2013: Verdict.LOST,  # lost connection during query
+    2014: Verdict.STATEMENT,  # commands out of sync: the caller's error
+    2055: Verdict.LOST,  # lost connection, with the system's reason
+    4031: Verdict.LOST,  # disconnected by the server because of inactivity
+    1047: Verdict.OUT,  # WSREP: not in the primary component, or wsrep_reject_queries
+    1213: Verdict.ROLLED_BACK,  # deadlock; under Galera also a failed certification
+    1205: Verdict.LOCK_WAIT,
+    1020: Verdict.CHANGED,
+    1290: Verdict.READ_ONLY,  # server runs with --read-only
+    1792: Verdict.READ_ONLY,  # READ ONLY transaction
+}
+
+# Waiting does not mend these: rights, names, TLS. Everything else at connect may pass.
+_PERMANENT = frozenset({1044, 1045, 1049, 1130, 1131, 1698, 2019, 2026, 2054, 2059})
+
+
+def errno(error: BaseException) -> int:
+    """The error's number, or -1 where there is none."""
+    number = error.args[0] if error.args else -1
+    return number if isinstance(number, int) else -1
+
+
+def verdict(error: BaseException) -> Verdict:
+    """What ``error`` (the driver's or Django's) says of the connection that raised it."""
+    return _VERDICTS.get(errno(error), Verdict.STATEMENT)
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether a failure to connect will still be there after any wait."""
+    return errno(error) in _PERMANENT
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether running the whole transaction again may succeed where it failed now."""
+    return verdict(error) in {Verdict.ROLLED_BACK, Verdict.LOCK_WAIT, Verdict.CHANGED}

@@ -1,0 +1,1 @@
+"""What all tests need: the fixtures of galera_router.testing come with the installed package."""

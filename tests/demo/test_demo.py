@@ -1,0 +1,104 @@
+"""The demo itself, in a shorter cut."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2] / "example_project"
+
+
+@contextmanager
+def demo(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """The demo as a process of its own; ended if it has not ended by itself."""
+    environ = {k: v for k, v in os.environ.items() if k not in ("DJANGO_SETTINGS_MODULE",)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "demo", *words],
+        cwd=PROJECT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate()
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes that a process has started, and those that they have started."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended in the meantime
+        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        new = children.get(waiting.pop(), [])
+        found.update(new)
+        waiting.extend(new)
+    return found
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those that still run."""
+    return {pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists()}
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """The output up to the line with this text, or up to its end."""
+    lines = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            break
+    return "".join(lines)
+
+
+@pytest.mark.timeout(120)
+def test_short_demo_ends_well() -> None:
+    """Both nodes are killed and come back, and the report finds nothing to complain about."""
+    with demo("--seconds=15", "--visitors=4") as process:
+        output, _ = process.communicate(timeout=110)
+    for line in ("kill -9 db2", "kill -9 db1", "db2 is Synced again", "db1 is Synced again"):
+        assert line in output, output
+    doubts = re.findall(r"(\d+) x .*commit in doubt, reported as such", output)
+    errors = re.search(r"^errors +(\d+)$", output, re.MULTILINE)
+    assert errors, output
+    assert int(errors[1]) == sum(map(int, doubts)), output
+    assert output.count(" right\n") == 3, output
+    assert re.search(r"^failovers +[1-9]", output, re.MULTILINE), output
+    assert process.returncode == (1 if doubts else 0), output
+
+
+@pytest.mark.timeout(90)
+def test_interrupted_demo_leaves_nothing_running() -> None:
+    """Ctrl-C in the middle ends the servers, the site and the visitors."""
+    with demo("--seconds=60") as process:
+        output = read_until(process, " 2.")
+        started = descendants(process.pid)
+        assert len(started) >= 6, output  # three nodes, the site with its workers, visitors
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        deadline = time.monotonic() + 10
+        while alive(started) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not alive(started)
+        assert process.returncode == 130

@@ -1,0 +1,53 @@
+"""Django on the running cluster: one database, migrated once, emptied before each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import django
+import pytest
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.db import connections  # noqa: E402
+from django.test.utils import setup_test_environment, teardown_test_environment  # noqa: E402
+
+from galera_router import cluster as registry  # noqa: E402
+from galera_router import expand  # noqa: E402
+from galera_router.testing import GaleraCluster  # noqa: E402
+from tests.integration.support import Shop, use_databases  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def migrated(galera_cluster: GaleraCluster) -> Iterator[GaleraCluster]:
+    """The cluster with the tables of the test project."""
+    setup_test_environment()
+    use_databases(expand(galera_cluster.databases()))
+    call_command("migrate", verbosity=0, run_syncdb=True)
+    yield galera_cluster
+    connections.close_all()
+    teardown_test_environment()
+
+
+@pytest.fixture
+def shop(migrated: GaleraCluster, galera: GaleraCluster) -> Iterator[Shop]:
+    """The healed cluster, emptied, with fresh connections and nothing known of its nodes."""
+    shop = Shop(galera)
+    shop.configure()
+    shop.empty()
+    yield shop
+    connections.close_all()
+
+
+@pytest.fixture
+def configured(shop: Shop) -> Any:
+    """``configured(OPTIONS={...})``: the same cluster with other settings."""
+    return shop.configure
+
+
+__all__ = ["registry", "settings"]

@@ -1,0 +1,143 @@
+"""What the integration tests share: settings on the fly, and what each node was sent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, connections
+
+from galera_router import cluster as registry
+from galera_router import expand
+from galera_router.context import Context, context_of
+from galera_router.testing import GaleraCluster, GaleraNode
+from tests.shop.models import Author, Book
+
+TABLES = (
+    "shop_book_tags", "shop_book", "shop_author", "shop_tag", "shop_ticket", "shop_shelf",
+    "django_session", "django_admin_log",
+    "auth_user_user_permissions", "auth_user_groups", "auth_user",
+)  # fmt: skip
+
+
+def use_databases(databases: dict[str, Any]) -> None:
+    """Have Django use ``databases`` from now on, in every thread."""
+    connections.close_all()
+    settings.DATABASES = databases
+    connections.settings = connections.configure_settings(databases)
+    for wrapper in connections.all(initialized_only=True):
+        del connections[wrapper.alias]
+    registry._clusters.clear()
+
+
+class Shop:
+    """The test project's database."""
+
+    def __init__(self, galera: GaleraCluster) -> None:
+        self.galera = galera
+
+    def configure(self, **overrides: Any) -> None:
+        """Use the cluster with ``overrides`` of the default alias's settings."""
+        overrides.setdefault("CONN_MAX_AGE", None)
+        use_databases(expand(self.galera.databases(**overrides)))
+
+    def empty(self) -> None:
+        node = self.galera.nodes[0]
+        for table in TABLES:
+            node.query(f"DELETE FROM galera_router.{table}")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until every node that runs has applied everything."""
+        for node in self.galera.nodes:
+            if node.running:
+                node.query("SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1 FOR SELECT 1")
+
+    def stock(self, count: int = 1) -> Book:
+        """An author with ``count`` books, on all nodes; nothing of it is remembered."""
+        author = Author.objects.create(name="Ann")
+        books = [Book.objects.create(author=author, title=f"t{n}", stock=10) for n in range(count)]
+        self.settle()
+        self.forget()
+        return books[0]
+
+    def forget(self) -> None:
+        """As if this thread had never written."""
+        context = self.context
+        context.new_request()
+        context.behind.clear()
+
+    def warm(self) -> None:
+        """Connect everything, as in a worker that has been running for a while."""
+        connections["default"].close()
+        for node in self.galera.nodes:
+            with connections[f"default_{node.name}"].cursor() as cursor:
+                cursor.execute("SELECT 1")
+        with connection.cursor() as cursor:
+            cursor.execute("DO 0")
+        self.forget()
+
+    @property
+    def context(self) -> Context:
+        context = context_of("default")
+        assert context is not None
+        return context
+
+    @property
+    def reading(self) -> GaleraNode:
+        """The secondary that the open transaction reads from."""
+        assert self.context.snapshot is not None
+        return self.galera[self.context.snapshot.node.name]
+
+    @property
+    def writing(self) -> GaleraNode:
+        """The primary that the open transaction writes to."""
+        assert self.context.primary is not None
+        return self.galera[self.context.primary.node.name]
+
+    @contextmanager
+    def traffic(self) -> Iterator[dict[str, list[str]]]:
+        """What each node is sent: a list of statements by the node's name."""
+        sent: dict[str, list[str]] = {}
+        with ExitStack() as stack:
+            running = [node for node in self.galera.nodes if node.running]
+            logs = {node.name: stack.enter_context(node.statements()) for node in running}
+            yield sent
+        for name, log in logs.items():
+            sent[name] = [f"{s.command} {sql}".strip() for s in log for sql in _packet(s.sql)]
+
+    def everywhere(self, sql: str) -> list[Any]:
+        """The answer to ``sql``, which must be the same on all nodes that run."""
+        self.settle()
+        answers = [node.query(sql) for node in self.galera.nodes if node.running]
+        assert all(answer == answers[0] for answer in answers), answers
+        return answers[0]
+
+
+def _packet(sql: str) -> list[str]:
+    """The statements of one packet: the server logs it as one."""
+    return [part.strip() for part in sql.split(";")]
+
+
+def elsewhere(function: Callable[[], Any]) -> Any:
+    """Run ``function`` in a thread of its own, as another client; returns its result."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append((True, function()))
+        except Exception as error:
+            outcome.append((False, error))
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    good, value = outcome[0]
+    if not good:
+        raise value
+    return value

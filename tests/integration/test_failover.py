@@ -1,0 +1,423 @@
+"""Nodes die for real, in the middle of transactions; the application must not notice."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, transaction
+
+from galera_router import galera_atomic
+from galera_router.exceptions import (
+    CommitOutcomeUnknown,
+    FailoverImpossible,
+    NoNodeAvailable,
+    ReplayMismatch,
+)
+from galera_router.signals import Failover, failover
+from galera_router.testing import GaleraNode
+from tests.integration.support import Shop
+from tests.shop.models import Author, Book, Shelf, Tag, Ticket
+
+
+def kill(node: GaleraNode) -> None:
+    node.kill()
+
+
+def terminate(node: GaleraNode) -> None:
+    node.stop()
+
+
+def cut(node: GaleraNode) -> None:
+    node.kill_connections()
+
+
+losses = pytest.mark.parametrize("lose", [kill, terminate, cut])
+
+
+@losses
+def test_the_secondary_is_lost_between_two_reads(
+    shop: Shop, lose: Callable[[GaleraNode], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.stock(3)
+    with transaction.atomic():
+        assert Book.objects.count() == 3
+        first = shop.reading
+        lose(first)
+        with caplog.at_level(logging.WARNING, "galera_router"):
+            assert [book.title for book in Book.objects.order_by("pk")] == ["t0", "t1", "t2"]
+        assert not shop.context.begun, "reads must not have gone to the primary"
+        Book.objects.create(author=Author.objects.get(), title="t3")
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_book") == [(4,)]
+    if lose is not cut:
+        assert f"failover from {first.name} to " in caplog.text
+
+
+@losses
+def test_the_primary_is_lost_between_writes(shop: Shop, lose: Callable[[GaleraNode], None]) -> None:
+    shop.stock()
+    with transaction.atomic():
+        book = Book.objects.get()
+        book.stock -= 1
+        book.save()
+        new = Author.objects.create(name="Bea")
+        lose(shop.writing)
+        Book.objects.create(author=new, title="after")
+    assert shop.everywhere("SELECT stock FROM galera_router.shop_book ORDER BY id") == [(9,), (0,)]
+    assert shop.everywhere("SELECT id FROM galera_router.shop_author WHERE name = 'Bea'") == [
+        (new.pk,)
+    ]
+
+
+@losses
+def test_the_primary_is_lost_after_the_last_write(
+    shop: Shop, lose: Callable[[GaleraNode], None]
+) -> None:
+    with transaction.atomic():
+        Author.objects.create(name="Bea")
+        lose(shop.writing)
+        time.sleep(0.2)  # the end of the connection arrives before COMMIT is sent
+    assert shop.everywhere("SELECT name FROM galera_router.shop_author") == [("Bea",)]
+
+
+@losses
+def test_the_primary_is_lost_before_the_first_write(
+    shop: Shop, lose: Callable[[GaleraNode], None]
+) -> None:
+    shop.stock()
+    shop.warm()
+    with transaction.atomic():
+        assert Book.objects.count() == 1
+        lose(shop.galera["db1"])
+        Author.objects.create(name="Bea")
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(2,)]
+
+
+def test_both_are_lost_at_once(shop: Shop) -> None:
+    shop.stock()
+    with transaction.atomic():
+        assert Book.objects.count() == 1
+        reading = shop.reading
+        reading.stop()
+        shop.galera["db1"].stop()
+        Author.objects.create(name="Bea")
+        assert Author.objects.count() == 2
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(2,)]
+
+
+def test_the_primary_is_dead_before_the_first_connect(shop: Shop) -> None:
+    shop.galera["db1"].kill()
+    Author.objects.create(name="Bea")
+    with transaction.atomic():
+        Author.objects.create(name="Cid")
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(2,)]
+
+
+def test_reads_go_on_without_the_primary_and_without_delay(shop: Shop) -> None:
+    shop.stock()
+    shop.configure()
+    shop.galera["db1"].kill()
+    time.sleep(2.0)
+    with shop.traffic() as sent:
+        for _ in range(3):
+            with transaction.atomic():
+                assert Author.objects.count() == 1
+    assert shop.context.primary is None
+    assert sum("shop_author" in sql for log in sent.values() for sql in log) == 3
+
+
+def test_the_node_that_comes_back_is_used_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("galera_router.cluster.FAILBACK_DELAY", 0.2)
+    monkeypatch.setattr("galera_router.cluster.LONGEST_PAUSE", 0.2)
+    shop.galera["db1"].kill()
+    Author.objects.create(name="Bea")
+    assert shop.writing.name != "db1"
+    shop.galera["db1"].start()
+    deadline = time.monotonic() + 10
+    while shop.writing.name != "db1" and time.monotonic() < deadline:
+        time.sleep(0.1)
+        with transaction.atomic():
+            Author.objects.count()
+        Tag.objects.create(name="x")
+    assert shop.writing.name == "db1"
+
+
+def test_savepoints_are_replayed_as_they_were(shop: Shop) -> None:
+    with transaction.atomic():
+        Author.objects.create(name="kept")
+        with transaction.atomic():
+            Author.objects.create(name="released")
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            Author.objects.create(name="rolled back")
+            raise ZeroDivisionError
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            Author.objects.create(name="open at the loss")
+            shop.writing.kill()
+            Author.objects.create(name="after the loss")
+            raise ZeroDivisionError
+        with transaction.atomic():
+            Author.objects.create(name="later")
+    assert shop.everywhere("SELECT name FROM galera_router.shop_author ORDER BY name") == [
+        ("kept",), ("later",), ("released",),
+    ]  # fmt: skip
+
+
+def test_savepoints_set_before_the_promotion_exist_after_it(shop: Shop) -> None:
+    shop.stock()
+    with transaction.atomic():
+        Author.objects.count()
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            Author.objects.count()
+            with transaction.atomic():
+                Author.objects.create(name="undone")
+            raise ZeroDivisionError
+        Author.objects.create(name="kept")
+    assert shop.everywhere("SELECT name FROM galera_router.shop_author ORDER BY name") == [
+        ("Ann",), ("kept",),
+    ]  # fmt: skip
+
+
+def _bulk_authors() -> list[Any]:
+    return Author.objects.bulk_create([Author(name=f"bulk {n}") for n in range(5)])
+
+
+def _bulk_tickets() -> list[Any]:
+    return Ticket.objects.bulk_create([Ticket() for _ in range(4)])
+
+
+def _one_ticket() -> list[Any]:
+    return [Ticket.objects.create()]
+
+
+def _shelves() -> list[Any]:
+    return Shelf.objects.bulk_create([Shelf(code=f"s{n}", room=n) for n in range(3)])
+
+
+def _explicit() -> list[Any]:
+    return [Author.objects.create(pk=77_777, name="own key"), Author.objects.create(name="next")]
+
+
+@pytest.mark.parametrize("insert", [_bulk_authors, _bulk_tickets, _one_ticket, _shelves, _explicit])
+def test_keys_that_the_application_has_seen_stay(
+    shop: Shop, insert: Callable[[], list[Any]]
+) -> None:
+    with transaction.atomic():
+        Tag.objects.create(name="first")
+        objects = insert()
+        shop.writing.kill()
+        Tag.objects.create(name="second")
+        assert type(objects[0]).objects.filter(pk__in=[o.pk for o in objects]).count() == len(
+            objects
+        )
+    table = type(objects[0])._meta.db_table
+    keys = shop.everywhere(f"SELECT * FROM galera_router.{table} ORDER BY 1")
+    assert sorted(row[0] for row in keys) == sorted(o.pk for o in objects)
+
+
+def test_a_raw_insert_keeps_its_key(shop: Shop) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO shop_tag (name) VALUES (%s)", ["raw"])
+        key = cursor.lastrowid
+        shop.writing.kill()
+        cursor.execute("INSERT INTO shop_tag (name) VALUES (%s)", ["more"])
+    rows = shop.everywhere("SELECT id FROM galera_router.shop_tag WHERE name = 'raw'")
+    assert rows == [(key,)]
+
+
+def test_hooks_run_once_after_the_commit_and_are_not_copied(shop: Shop) -> None:
+    class Hook:
+        calls = 0
+
+        def __call__(self) -> None:
+            self.calls += 1
+
+    hook = Hook()
+    with transaction.atomic():
+        Author.objects.create(name="Bea")
+        transaction.on_commit(hook)
+        shop.writing.kill()
+        Author.objects.create(name="Cid")
+        assert hook.calls == 0
+    assert hook.calls == 1
+
+
+def test_an_error_of_the_application_is_replayed_as_the_error_that_it_was(shop: Shop) -> None:
+    shop.stock()
+    with transaction.atomic():
+        with pytest.raises(Exception, match="Duplicate"), transaction.atomic():
+            Author.objects.create(name="Ann")
+        shop.writing.kill()
+        Author.objects.create(name="Bea")
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(2,)]
+
+
+def test_a_replay_that_differs_is_an_error_and_nothing_is_written(shop: Shop) -> None:
+    shop.stock()
+    with pytest.raises(ReplayMismatch), transaction.atomic():
+        Author.objects.create(name="Bea")
+        assert Book.objects.get().stock == 10
+        shop.writing.kill()
+        shop.galera["db2"].query("UPDATE galera_router.shop_book SET stock = 3")
+        shop.galera["db3"].query(
+            "SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1 FOR SELECT 1"
+        )
+        Author.objects.create(name="Cid")
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(1,)]
+    Author.objects.create(name="afterwards all is well")
+
+
+def test_a_function_is_run_again_where_a_replay_differs(shop: Shop) -> None:
+    shop.stock()
+    runs: list[int] = []
+
+    @galera_atomic
+    def sell() -> int:
+        Author.objects.create(name=f"run {len(runs)}")
+        book = Book.objects.get()
+        runs.append(book.stock)
+        if len(runs) == 1:
+            shop.writing.kill()
+            shop.galera["db2"].query("UPDATE galera_router.shop_book SET stock = 3")
+            shop.galera["db3"].query(
+                "SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1 FOR SELECT 1"
+            )
+        book.stock -= 1
+        book.save()
+        return book.stock
+
+    assert sell() == 2
+    assert runs == [10, 3]
+    assert shop.everywhere("SELECT stock FROM galera_router.shop_book") == [(2,)]
+    assert shop.everywhere("SELECT name FROM galera_router.shop_author ORDER BY id") == [
+        ("Ann",), ("run 1",),
+    ]  # fmt: skip
+
+
+def test_more_statements_than_the_limit_are_not_replayed(shop: Shop) -> None:
+    shop.configure(OPTIONS={"failover_history_limit": 3})
+    with pytest.raises(FailoverImpossible, match="failover_history_limit"), transaction.atomic():
+        for n in range(4):
+            Author.objects.create(name=f"a{n}")
+        shop.writing.kill()
+        Author.objects.create(name="too late")
+    Author.objects.create(name="afterwards all is well")
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(1,)]
+
+
+def test_reads_beyond_the_limit_are_still_checked_at_the_promotion(shop: Shop) -> None:
+    shop.configure(OPTIONS={"failover_history_limit": 3})
+    shop.stock()
+    with pytest.raises(ReplayMismatch), transaction.atomic():
+        for _ in range(6):
+            Book.objects.get()
+        shop.galera["db1"].query("UPDATE galera_router.shop_book SET stock = 3")
+        Author.objects.create(name="Bea")
+
+
+def test_failover_can_be_turned_off(shop: Shop) -> None:
+    shop.configure(OPTIONS={"failover_enable": False})
+    with pytest.raises(OperationalError) as caught, transaction.atomic():
+        Author.objects.create(name="Bea")
+        shop.writing.kill()
+        Author.objects.create(name="Cid")
+    assert caught.value.args[0] in {2006, 2013}
+    Author.objects.create(name="Dan")
+    assert shop.everywhere("SELECT name FROM galera_router.shop_author") == [("Dan",)]
+
+
+def test_no_node_left_names_each_node_and_waits_no_longer_than_told(shop: Shop) -> None:
+    shop.configure(OPTIONS={"reconnect_wait_time": 1})
+    for node in shop.galera.nodes:
+        node.reject_queries()
+    started = time.monotonic()
+    with pytest.raises(NoNodeAvailable) as caught, transaction.atomic():
+        Author.objects.create(name="Bea")
+    assert time.monotonic() - started < 6
+    assert all(node.name in str(caught.value) for node in shop.galera.nodes)
+    for node in shop.galera.nodes:
+        node.accept_queries()
+    Author.objects.create(name="Cid")
+    assert shop.everywhere("SELECT name FROM galera_router.shop_author") == [("Cid",)]
+
+
+def test_a_failover_waits_for_a_node_to_become_well(shop: Shop) -> None:
+    for node in shop.galera.nodes[1:]:
+        node.reject_queries()
+    with transaction.atomic():
+        Author.objects.create(name="Bea")
+        shop.writing.reject_queries(kind="ALL")
+        import threading
+
+        threading.Timer(1.0, shop.galera["db3"].accept_queries).start()
+        Author.objects.create(name="Cid")
+    for node in shop.galera.nodes:
+        node.accept_queries()
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(2,)]
+
+
+def test_an_autocommit_read_is_made_again_elsewhere(shop: Shop) -> None:
+    shop.stock()
+    assert Author.objects.count() == 1
+    assert shop.context.pin is not None
+    shop.galera[shop.context.pin.name].kill()
+    assert Author.objects.count() == 1
+
+
+def test_an_autocommit_read_on_the_primary_is_made_again(shop: Shop) -> None:
+    Author.objects.create(name="Ann")
+    shop.writing.kill()
+    assert Author.objects.count() == 1
+
+
+def test_an_idle_connection_that_died_is_replaced_before_an_autocommit_write(shop: Shop) -> None:
+    Author.objects.create(name="Ann")
+    shop.writing.kill_connections()
+    time.sleep(0.2)
+    Author.objects.create(name="Bea")
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(2,)]
+
+
+def test_a_connection_lost_in_an_autocommit_write_is_never_blindly_resent(shop: Shop) -> None:
+    shop.stock()
+    shop.warm()
+    import threading
+
+    threading.Timer(0.5, shop.galera["db1"].kill_connections).start()
+    with pytest.raises(CommitOutcomeUnknown), connection.cursor() as cursor:
+        cursor.execute("UPDATE shop_book SET stock = stock + 1 + SLEEP(2)")
+    time.sleep(2.5)
+    assert shop.everywhere("SELECT stock FROM galera_router.shop_book")[0][0] in {10, 11}
+
+
+def test_rollback_on_a_lost_primary_is_no_error(shop: Shop) -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        Author.objects.create(name="Bea")
+        shop.writing.kill()
+        raise ZeroDivisionError
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(0,)]
+
+
+def test_a_failover_is_signalled(shop: Shop) -> None:
+    events: list[Failover] = []
+
+    def receive(event: Failover, **kwargs: Any) -> None:
+        events.append(event)
+
+    failover.connect(receive)
+    try:
+        with transaction.atomic():
+            Author.objects.create(name="Bea")
+            lost = shop.writing
+            lost.kill()
+            Author.objects.create(name="Cid")
+            taken = shop.writing
+    finally:
+        failover.disconnect(receive)
+    assert [(e.alias, e.lost, e.taken_over_by, e.replayed) for e in events] == [
+        ("default", lost.name, taken.name, 1)
+    ]

@@ -1,0 +1,62 @@
+"""Forks are survived; every thread has its own lazy connection."""
+
+from __future__ import annotations
+
+import os
+
+from django.db import connection, transaction
+
+from tests.integration.support import Shop, elsewhere
+from tests.shop.models import Author
+
+
+def test_parent_and_child_go_on_with_connections_of_their_own(shop: Shop) -> None:
+    shop.stock()
+    assert Author.objects.count() == 1
+    Author.objects.create(name="before the fork")
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            with transaction.atomic():
+                Author.objects.count()
+                Author.objects.create(name="child")
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    Author.objects.create(name="parent")
+    with transaction.atomic():
+        assert Author.objects.count() == 4
+
+
+def test_a_transaction_of_the_parent_survives_the_fork(shop: Shop) -> None:
+    with transaction.atomic():
+        Author.objects.create(name="one")
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        Author.objects.create(name="two")
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(2,)]
+
+
+def test_an_atomic_block_in_a_new_thread_is_lazy(shop: Shop) -> None:
+    shop.stock()
+    shop.configure()
+
+    def read() -> int:
+        with transaction.atomic():
+            return Author.objects.count()
+
+    with shop.traffic() as sent:
+        assert elsewhere(read) == 1
+    assert sent["db1"] == []
+
+
+def test_a_connection_is_not_shared_between_threads(shop: Shop) -> None:
+    Author.objects.create(name="x")
+    mine = shop.context.primary
+    theirs = elsewhere(lambda: (Author.objects.create(name="y"), shop.context.primary)[1])
+    assert mine is not theirs
+    assert connection.connection is not None

@@ -1,0 +1,174 @@
+"""Which server gets what: counted in the servers' general logs."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection, connections, transaction
+from django.test import Client
+
+from galera_router import galera_atomic
+from tests.integration.support import Shop
+from tests.shop.models import Author, Book
+
+PRIMARY = "db1"
+
+
+def split(sent: dict[str, list[str]]) -> tuple[list[str], list[str]]:
+    """The primary's statements and those of the one secondary that got any."""
+    secondaries = [log for name, log in sent.items() if name != PRIMARY and log]
+    assert len(secondaries) <= 1, sent
+    return sent[PRIMARY], secondaries[0] if secondaries else []
+
+
+def shop_option(name: str) -> object:
+    return getattr(connections["default"], name)
+
+
+@pytest.fixture
+def warm(shop: Shop) -> Shop:
+    shop.configure(ATOMIC_REQUESTS=True)
+    shop.stock()
+    shop.warm()
+    return shop
+
+
+def test_view_without_a_query_sends_nothing(warm: Shop) -> None:
+    with warm.traffic() as sent:
+        assert Client().get("/nothing/").status_code == 200
+    assert sent == {"db1": [], "db2": [], "db3": []}
+
+
+def test_view_with_ten_reads_leaves_the_primary_alone(warm: Shop) -> None:
+    with warm.traffic() as sent:
+        assert Client().get("/ten/").content == b"10"
+    primary, secondary = split(sent)
+    assert primary == []
+    assert secondary[0] == "Query START TRANSACTION READ ONLY"
+    assert [s[:12] for s in secondary[1:-1]] == ["Query SELECT"] * 10
+    assert secondary[-1] == "Query COMMIT"
+
+
+def test_a_read_only_request_does_not_even_connect_to_the_primary(shop: Shop) -> None:
+    shop.configure(ATOMIC_REQUESTS=True)
+    shop.stock()
+    shop.configure(ATOMIC_REQUESTS=True)
+    with shop.traffic() as sent:
+        assert Client().get("/ten/").content == b"10"
+    assert sent[PRIMARY] == []
+
+
+def test_five_reads_then_a_save(warm: Shop) -> None:
+    with warm.traffic() as sent:
+        assert Client().get("/five-and-save/").content == b"11"
+    primary, secondary = split(sent)
+    assert len(secondary) == 7
+    assert secondary[0] == "Query START TRANSACTION READ ONLY"
+    assert secondary[-1] == "Query COMMIT"
+    assert primary[0] == "Query START TRANSACTION"
+    assert [s[:12] for s in primary[1:6]] == ["Query SELECT"] * 5
+    assert primary[6].startswith("Query UPDATE `shop_book`")
+    assert primary[7:] == ["Query COMMIT"]
+
+
+def test_nested_atomic_with_reads_only_sends_the_primary_nothing(warm: Shop) -> None:
+    with warm.traffic() as sent, transaction.atomic(), transaction.atomic():
+        Author.objects.count()
+        with transaction.atomic(using="default"):
+            Author.objects.count()
+    primary, secondary = split(sent)
+    assert primary == []
+    assert len(secondary) == 4
+
+
+def test_empty_atomic_sends_nothing(warm: Shop) -> None:
+    with warm.traffic() as sent:
+        with transaction.atomic(), transaction.atomic():
+            pass
+        with galera_atomic(durable=True):
+            pass
+    assert sent == {"db1": [], "db2": [], "db3": []}
+
+
+def test_a_write_sends_the_secondaries_nothing(warm: Shop) -> None:
+    with warm.traffic() as sent, transaction.atomic():
+        Author.objects.create(name="Bea")
+    assert [s.split(" `")[0] for s in sent["db1"]] == [
+        "Query START TRANSACTION", "Query INSERT INTO", "Query COMMIT",
+    ]  # fmt: skip
+    assert sent["db2"] == sent["db3"] == []
+
+
+def test_autocommit_reads_go_to_one_secondary_until_the_first_write(warm: Shop) -> None:
+    with warm.traffic() as sent:
+        Author.objects.count()
+        Book.objects.count()
+        Author.objects.create(name="Bea")
+        assert Author.objects.count() == 2
+    primary, secondary = split(sent)
+    assert len(secondary) == 2
+    assert [s[:12] for s in primary] == ["Query INSERT", "Query SELECT"]
+
+
+def test_pessimistic_transactions_start_on_the_primary(shop: Shop) -> None:
+    shop.stock()
+    shop.configure(OPTIONS={"optimistic_transactions": False})
+    shop.warm()
+    with shop.traffic() as sent, transaction.atomic():
+        Author.objects.count()
+    primary, secondary = split(sent)
+    assert [s[:12] for s in primary] == ["Query START ", "Query SELECT", "Query COMMIT"]
+    assert secondary == []
+
+
+def test_an_option_is_overridden_for_the_current_connection(warm: Shop) -> None:
+    connection.optimistic_transactions = False  # type: ignore[attr-defined]
+    with warm.traffic() as sent, transaction.atomic():
+        Author.objects.count()
+    assert len(sent[PRIMARY]) == 3
+    connection.close()
+    assert shop_option("optimistic_transactions") is True
+
+
+def test_all_reads_of_a_transaction_come_from_one_snapshot(warm: Shop) -> None:
+    with transaction.atomic():
+        assert Author.objects.count() == 1
+        warm.galera["db1"].query("INSERT INTO galera_router.shop_author (name) VALUES ('Bea')")
+        warm.settle()
+        assert Author.objects.count() == 1
+    assert Author.objects.count() == 2
+
+
+def test_the_host_is_read_first(shop: Shop) -> None:
+    shop.stock()
+    node = shop.galera["db3"]
+    shop.configure(HOST=node.host, PORT=node.port)
+    shop.warm()
+    with shop.traffic() as sent:
+        for _ in range(5):
+            with transaction.atomic():
+                Author.objects.count()
+    assert len(sent["db3"]) == 15
+    assert sent["db1"] == sent["db2"] == []
+
+
+def test_the_secondary_is_chosen_anew_per_transaction(warm: Shop) -> None:
+    with warm.traffic() as sent:
+        for _ in range(30):
+            with transaction.atomic():
+                Author.objects.count()
+    assert sent["db1"] == []
+    assert len(sent["db2"]) + len(sent["db3"]) == 90
+    assert sent["db2"]
+    assert sent["db3"]
+
+
+def test_a_transaction_after_a_write_waits_for_it_once(warm: Shop) -> None:
+    with transaction.atomic():
+        Author.objects.create(name="Bea")
+    with warm.galera["db2"].hold_applier(), warm.galera["db3"].hold_applier():
+        pass
+    with warm.traffic() as sent, transaction.atomic():
+        assert Author.objects.count() == 2
+    primary, secondary = split(sent)
+    assert primary == []
+    assert "wsrep_sync_wait" in secondary[0]
