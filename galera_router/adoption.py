@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import AbstractContextManager
 from typing import Any
 
 from django.db import connections
@@ -44,6 +45,13 @@ def _adopt_role(wrapper: BaseDatabaseWrapper, context: Context) -> None:
 def _adopt_node(wrapper: BaseDatabaseWrapper, node: Node) -> None:
     wrapper.connect = functools.partial(_open_node, wrapper)  # type: ignore[method-assign]
     wrapper.execute_wrappers.insert(0, functools.partial(_on_node, node))
+    internals.ask_server_through(wrapper, functools.partial(_question, node))
+
+
+def _question(node: Node) -> AbstractContextManager[Any]:
+    context = context_of(node.alias)
+    assert context is not None
+    return Session(context).question()
 
 
 def _on_node(node: Node, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:

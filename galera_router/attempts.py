@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-import time
+from collections.abc import Mapping
 
 from .context import Context
 from .exceptions import ReplayMismatch
@@ -22,21 +22,20 @@ class Attempts:
     """The runs of one function or request.
 
     Args:
-        contexts: the clusters that it runs on; if anything was committed on one of them,
-            another run would do that part twice.
+        commits: for each cluster that it runs on, how much had been made final when it
+            began; anything more would be done twice by another run.
         limit: runs in all.
     """
 
-    def __init__(self, contexts: list[Context], limit: int = ATTEMPTS) -> None:
-        self._contexts = contexts
-        self._commits = [context.commits for context in contexts]
+    def __init__(self, commits: Mapping[Context, int], limit: int = ATTEMPTS) -> None:
+        self._commits = commits
         self._left = limit - 1
 
     def may_repeat(self, error: BaseException) -> bool:
         """Whether ``error`` undid everything and another run may succeed; counts the run."""
         if not isinstance(error, ReplayMismatch) and not is_conflict(error):
             return False
-        if self._left <= 0 or self._commits != [context.commits for context in self._contexts]:
+        if self._left <= 0 or any(c.commits != before for c, before in self._commits.items()):
             return False
         self._left -= 1
         logger.info("running again after %s: %s", type(error).__name__, error)
@@ -46,8 +45,3 @@ class Attempts:
     def pause(run: int) -> float:
         """Seconds to wait before run number ``run`` (2 is the first repetition)."""
         return PAUSE * 2.0 ** (run - 2) * random.uniform(0.5, 1.5)
-
-    @staticmethod
-    def wait(run: int) -> None:
-        """Sleep before run number ``run``."""
-        time.sleep(Attempts.pause(run))

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import internals, links
+from .context import Context
 from .journal import Answer, Entry, Template
 from .statements import Statement, classify
 
@@ -30,12 +31,22 @@ class Call:
         """Execute it on the connection that the cursor is bound to."""
         return self.execute(self.sql, self.params, self.many, self.context)
 
-    def bind(self, wrapper: BaseDatabaseWrapper, connection: Any) -> None:
+    def bind(self, context: Context, wrapper: BaseDatabaseWrapper, connection: Any) -> None:
         """Have the caller's cursor speak through ``connection``, the one that ``wrapper`` has."""
         holder = self.context["cursor"]
         current = getattr(holder.cursor, "connection", None)
-        if current is not connection and current is not None:  # None: the caller closed it
+        if current is connection or current is None:  # None: the caller has closed it
+            return
+        context.passive = True
+        try:
             holder.cursor = wrapper.create_cursor()
+        finally:
+            context.passive = False
+
+    @property
+    def buffered(self) -> bool:
+        """Whether the answer will be held on the client, where it can be noted."""
+        return hasattr(self.context["cursor"].cursor, "scroll")
 
     def after(self, first: bytes, done: Callable[[], None]) -> None:
         """Have ``first`` sent in the same packet, ahead of the statement.
@@ -46,20 +57,12 @@ class Call:
         """
         links.prefix(_driver_cursor(self.context["cursor"].cursor), first, done)
 
-    def read_entry(self) -> Entry | None:
-        """The entry of a read that has just been answered; see :meth:`write_entry`."""
-        answer = self._answer()
-        return None if answer is None else Entry(self._sent(), answer, self.statement.ordered)
-
-    def write_entry(self) -> Entry | None:
-        """The journal's entry of what has just been answered.
-
-        None where the rows are still on the server (an unbuffered cursor class).
-        """
+    def entry(self) -> Entry:
+        """The journal's entry of what has just been answered; only if it is buffered."""
         if self.statement.savepoint is not None:
             return Entry(self._sent())
-        entry = self.read_entry()
-        if entry is not None and (self.many or self.statement.insert):
+        entry = Entry(self._sent(), self._answer(), self.statement.ordered)
+        if self.many or self.statement.insert:
             entry.template = self.template()
         return entry
 
@@ -71,12 +74,10 @@ class Call:
     def _sent(self) -> bytes:
         return links.without_begin(internals.statement_sent(self.context["cursor"].cursor))
 
-    def _answer(self) -> Answer | None:
+    def _answer(self) -> Answer:
         cursor = self.context["cursor"].cursor
         if cursor.description is None:
             return Answer(None, cursor.rowcount, cursor.lastrowid)
-        if not hasattr(cursor, "scroll"):
-            return None
         rows = cursor.fetchall()  # the cursor's own tuple, no copy
         if rows:
             cursor.scroll(0, "absolute")

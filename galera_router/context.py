@@ -68,6 +68,7 @@ class Context:
         self.wrote = False  # this request has written: its reads outside a transaction follow
         self.behind: set[Node] = set()  # nodes not waited for since the last write
         self.commits = 0  # changes made final, ever
+        self.commits_before = 0  # as many of them before this request
         self.primary_only = False  # a second attempt runs on the primary from the start
         self.passive = False  # statements of our own: neither routed nor recorded
         self.reset_options()
@@ -106,10 +107,27 @@ class Context:
 
     def _choose(self) -> Node | None:
         node = self.cluster.reader()
-        if node is None or internals.forbidden_to_test(connections[node.alias]):
+        if node is None or not self._may_read(connections[node.alias], node):
             return None
         self.pin_failures = node.failures
         return node
+
+    def _may_read(self, wrapper: BaseDatabaseWrapper, node: Node) -> bool:
+        """Not where a test forbids the alias, nor while only the role is on a test database."""
+        if internals.forbidden_to_test(wrapper):
+            return False
+        moved = self.database_now(node).get("NAME")
+        return moved is None or wrapper.settings_dict["NAME"] == moved
+
+    def database_now(self, node: Node) -> dict[str, Any]:
+        """The database's name in the place of the configured one, where it was changed since.
+
+        The test runner does so, on the role's settings first: nothing may then be sent to
+        the database that the settings once named.
+        """
+        name = self.wrapper.settings_dict["NAME"]
+        configured = self.cluster.config.nodes[0].role_settings["NAME"]
+        return {} if name == configured else {"NAME": name}
 
     def read_alias(self) -> str:
         """The alias that a read through the router goes to."""
@@ -146,6 +164,7 @@ class Context:
             self.handed.clear()
             self.wrote = False
             self.primary_only = False
+            self.commits_before = self.commits
 
     @contextmanager
     def passively(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 
 from django.db.utils import InterfaceError
 
-from . import links
+from . import internals, links
 from .cluster import Node
 from .context import Context, Link, Phase
 from .exceptions import ClusterError, FailoverImpossible, NoNodeAvailable, ReplayMismatch
@@ -75,8 +76,9 @@ def connect_primary(context: Context) -> Link:
 
 
 def _on_primary(context: Context, action: Callable[[Context, Link], None]) -> Link:
+    _keep_state(context)
     tried: set[Node] = set()
-    for node in _candidates(context, context.cluster.primary, electable=True):
+    for node in _candidates(context, functools.partial(_elected, context), electable=True):
         try:
             link = links.to_primary(context, node)
             action(context, link)
@@ -86,6 +88,24 @@ def _on_primary(context: Context, action: Callable[[Context, Link], None]) -> Li
         else:
             return link
     raise AssertionError("the candidates end with an error")
+
+
+def _elected(context: Context) -> Node | None:
+    """The primary of the next transaction; a connection with state on it is not left for it."""
+    kept = context.primary
+    return kept.node if kept is not None and kept.state else context.cluster.primary()
+
+
+def _keep_state(context: Context) -> None:
+    """Refuse to go on silently without what the application has set on its connection."""
+    kept = context.primary
+    if kept is None or kept.state is None or not internals.is_stale(kept.connection):
+        return
+    context.primary = None
+    raise FailoverImpossible(
+        f"The connection to {kept.node.name} was lost while idle, and with it what the"
+        f" application had set on it: {kept.state}."
+    )
 
 
 def _primary_failed(context: Context, node: Node, error: Exception, *, again: bool) -> None:

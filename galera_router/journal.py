@@ -85,10 +85,12 @@ class Entry:
         mine = self.answer
         if mine is None:
             return True
-        if mine.rowcount != other.rowcount or (mine.lastrowid or 0) != (other.lastrowid or 0):
+        if mine.rowcount != other.rowcount:
             return False
         if self.digest is not None:
             return other.rows is not None and digest(other.rows) == self.digest
+        if mine.rows is None and other.rows is None:  # with a result set the key is a leftover
+            return (mine.lastrowid or 0) == (other.lastrowid or 0)
         return same_rows(mine.rows, other.rows, ordered=self.ordered)
 
 
@@ -141,7 +143,7 @@ class Journal:
         self.entries.append(entry)
 
     def append_read(self, entry: Entry, limit: int) -> None:
-        """Note a read from before the first write.
+        """Note a statement from before the first write.
 
         Beyond ``limit`` statements there is no failover any more, but the reads are still
         compared at the promotion: they are kept as digests.
@@ -154,8 +156,8 @@ class Journal:
     def append_write(self, entry: Entry, limit: int) -> None:
         """Note a statement on the primary; beyond ``limit`` the whole journal is let go."""
         if self.count >= limit:
-            self.entries.clear()
             self.full = True
+            self.entries.clear()
             self.count += 1
         else:
             self.append(entry)

@@ -38,7 +38,8 @@ def to_primary(context: Context, node: Node) -> Link:
         return kept
     context.primary = None
     context.wrapper.ensure_connection()
-    connection = internals.connect(context.wrapper, node.config.role_settings)
+    settings = {**node.config.role_settings, **context.database_now(node)}
+    connection = internals.connect(context.wrapper, settings)
     context.primary = link = Link(node, connection)
     try:
         with context.passively():

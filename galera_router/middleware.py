@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,31 +15,36 @@ from django.http.response import HttpResponseBase
 from . import internals
 from .attempts import ATTEMPTS, Attempts
 from .cluster import clusters
-from .context import context_of
+from .context import Context, context_of
 
 _ATTRIBUTE = "galera_runs"
-
-
-class RunAgain(HttpResponse):
-    """Travels up through the inner middleware in place of the failed response.
-
-    A 5xx status keeps them from saving what the failed run left, the session above all.
-    """
-
-    status_code = 503
 
 
 class Runs:
     """The runs of one request, noted on the request itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, request: HttpRequest) -> None:
+        self._before = internals.RequestState(request)
         self.run = 1
+        self.again = False  # the run that has just ended asks for another one
         self.attempts: Attempts | None = None  # None: the view is not atomic on a cluster
+        setattr(request, _ATTRIBUTE, self)
+
+    def next(self, request: HttpRequest) -> float:
+        """Put ``request`` back as it came; returns the seconds to wait before the next run."""
+        self.run += 1
+        self.again = False
+        self._before.restore(request)
+        setattr(request, _ATTRIBUTE, self)
+        return Attempts.pause(self.run)
 
 
 class GaleraMiddleware:
     """First in MIDDLEWARE. Under ATOMIC_REQUESTS it runs a request again after a deadlock or
-    a replay that did not match; a view outside a transaction is never run again.
+    a replay that did not match.
+
+    A view outside a transaction is never run again, nor is a request that has committed
+    something (its middleware included) or whose body cannot be read a second time.
     """
 
     sync_capable = True
@@ -54,46 +60,32 @@ class GaleraMiddleware:
         return self._call_async(request) if self._async else self._call(request)
 
     def _call(self, request: HttpRequest) -> HttpResponseBase:
-        before = internals.RequestState(request)
-        runs = Runs()
+        runs = Runs(request)
         while True:
-            setattr(request, _ATTRIBUTE, runs)
             response: HttpResponseBase = self.get_response(request)
-            if not isinstance(response, RunAgain):
+            if not runs.again:
                 return response
-            runs.run += 1
-            before.restore(request)
-            Attempts.wait(runs.run)
+            time.sleep(runs.next(request))
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
-        before = internals.RequestState(request)
-        runs = Runs()
+        runs = Runs(request)
         while True:
-            setattr(request, _ATTRIBUTE, runs)
             response: HttpResponseBase = await self.get_response(request)
-            if not isinstance(response, RunAgain):
+            if not runs.again:
                 return response
-            runs.run += 1
-            before.restore(request)
-            await asyncio.sleep(Attempts.pause(runs.run))
+            await asyncio.sleep(runs.next(request))
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
-        """Note, in the view's own thread, what has been committed before it runs."""
+        """Note, in the view's own thread, which clusters its transaction is on."""
         runs: Runs | None = getattr(request, _ATTRIBUTE, None)
-        exempt = internals.non_atomic_aliases(view)
-        found = [
-            context_of(cluster.alias)
-            for cluster in clusters()
-            if connections.settings[cluster.alias]["ATOMIC_REQUESTS"]
-            and cluster.alias not in exempt
-        ]
-        contexts = [context for context in found if context is not None]
+        contexts = _atomic_contexts(view)
         if runs is None or not contexts:
             return
         for context in contexts:
             context.primary_only = runs.run > 1
         if runs.attempts is None:
-            runs.attempts = Attempts(contexts, ATTEMPTS)
+            before = {context: context.commits_before for context in contexts}
+            runs.attempts = Attempts(before, ATTEMPTS)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Ask for another run where one can succeed; else let the error go on."""
@@ -102,4 +94,20 @@ class GaleraMiddleware:
             return None
         if not internals.RequestState.can_be_read_again(request):
             return None
-        return RunAgain() if runs.attempts.may_repeat(exception) else None
+        if not runs.attempts.may_repeat(exception):
+            return None
+        runs.again = True
+        # A 5xx keeps the inner middleware from saving what the failed run left, the session
+        # above all. Nobody gets to see it.
+        return HttpResponse(status=503)
+
+
+def _atomic_contexts(view: Any) -> list[Context]:
+    exempt = internals.non_atomic_aliases(view)
+    settings = connections.settings
+    found = [
+        context_of(cluster.alias)
+        for cluster in clusters()
+        if settings[cluster.alias]["ATOMIC_REQUESTS"] and cluster.alias not in exempt
+    ]
+    return [context for context in found if context is not None]

@@ -33,7 +33,7 @@ def check_engine(path: Path, engine: Any) -> str:
     if not engine:
         raise wrong(path, f"is missing. {_STOCK}")
     if not isinstance(engine, str):
-        raise wrong(path, f"must be text, not {type(engine).__name__}.")
+        raise wrong(path, f"must be text, not {type(engine).__name__}. {_STOCK}")
     if engine.startswith("galera."):
         raise wrong(path, f"{engine!r}: the engine stays Django's own here. {_STOCK}")
     if engine.rpartition(".")[2] in _NOT_MARIADB or engine.startswith("mysql.connector"):

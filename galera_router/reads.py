@@ -18,7 +18,9 @@ def in_snapshot(context: Context, call: Call) -> Any:
     loss: failover.Loss | None = None
     for attempt in range(failover.TRIES):
         link, begin = failover.snapshot(context)
-        call.bind(connections[link.node.alias], link.connection)
+        call.bind(context, connections[link.node.alias], link.connection)
+        if not call.buffered:  # it could not be compared on the primary
+            return promote(context, call)
         if begin:
             call.after(begin, functools.partial(failover.snapshot_begun, context, link))
         try:
@@ -30,7 +32,7 @@ def in_snapshot(context: Context, call: Call) -> Any:
             loss = loss or failover.Loss(link.node, error)
         else:
             failover.tell(context, loss, link.node)
-            _note(context, call)
+            context.journal.append_read(call.entry(), context.options.failover_history_limit)
             return result
     raise AssertionError("the last try returns or raises")
 
@@ -56,20 +58,12 @@ def _snapshot_error(
     raise error
 
 
-def _note(context: Context, call: Call) -> None:
-    entry = call.read_entry()
-    if entry is None:
-        context.journal.prevent("a result was not held on the client")
-    else:
-        context.journal.append_read(entry, context.options.failover_history_limit)
-
-
 def outside(context: Context, call: Call) -> Any:
     """Run a read on the pinned node, each in a transaction of its own."""
     loss: failover.Loss | None = None
     for attempt in range(failover.TRIES):
         link, wait = failover.reader(context)
-        call.bind(connections[link.node.alias], link.connection)
+        call.bind(context, connections[link.node.alias], link.connection)
         if wait:
             call.after(wait, functools.partial(context.behind.discard, link.node))
         try:

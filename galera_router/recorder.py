@@ -50,7 +50,7 @@ def on_node(
 
 def _by_name(context: Context, call: Call, node: Node, wrapper: BaseDatabaseWrapper) -> Any:
     """An explicit ``using``: that very node, as stock Django would, without a failover."""
-    call.bind(wrapper, links.to_node(context, node).connection)
+    call.bind(context, wrapper, links.to_node(context, node).connection)
     return call.send()
 
 

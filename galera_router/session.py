@@ -161,8 +161,7 @@ class Session:
 
     def _recorded(self, cursor: Any) -> Any:
         """``cursor`` with a ``callproc`` that is noted: it passes no execute wrapper."""
-        if not self.context.passive:
-            cursor.callproc = functools.partial(self._callproc, cursor, cursor.callproc)
+        cursor.callproc = functools.partial(self._callproc, cursor.callproc)
         return cursor
 
     def _bind(self) -> Any:
@@ -176,7 +175,7 @@ class Session:
             failover.go_live(context)
         return self.cursor()
 
-    def _callproc(self, cursor: Any, callproc: Any, *args: Any) -> Any:
+    def _callproc(self, callproc: Any, *args: Any) -> Any:
         context = self.context
         context.note_write()
         if context.autocommit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
@@ -65,7 +66,7 @@ class GaleraAtomic:
         if context is None or not connections[self._using].get_autocommit():
             with self._atomic:  # another database, or nested: the outermost runs again
                 return call()
-        attempts = Attempts([context], self._attempts)
+        attempts = Attempts({context: context.commits}, self._attempts)
         for run in range(1, self._attempts + 1):
             try:
                 with context.on_primary(run > 1 or context.primary_only), self._atomic:
@@ -73,7 +74,7 @@ class GaleraAtomic:
             except DatabaseError as error:
                 if not attempts.may_repeat(error):
                     raise
-            attempts.wait(run + 1)
+            time.sleep(attempts.pause(run + 1))
         raise AssertionError("the last run returns or raises")
 
     def _check_alias(self) -> None:

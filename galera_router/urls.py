@@ -15,7 +15,9 @@ _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/?#]*@)?(?P<hosts>[^/?#@]*)(?P<tail>.*)",
     re.DOTALL,
 )
-_HOST = re.compile(r"\[(?P<address>[^\]]*)\](?::(?P<port6>.*))?|(?P<host>[^:]*)(?::(?P<port>.*))?")
+_HOST = re.compile(
+    r"\[(?P<address>[^\]]*)\](?::(?P<port6>.*))?|(?P<host>[^:[\]]*)(?::(?P<port>.*))?"
+)
 # Query parameters that are settings of the cluster; django-environ knows its own.
 _SETTINGS = frozenset({"HOST", "TIME_ZONE"})
 
@@ -36,6 +38,8 @@ def settings_from_url(path: Path, url: str) -> dict[str, Any]:
     hosts = match["hosts"]
     if "," not in hosts and not hosts.upper().startswith("%2F"):
         return _typed(_parse(path, url))
+    if match["user"] is None and "@" in match["tail"]:
+        raise _unreadable(path)  # what looks like hosts is a piece of the password
     one = _parse(path, f"{match['scheme']}{match['user'] or ''}host{match['tail']}")
     if not is_mysql(one):
         return _parse(path, url)
@@ -98,8 +102,10 @@ def _parse(path: Path, url: str) -> dict[str, Any]:
     try:
         settings: dict[str, Any] = Env.db_url_config(url)
     except ValueError:
-        # Without its text: that may hold a piece of the password.
-        raise wrong(
-            path, "is a URL that cannot be read. Percent-encode what is special in its parts."
-        ) from None
+        raise _unreadable(path) from None
     return settings
+
+
+def _unreadable(path: Path) -> ConfigurationError:
+    """Without the URL's text or the parser's: both may hold a piece of the password."""
+    return wrong(path, "is a URL that cannot be read. Percent-encode what is special in its parts.")

@@ -8,7 +8,7 @@ from django.db import DataError, IntegrityError, ProgrammingError
 
 from . import failover, links
 from .calls import Call
-from .context import Context, Link
+from .context import Context, Link, Phase
 from .exceptions import CommitOutcomeUnknown, FailoverImpossible
 from .journal import Entry
 from .verdict import Verdict, errno, verdict
@@ -23,7 +23,7 @@ def in_transaction(context: Context, call: Call) -> Any:
     for attempt in range(failover.TRIES):
         link = context.primary
         assert link is not None
-        call.bind(context.wrapper, link.connection)
+        call.bind(context, context.wrapper, link.connection)
         try:
             result = call.send()
         except links.errors(context) as error:
@@ -46,11 +46,10 @@ def _note(context: Context, call: Call, link: Link) -> None:
         journal.prevent(f"{statement.verb} cannot be replayed")
     if not context.options.failover_enable or journal.obstacle:
         return
-    entry = call.write_entry()
-    if entry is None:
-        journal.prevent("a result was not held on the client")
+    if call.buffered:
+        journal.append_write(call.entry(), context.options.failover_history_limit)
     else:
-        journal.append_write(entry, context.options.failover_history_limit)
+        journal.prevent("a result was not held on the client")
 
 
 def note_error(context: Context, call: Call, error: Exception) -> None:
@@ -68,7 +67,8 @@ def note_error(context: Context, call: Call, error: Exception) -> None:
         journal.prevent("the server has rolled it back before")
     elif isinstance(error, (IntegrityError, DataError, ProgrammingError)):
         entry = Entry(b"", template=call.template(), error=errno(error))
-        journal.append_write(entry, context.options.failover_history_limit)
+        append = journal.append_write if context.phase is Phase.LIVE else journal.append_read
+        append(entry, context.options.failover_history_limit)
     else:
         journal.prevent(f"a statement in it failed with {errno(error)}")
 
@@ -103,7 +103,7 @@ def outside(context: Context, call: Call, *, hidden: bool = False) -> Any:
     link = failover.connect_primary(context)
     if writes:
         context.note_write()
-    call.bind(context.wrapper, link.connection)
+    call.bind(context, context.wrapper, link.connection)
     try:
         result = call.send()
     except links.errors(context) as error:
@@ -141,7 +141,7 @@ def _read_again(context: Context, call: Call, old: Link, lost: Exception) -> Any
     """Repeat a read whose answer was lost, where it cannot write a second time."""
     loss = failover.Loss(old.node, lost)
     link = failover.connect_primary(context)
-    call.bind(context.wrapper, link.connection)
+    call.bind(context, context.wrapper, link.connection)
     call.after(links.BEGIN_READ_ONLY, lambda: None)
     try:
         result = call.send()

@@ -30,14 +30,14 @@ def heal(nodes: Sequence[GaleraNode], timeout: float) -> None:
 
 
 def are_together(nodes: Sequence[GaleraNode]) -> bool:
-    """Whether these nodes, and no others, are Synced members of one primary component."""
+    """Whether these nodes, at least one, are all the Synced members of a primary component."""
     views = set()
     for node in nodes:
         status = node.try_status()
         if not is_synced(status) or view_size(status) != len(nodes):
             return False
         views.add(view_id(status))
-    return len(views) <= 1
+    return len(views) == 1
 
 
 def report(nodes: Sequence[GaleraNode]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, ProgrammingError, connection, transaction
+from MySQLdb.cursors import SSCursor
 
 from galera_router import galera_atomic
 from galera_router.exceptions import (
@@ -351,8 +354,6 @@ def test_a_failover_waits_for_a_node_to_become_well(shop: Shop) -> None:
     with transaction.atomic():
         Author.objects.create(name="Bea")
         shop.writing.reject_queries(kind="ALL")
-        import threading
-
         threading.Timer(1.0, shop.galera["db3"].accept_queries).start()
         Author.objects.create(name="Cid")
     for node in shop.galera.nodes:
@@ -385,8 +386,6 @@ def test_an_idle_connection_that_died_is_replaced_before_an_autocommit_write(sho
 def test_a_connection_lost_in_an_autocommit_write_is_never_blindly_resent(shop: Shop) -> None:
     shop.stock()
     shop.warm()
-    import threading
-
     threading.Timer(0.5, shop.galera["db1"].kill_connections).start()
     with pytest.raises(CommitOutcomeUnknown), connection.cursor() as cursor:
         cursor.execute("UPDATE shop_book SET stock = stock + 1 + SLEEP(2)")
@@ -421,3 +420,62 @@ def test_a_failover_is_signalled(shop: Shop) -> None:
     assert [(e.alias, e.lost, e.taken_over_by, e.replayed) for e in events] == [
         ("default", lost.name, taken.name, 1)
     ]
+
+
+def test_a_lost_read_on_the_primary_is_not_made_again_if_it_writes(shop: Shop) -> None:
+    shop.stock()
+    shop.galera["db1"].query(
+        "CREATE OR REPLACE FUNCTION galera_router.shop_slow(v TEXT) RETURNS INT BEGIN"
+        " INSERT INTO galera_router.shop_tag (name) VALUES (v); DO SLEEP(2); RETURN 1; END"
+    )
+    shop.warm()
+    for sql, outcome in (
+        ("SELECT shop_slow('x')", CommitOutcomeUnknown),
+        ("SELECT SLEEP(2) + COUNT(*) FROM shop_book", None),
+    ):
+        threading.Timer(0.5, shop.galera["db1"].kill_connections).start()
+        with contextlib.ExitStack() as stack:
+            if outcome is not None:
+                stack.enter_context(pytest.raises(outcome))
+            cursor = stack.enter_context(connection.cursor())
+            cursor.execute(sql)
+            assert cursor.fetchall() == ((1,),)
+    time.sleep(2.0)
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_tag")[0][0] in {0, 1}
+
+
+def test_an_error_beyond_the_limit_does_not_lose_the_reads(shop: Shop) -> None:
+    shop.configure(OPTIONS={"failover_history_limit": 2})
+    shop.stock()
+    with pytest.raises(ReplayMismatch), transaction.atomic():
+        for _ in range(3):
+            Book.objects.get()
+        with pytest.raises(ProgrammingError), connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM no_such_table")
+        shop.galera["db1"].query("UPDATE galera_router.shop_book SET stock = 3")
+        Author.objects.create(name="Bea")
+
+
+def test_state_on_the_connection_is_never_silently_dropped(shop: Shop) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE shop_scratch (id INT)")
+    shop.writing.kill_connections()
+    time.sleep(0.2)
+    with pytest.raises(FailoverImpossible, match="state"), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO shop_scratch VALUES (1)")
+    with pytest.raises(FailoverImpossible, match="state"), transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET @shop = 1")
+        shop.writing.kill_connections()
+        Author.objects.create(name="Bea")
+    Author.objects.create(name="Cid")
+    assert shop.everywhere("SELECT name FROM galera_router.shop_author") == [("Cid",)]
+
+
+def test_unbuffered_cursors_read_on_the_primary(shop: Shop) -> None:
+    shop.configure(OPTIONS={"cursorclass": SSCursor})
+    shop.stock(3)
+    with transaction.atomic():
+        assert Book.objects.count() == 3
+        assert shop.context.begun
+        assert [book.title for book in Book.objects.order_by("pk")] == ["t0", "t1", "t2"]

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,11 +63,6 @@ class Program:
         assert processes_of(folder) == []
 
 
-@pytest.fixture
-def run() -> Iterator[type[Program]]:
-    yield Program
-
-
 def python(ending: str) -> list[str]:
     return [sys.executable, "-c", STARTED + ENDINGS[ending]]
 
@@ -88,9 +82,9 @@ def test_a_program_that_is_ended(number: signal.Signals) -> None:
     program.assert_nothing_left(folder)
 
 
-def test_a_program_that_is_killed_while_it_starts(tmp_path: Path) -> None:
+def test_a_program_that_is_killed_while_it_starts() -> None:
     before = set(Path("/tmp").glob("galera-*"))
-    program = Program([sys.executable, "-c", STARTED.replace("cluster.start()", "cluster.start()")])
+    program = Program(python("wait"))
     wait_for(lambda: bool(_new(before)))
     program.end(signal.SIGKILL)
     for folder in _new(before):

@@ -94,9 +94,7 @@ def test_the_database_has_a_plain_name(name: str) -> None:
 
 def test_two_programs_may_make_the_initial_data_at_once(tmp_path: Path) -> None:
     environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    programs = [
-        subprocess.Popen([sys.executable, "-c", START], env=environment) for _ in range(2)
-    ]
+    programs = [subprocess.Popen([sys.executable, "-c", START], env=environment) for _ in range(2)]
     assert [program.wait(timeout=60) for program in programs] == [0, 0]
     (kept,) = (tmp_path / "galera_router").iterdir()
     assert (kept / "mysql").is_dir()

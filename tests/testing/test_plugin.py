@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 TESTS = """
-def test_size(galera):
-    assert len(galera.nodes) == {size}
+def test_fault(galera):
+    assert len(galera.nodes) == 1
     galera.nodes[0].kill()
 
 def test_healed(galera, galera_cluster):
@@ -23,8 +23,8 @@ def test_without_a_cluster():
 """
 
 
-def run(folder: Path, *arguments: str, size: int = 1) -> subprocess.CompletedProcess[str]:
-    (folder / "test_it.py").write_text(TESTS.format(size=size))
+def run(folder: Path, *arguments: str, tests: str = TESTS) -> subprocess.CompletedProcess[str]:
+    (folder / "test_it.py").write_text(tests)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-s", *arguments, str(folder)],
         capture_output=True, text=True, timeout=100, cwd=folder, check=False,
@@ -40,7 +40,8 @@ def test_the_cluster_is_healed_between_tests_and_gone_at_the_end(tmp_path: Path)
 
 def test_the_size_may_stand_in_the_ini_file(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\ngalera_size = 2\n")
-    assert "3 passed" in run(tmp_path, size=2).stdout
+    tests = "def test_size(galera_cluster): assert galera_cluster.size == 2"
+    assert "1 passed" in run(tmp_path, tests=tests).stdout
 
 
 @pytest.mark.parametrize("size", ["many", "0"])

@@ -66,7 +66,7 @@ def test_rows_of_dicts_are_compared_too() -> None:
         (Answer(((1,),), 1, 0), True),
         (Answer(((2,),), 1, 0), False),
         (Answer(((1,),), 2, 0), False),
-        (Answer(((1,),), 1, 7), False),
+        (Answer(((1,),), 1, 7), True),  # a leftover of the insert before it
         (Answer(None, 1, 0), False),
     ],
 )
@@ -78,6 +78,11 @@ def test_rows_counts_and_keys_are_compared(answer: Answer, same: bool, forgotten
         assert entry.answer is not None
         assert entry.answer.rows is None
     assert entry.same(answer) is same
+
+
+@pytest.mark.parametrize(("key", "same"), [(7, True), (8, False), (0, False)])
+def test_the_key_of_an_insert_is_compared(key: int, same: bool) -> None:
+    assert Entry(b"INSERT", Answer(None, 1, 7)).same(Answer(None, 1, key)) is same
 
 
 def read(n: int = 1) -> Entry:
