@@ -53,16 +53,16 @@ def load_as(role_of: Callable[[str], str]) -> None:
     original = Model.from_db.__func__  # type: ignore[attr-defined]
     if getattr(original, "loads_as_role", False):
         return
-    roles: dict[str, str] = {}
+    roles: dict[str | None, str | None] = {}
 
-    def from_db(cls: type[Model], db: str | None, *args: Any, **kwargs: Any) -> Model:
-        if db is not None:
-            try:
-                db = roles[db]
-            except KeyError:
-                db = roles[db] = role_of(db)
-        instance: Model = original(cls, db, *args, **kwargs)
-        return instance
+    def from_db(
+        cls: type[Model], /, db: str | None, field_names: Any, values: Any, **kwargs: Any
+    ) -> Any:  # called for every row: no more than one look-up
+        try:
+            role = roles[db]
+        except KeyError:
+            role = roles[db] = db and role_of(db)
+        return original(cls, role, field_names, values, **kwargs)
 
     from_db.loads_as_role = True  # type: ignore[attr-defined]
     Model.from_db = classmethod(from_db)  # type: ignore[assignment, method-assign]

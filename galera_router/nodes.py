@@ -21,7 +21,7 @@ _CLUSTER_KEYS = words(
     " DISABLE_SERVER_SIDE_CURSORS"
 )
 _NODE_NAME = re.compile(r"[A-Za-z0-9_]+")
-_PORT_TEXT = re.compile(r"[0-9]+")
+_PORT_TEXT = re.compile(r"[0-9]{1,9}")
 _NOT_MARIADB = words(
     "sqlite3 spatialite postgresql postgresql_psycopg2 postgis oracle mssql pyodbc dummy"
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from demo.show import run
 from demo.site import SiteFailed
-from galera_router.testing import MissingPackages
+from galera_router.testing import ClusterError, MissingPackages
 
 
 def arguments() -> Namespace:
@@ -36,12 +36,12 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nInterrupted.")
         return 130
-    except SiteFailed as failure:
-        print(failure, file=sys.stderr)
-        return 1
     except MissingPackages as missing:
         print(missing, file=sys.stderr)
         return 2
+    except (SiteFailed, ClusterError, TimeoutError, ChildProcessError) as failure:
+        print(failure, file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,13 +29,13 @@ class Ledger:
     def of(cls, node: GaleraNode, database: str) -> Ledger:
         """Read the three tables of one node."""
 
-        def rows(columns: str, table: str) -> tuple[tuple[int, ...], ...]:
+        def rows(columns: str, table: str) -> tuple[Any, ...]:
             return tuple(node.query(f"SELECT {columns} FROM `{database}`.bank_{table} ORDER BY id"))
 
         return cls(
-            accounts=rows("id, opening, balance", "account"),  # type: ignore[arg-type]
-            transfers=rows("id, reference, source_id, target_id, amount", "transfer"),  # type: ignore[arg-type]
-            entries=rows("account_id, transfer_id, amount", "ledgerentry"),  # type: ignore[arg-type]
+            accounts=rows("id, opening, balance", "account"),
+            transfers=rows("id, reference, source_id, target_id, amount", "transfer"),
+            entries=rows("account_id, transfer_id, amount", "ledgerentry"),
         )
 
     def sums(self) -> dict[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,11 @@ class Account:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
+    def make(self, folder: Path) -> None:
+        """Create a private folder of this account."""
+        folder.mkdir(mode=0o700)
+        self.own(folder)
+
     def own(self, folder: Path) -> None:
         """Give a folder and everything below it to this account."""
         if not self.switch:
@@ -55,18 +61,16 @@ def server_account() -> Account:
     return Account(entry.pw_uid, entry.pw_gid, switch=True)
 
 
-def make_folder(account: Account) -> Path:
-    """Create a new private folder for the servers, as short a path as there is."""
+def new_folder(account: Account) -> Path:
+    """Return the path of a folder that does not exist yet, as short as there is one."""
     parent = Path(tempfile.gettempdir()).resolve()
     if not _is_usable(parent, account):
         parent = Path("/tmp")
-    folder = Path(tempfile.mkdtemp(prefix="galera-", dir=parent))
-    account.own(folder)
-    return folder
+    return parent / f"galera-{secrets.token_hex(6)}"
 
 
 def _is_usable(parent: Path, account: Account) -> bool:
-    if len(os.fsencode(parent)) > LONGEST_FOLDER - len("/galera-12345678"):
+    if len(os.fsencode(parent)) > LONGEST_FOLDER - len("/galera-123456789012"):
         return False
     if not account.switch:
         return True

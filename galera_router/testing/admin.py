@@ -95,7 +95,7 @@ def open_connection(socket: Path) -> Any:
         connect_timeout=CONNECT_SECONDS,
         read_timeout=ANSWER_SECONDS,
     )
-    _run(connection, "SET SESSION wsrep_dirty_reads = 1, wsrep_sync_wait = 0, sql_mode = DEFAULT")
+    _run(connection, "SET SESSION wsrep_dirty_reads = 1, wsrep_sync_wait = 0")
     return connection
 
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from . import healing
-from .account import Account, make_folder, server_account
+from .account import Account, new_folder, server_account
 from .errors import ClusterError
 from .node import POLL_SECONDS, GaleraNode
 from .packages import Binaries, find_binaries
@@ -97,8 +97,9 @@ class GaleraCluster:
         binaries, account = find_binaries(), server_account()
         initial = template(binaries, account)
         self._owner = os.getpid()
-        self._reaper = Reaper(make_folder(account))
+        self._reaper = Reaper(new_folder(account))
         try:
+            account.make(self.folder)
             self._make_nodes(binaries, account, initial)
             self._start_nodes(timeout)
             self._create_user()

@@ -24,7 +24,7 @@ def heal(nodes: Sequence[GaleraNode], timeout: float) -> None:
     """Undo every fault and wait until all are together; ClusterError after ``timeout`` seconds."""
     for node in nodes:
         node.relieve()
-    if are_together(nodes):
+    if are_well(nodes):
         return
     _Recovery(nodes, timeout).run()
 
@@ -40,9 +40,27 @@ def are_together(nodes: Sequence[GaleraNode]) -> bool:
     return len(views) == 1
 
 
+def are_well(nodes: Sequence[GaleraNode]) -> bool:
+    """Whether these nodes are together, hear each other, and will stay so.
+
+    A node that was cut off for a moment may be about to be shut out while all still believe in
+    their view; a message to the group then waits for the next view.
+    """
+    return are_together(nodes) and _hear_each_other(nodes) and are_together(nodes)
+
+
 def report(nodes: Sequence[GaleraNode]) -> str:
     """Return one line that says how each node is."""
     return ", ".join(f"{node.name} {_condition(node)}" for node in nodes)
+
+
+def _hear_each_other(nodes: Sequence[GaleraNode]) -> bool:
+    try:
+        for node in nodes:
+            node.wait_applied()
+    except driver().Error:
+        return False
+    return True
 
 
 def _condition(node: GaleraNode) -> str:
@@ -67,7 +85,7 @@ class _Recovery:
         self.started: set[str] = set()
 
     def run(self) -> None:
-        while not are_together(self.nodes):
+        while not are_well(self.nodes):
             if time.monotonic() > self.deadline:
                 raise ClusterError(f"not healed after {self.timeout} s: {report(self.nodes)}")
             self.step()

@@ -201,6 +201,14 @@ class GaleraNode:
                 raise ClusterError(f"{self.name} is not synced after {timeout} s")
             time.sleep(POLL_SECONDS)
 
+    def wait_applied(self) -> None:
+        """Wait until the node has applied what was committed, until now, on any node.
+
+        Raises MySQLdb.Error if it is cut off or does not get there within the server's own limit,
+        30 seconds.
+        """
+        self.query("SET STATEMENT wsrep_dirty_reads = 0, wsrep_sync_wait = 1 FOR SELECT 1")
+
     def check_running(self) -> None:
         """Raise ClusterError, with the end of the error log, if the server does not run."""
         if not self.running:

@@ -93,12 +93,14 @@ def recover_position(command: Sequence[str], folder: Path, account: Account) -> 
 
     None if the data has no position, so that only a full state transfer can help.
     """
+    log = folder / "error.log"
+    start = log.stat().st_size if log.exists() else 0
     process = ServerProcess([*command, "--wsrep-recover", "--skip-networking"], folder, account)
-    start = process.log.stat().st_size
-    process.wait_ended(RECOVERY_SECONDS)
-    with process.log.open("rb") as log:
-        log.seek(start)
-        found = _POSITION.findall(log.read().decode(errors="replace"))
+    try:
+        process.wait_ended(RECOVERY_SECONDS)
+    finally:
+        process.kill()
+    found = _POSITION.findall(log.read_bytes()[start:].decode(errors="replace"))
     return found[-1] if found and not found[-1].endswith(":-1") else None
 
 

@@ -46,21 +46,26 @@ def sweep(folder: Path, seconds: float = SWEEP_SECONDS) -> bool:
 
 
 class Reaper:
-    """The process that watches over ``folder`` until close() or the end of this program."""
+    """The process that watches over ``folder`` until close() or the end of this program.
+
+    It is there before the folder is, so that there is no moment at which one could be left.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, str(folder)],
+            [sys.executable, "-I", "-S", __file__, str(folder), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             cwd="/",
             start_new_session=True,
         )
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+    def __enter__(self) -> Reaper:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Have everything removed now, and wait until it is.
@@ -70,7 +75,7 @@ class Reaper:
         if self._process.stdin is not None:
             self._process.stdin.close()
         if self._process.wait(timeout=2 * SWEEP_SECONDS) != 0:
-            raise OSError(f"could not remove the cluster in {self.folder}")
+            raise OSError(f"could not remove {self.folder}")
 
 
 def _pids() -> list[int]:
@@ -95,11 +100,11 @@ def _wait_for_end(parent: int) -> None:
             return
 
 
-def main(folder: Path) -> int:
-    """Wait for the end of the parent, then remove ``folder`` and its processes."""
+def main(folder: Path, parent: int) -> int:
+    """Wait for the end of ``parent``, then remove ``folder`` and its processes."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    _wait_for_end(os.getppid())
+    _wait_for_end(parent)
     is_swept = sweep(folder)
     # A server that was being started at that very moment shows up only after its exec.
     time.sleep(0.05)
@@ -109,4 +114,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
 
-from .account import Account, make_folder
+from .account import Account, new_folder
 from .errors import ClusterError
 from .options import server_command
 from .packages import Binaries
@@ -67,13 +68,17 @@ def _key(binaries: Binaries) -> str:
 
 
 def _make(binaries: Binaries, account: Account, kept: Path) -> None:
-    folder = make_folder(account)
-    reaper = Reaper(folder)
-    try:
-        _install(binaries, account, folder)
-        _keep(folder / "data", kept)
-    finally:
-        reaper.close()
+    part = kept.with_name(f"part-{secrets.token_hex(6)}")
+    with Reaper(new_folder(account)) as made, Reaper(part):
+        account.make(made.folder)
+        _install(binaries, account, made.folder)
+        shutil.copytree(made.folder / "data", part)
+        # Renaming is atomic: another program finds all of it or nothing. Whoever loses the race
+        # finds the winner's folder, which is as good.
+        with contextlib.suppress(OSError):
+            part.rename(kept)
+    if not kept.is_dir():
+        raise ClusterError(f"could not keep the initial data in {kept}")
 
 
 def _install(binaries: Binaries, account: Account, folder: Path) -> None:
@@ -82,17 +87,3 @@ def _install(binaries: Binaries, account: Account, folder: Path) -> None:
     run_to_end(install, folder, account)
     setup = [*server_command(binaries, folder), "--bootstrap", "--skip-networking"]
     run_to_end(setup, folder, account, sql="USE mysql;\n" + SETUP)
-
-
-def _keep(made: Path, kept: Path) -> None:
-    # Renaming is atomic, so that another program finds all of it or nothing.
-    part = Path(tempfile.mkdtemp(prefix="part-", dir=kept.parent))
-    try:
-        shutil.copytree(made, part / "data")
-        # Whoever loses the race finds the winner's folder, which is as good.
-        with contextlib.suppress(OSError):
-            (part / "data").rename(kept)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    if not kept.is_dir():
-        raise ClusterError(f"could not keep the initial data in {kept}")

@@ -9,6 +9,7 @@ import MySQLdb
 import pytest
 
 from galera_router.testing import ClusterError, GaleraCluster, GaleraNode
+from galera_router.testing.reaper import processes_of
 
 from .conftest import Connect, fetch, wait_for
 
@@ -38,7 +39,7 @@ def view_size(node: GaleraNode) -> int:
 
 def assert_same_everywhere(galera: GaleraCluster, table: str, rows: int) -> None:
     for node in galera.nodes:
-        node.query("SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1 FOR SELECT 1")
+        node.wait_applied()
         assert count(node, table) == rows
 
 
@@ -264,6 +265,16 @@ def test_the_administrator_gets_in_when_all_connections_are_used(
         node.query("SET GLOBAL max_connections = %s", [limit])
 
 
+def test_healed_means_healed_for_good(galera: GaleraCluster) -> None:
+    """A node that was cut off for about as long as the others bear it may yet be shut out."""
+    galera["db3"].isolate()
+    time.sleep(0.9)
+    galera.heal()
+    views = {node.status()["wsrep_cluster_conf_id"] for node in galera.nodes}
+    time.sleep(1.5)
+    assert views == {node.status()["wsrep_cluster_conf_id"] for node in galera.nodes}
+
+
 def test_all_faults_at_once_are_healed(galera: GaleraCluster, numbers: str) -> None:
     galera["db1"].reject_queries()
     galera["db1"].query("SET GLOBAL wsrep_desync = 1, GLOBAL read_only = 1")
@@ -305,12 +316,16 @@ def test_a_cluster_of_which_nobody_is_left_comes_back_with_every_commit(
 
 
 def test_a_node_without_data_fetches_all_of_it(galera: GaleraCluster, numbers: str) -> None:
+    """And when it is killed while it does, the programs that it does it with go too."""
     galera["db1"].query(f"INSERT INTO {numbers} VALUES (1)")
     node = galera["db3"]
     node.kill()
     for file in ("grastate.dat", "ibdata1", "ib_logfile0", "galera.cache"):
         (node.place.data / file).unlink()
-    (node.place.data / "mysql" / "wsrep_cluster.ibd").unlink(missing_ok=True)
+    node.start(wait=False)
+    wait_for(lambda: len(processes_of(node.place.folder)) > 1)
+    node.kill()
+    assert processes_of(node.place.folder) == []
     node.start()
     assert_same_everywhere(galera, numbers, 1)
 

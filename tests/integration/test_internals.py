@@ -1,0 +1,190 @@
+"""Every private thing of Django and mysqlclient that is relied on, tried on this Django."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import unittest
+from typing import Any
+
+import MySQLdb
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, connections, transaction
+from django.http import HttpRequest
+from django.test import RequestFactory, SimpleTestCase, TestCase
+
+from galera_router import internals
+from galera_router.primary import StandIn
+from tests.integration.support import Shop, elsewhere
+from tests.shop import views
+from tests.shop.models import Author, Book
+
+
+def run(case: unittest.TestCase) -> unittest.TestResult:
+    """``case`` as a runner runs it, its class's set-up included."""
+    result = unittest.TestResult()
+    unittest.TestSuite([case]).run(result)
+    return result
+
+
+def test_every_threads_wrappers_are_adopted(shop: Shop) -> None:
+    def adopted() -> list[bool]:
+        return ["galera_adopted" in vars(connections[alias]) for alias in connections]
+
+    assert elsewhere(adopted) == [True] * 4
+
+
+def test_other_databases_are_left_alone(shop: Shop) -> None:
+    copied = connection.copy()
+    assert "galera_adopted" not in vars(copied)
+    copied.close()
+
+
+def test_a_lazy_open_leaves_what_a_connect_leaves(shop: Shop) -> None:
+    """The attributes that ``open_lazily`` sets are those that stock ``connect`` sets."""
+    stock = connection.copy()
+    stock.connect()
+    connection.close()
+    connection.ensure_connection()
+    ours = vars(connections["default"])
+    ignored = {
+        "connection", "alias", "settings_dict", "close_at", "connect", "execute_wrappers",
+        "temporary_connection", "queries_log", "isolation_level",
+    }  # fmt: skip
+    simple = (bool, int, float, str, list, type(None))
+    for name, value in vars(stock).items():
+        if name not in ignored and not name.startswith("_") and isinstance(value, simple):
+            assert ours.get(name) == value, name
+    assert isinstance(connections["default"].connection, StandIn)
+    stock.close()
+
+
+def test_rows_of_a_node_are_objects_of_the_role(shop: Shop) -> None:
+    shop.stock()
+    assert Book.objects.using("default_db2").get()._state.db == "default"
+    assert Book.objects.using("default_db2").select_related("author").get().author._state.db == (
+        "default"
+    )
+    assert Author.objects.raw("SELECT * FROM shop_author")[0]._state.db == "default"
+
+
+def test_a_connection_that_the_server_has_closed_is_found_stale(shop: Shop) -> None:
+    Author.objects.create(name="Ann")
+    assert shop.context.primary is not None
+    driver = shop.context.primary.connection
+    assert not internals.is_stale(driver)
+    shop.galera["db1"].query(f"KILL {driver.thread_id()}")
+    assert internals.is_stale(driver)
+
+
+def test_the_statement_sent_is_known(shop: Shop) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s", ["it's"])
+        assert internals.statement_sent(cursor.cursor) == b"SELECT 'it\\'s'"
+
+
+def test_a_testcases_block_is_recognised(shop: Shop) -> None:
+    class Case(TestCase):
+        databases = {"default"}  # noqa: RUF012
+
+        def runTest(self) -> None:
+            assert internals.in_testcase(connections["default"])
+            assert internals.forbidden_to_test(connections["default_db2"])
+            assert not internals.forbidden_to_test(connections["default"])
+
+    result = run(Case())
+    assert result.wasSuccessful(), result.errors + result.failures
+    with transaction.atomic():
+        assert not internals.in_testcase(connections["default"])
+    assert not internals.forbidden_to_test(connections["default_db2"])
+
+
+def test_a_simple_testcase_may_use_no_database(shop: Shop) -> None:
+    class Case(SimpleTestCase):
+        def runTest(self) -> None:
+            Author.objects.count()
+
+    result = run(Case())
+    assert "are not allowed in SimpleTestCase" in (result.failures + result.errors)[0][1]
+
+
+def test_non_atomic_views_are_recognised() -> None:
+    assert internals.non_atomic_aliases(views.conflict_non_atomic) == {"default"}
+    assert internals.non_atomic_aliases(views.conflict) == set()
+
+
+def test_the_server_is_asked_once_per_process(shop: Shop) -> None:
+    def ask() -> Any:
+        return connection.mysql_server_data, connections["default_db3"].mysql_server_data  # type: ignore[attr-defined]
+
+    ask()
+    with shop.traffic() as sent:
+        assert elsewhere(ask) == ask()
+    assert not [s for log in sent.values() for s in log if "CONVERT_TZ" in s]
+
+
+def test_the_question_to_the_server_does_not_promote(shop: Shop) -> None:
+    with transaction.atomic():
+        assert connection.features.has_zoneinfo_database in {True, False}
+        assert User.objects.filter(username__regex="x").count() == 0
+        assert not shop.context.begun
+
+
+def test_an_inherited_connection_is_harmless_to_the_parent() -> None:
+    ours, theirs = socket.socketpair()
+    inherited = os.dup(ours.fileno())
+
+    class Driver:
+        def fileno(self) -> int:
+            return inherited
+
+    internals.point_elsewhere(Driver())
+    os.write(inherited, b"COM_QUIT")
+    ours.sendall(b"still here")
+    assert theirs.recv(100) == b"still here"
+    os.close(inherited)
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_a_request_is_put_back(read: bool) -> None:
+    request = RequestFactory().post("/", {"a": "1"})
+    state = internals.RequestState(request)
+    if read:
+        assert request.POST["a"] == "1"
+    request.META["X"] = "left over"
+    request.user = object()  # type: ignore[assignment]
+    assert state.can_be_read_again(request)
+    state.restore(request)
+    assert not hasattr(request, "user")
+    assert "X" not in request.META
+    assert request.POST["a"] == "1"
+
+
+def test_a_stream_that_was_read_cannot_be_put_back() -> None:
+    request: HttpRequest = RequestFactory().post("/", b"text", content_type="text/plain")
+    request.read()
+    assert not internals.RequestState.can_be_read_again(request)
+    assert not request.POST
+    assert not internals.RequestState.can_be_read_again(request)
+
+
+def test_a_body_that_was_read_is_readable_again() -> None:
+    request = RequestFactory().post("/", b"text", content_type="text/plain")
+    state = internals.RequestState(request)
+    assert request.body == b"text"
+    state.restore(request)
+    assert isinstance(request._stream, io.BytesIO)
+    assert request.read() == b"text"
+
+
+def test_the_driver_says_whether_packets_may_carry_several_statements(shop: Shop) -> None:
+    from galera_router.links import several_statements
+
+    node = shop.galera["db1"]
+    login = {"host": node.host, "port": node.port, "user": "galera", "password": "galera"}
+    for flag in (True, False):
+        driver = MySQLdb.connect(**login, multi_statements=flag)
+        assert several_statements(driver) is flag
+        driver.close()

@@ -1,0 +1,61 @@
+"""When something may be run again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, OperationalError
+
+from galera_router.attempts import PAUSE, Attempts
+from galera_router.exceptions import CommitOutcomeUnknown, FailoverImpossible, ReplayMismatch
+from galera_router.verdict import Verdict, errno, is_conflict, is_permanent, verdict
+
+
+class Context:
+    commits = 0
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (ReplayMismatch("x"), True),
+        (OperationalError(1213, "Deadlock"), True),
+        (OperationalError(1205, "Lock wait"), True),
+        (OperationalError(1020, "Record has changed"), True),
+        (OperationalError(2013, "Lost"), False),
+        (CommitOutcomeUnknown("x"), False),
+        (FailoverImpossible("x"), False),
+        (IntegrityError(1062, "Duplicate"), False),
+        (ValueError("x"), False),
+    ],
+)
+def test_only_what_undid_everything_is_run_again(error: Exception, again: bool) -> None:
+    assert Attempts({}).may_repeat(error) is again
+
+
+def test_nothing_is_run_again_after_a_commit() -> None:
+    context: Any = Context()
+    attempts = Attempts({context: 0})
+    context.commits += 1
+    assert not attempts.may_repeat(ReplayMismatch("x"))
+
+
+def test_runs_are_bounded() -> None:
+    attempts = Attempts({}, limit=3)
+    assert [attempts.may_repeat(ReplayMismatch("x")) for _ in range(3)] == [True, True, False]
+
+
+def test_pauses_grow() -> None:
+    for run in range(2, 6):
+        assert PAUSE * 2 ** (run - 2) * 0.5 <= Attempts.pause(run) <= PAUSE * 2 ** (run - 2) * 1.5
+
+
+def test_verdicts() -> None:
+    assert verdict(OperationalError(2006, "gone")) is Verdict.LOST
+    assert verdict(OperationalError(1047, "WSREP")) is Verdict.OUT
+    assert verdict(OperationalError("no number")) is Verdict.STATEMENT
+    assert errno(Exception()) == -1
+    assert is_permanent(OperationalError(1045, "denied"))
+    assert not is_permanent(OperationalError(2003, "refused"))
+    assert is_conflict(OperationalError(1213, "x"))
