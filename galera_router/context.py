@@ -36,11 +36,17 @@ class Phase(Enum):
 
 @dataclass(eq=False)
 class Link:
-    """A driver connection to a node; ``state`` says what a new one would be without."""
+    """A driver connection to a node.
+
+    Attributes:
+        state: what a new connection would be without; None if nothing.
+        unchecked: Django has asked for a health check; it is made before the next use.
+    """
 
     node: Node
     connection: Any
     state: str | None = None
+    unchecked: bool = False
 
 
 class Context:

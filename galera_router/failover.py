@@ -54,6 +54,7 @@ def go_live(context: Context) -> Link:
         raise
     context.phase = Phase.LIVE
     context.begun = True
+    context.cluster.mark_up(link.node)
     links.end_snapshot(context)
     return link
 
@@ -235,6 +236,7 @@ def snapshot_begun(context: Context, link: Link) -> None:
     context.snapshot = link
     context.phase = Phase.SNAPSHOT
     context.behind.discard(link.node)
+    context.cluster.mark_up(link.node)
 
 
 def _must_wait(context: Context, node: Node) -> bool:

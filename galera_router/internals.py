@@ -126,12 +126,15 @@ def abandon(wrapper: Wrapper) -> None:
     wrapper.connection = None
 
 
-def is_stale(connection: Any) -> bool:
-    """Whether an idle connection has something to read: only its end, or a last error, can."""
+def is_stale(connection: Any, *, ping: bool = False) -> bool:
+    """Whether an idle connection is of no more use; asks the server only with ``ping``.
+
+    An idle connection has nothing to read but its end, or the server's last error.
+    """
     try:
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN)
-        if not poll.poll(0):
+        if not poll.poll(0) and not ping:
             return False
         connection.ping()  # a TLS session ticket may be waiting on a living connection
     except MySQLdb.Error:

@@ -34,7 +34,12 @@ def to_primary(context: Context, node: Node) -> Link:
         Error: the driver's or Django's, where ``node`` cannot be connected to.
     """
     kept = context.primary
-    if kept is not None and kept.node is node and not internals.is_stale(kept.connection):
+    if (
+        kept is not None
+        and kept.node is node
+        and not internals.is_stale(kept.connection, ping=kept.unchecked)
+    ):
+        kept.unchecked = False
         return kept
     context.primary = None
     context.wrapper.ensure_connection()
@@ -47,7 +52,6 @@ def to_primary(context: Context, node: Node) -> Link:
     except BaseException:
         context.primary = None
         raise
-    context.cluster.mark_up(node)
     return link
 
 
@@ -65,7 +69,6 @@ def to_node(context: Context, node: Node) -> Link:
             except BaseException:
                 wrapper.connection = None
                 raise
-        context.cluster.mark_up(node)
     return Link(node, wrapper.connection)
 
 

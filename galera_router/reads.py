@@ -74,6 +74,7 @@ def outside(context: Context, call: Call) -> Any:
             _outside_error(context, link, error, attempt, waited=bool(wait))
             loss = loss or failover.Loss(link.node, error)
         else:
+            context.cluster.mark_up(link.node)
             failover.tell(context, loss, link.node)
             return result
     raise AssertionError("the last try returns or raises")

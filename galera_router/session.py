@@ -97,9 +97,9 @@ class Session:
         context.end_transaction()
 
     def ping(self) -> None:
-        """Check the connection to the primary, if there is one."""
+        """Have the connection to the primary checked when it is next used, if it is."""
         if self.context.primary is not None:
-            self.context.primary.connection.ping()
+            self.context.primary.unchecked = True
 
     def close(self) -> None:
         """Close the connection to the primary and forget what was set on it."""

@@ -110,6 +110,7 @@ def outside(context: Context, call: Call, *, hidden: bool = False) -> Any:
         if not failover.lost(error):
             raise
         return _lost_outside(context, call, link, error, writes=writes)
+    context.cluster.mark_up(link.node)
     if call.statement.state or call.statement.verb in {"BEGIN", "START"}:
         link.state = _state(call)
     if writes:

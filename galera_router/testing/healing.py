@@ -100,7 +100,7 @@ class _Recovery:
             self.restart_all()
         elif not primary:
             self.begin_anew_in_time()
-        elif self.is_fresh(primary):
+        elif self.is_lasting(primary):
             self.lonely_since = None
             self.start_the_dead()
 
@@ -110,14 +110,13 @@ class _Recovery:
         is_late = time.monotonic() > self.restart_all_at
         return is_late or len(dead) == len(self.nodes) or bool(dead & self.started)
 
-    def is_fresh(self, views: Sequence[Mapping[str, str]]) -> bool:
-        """Whether these views are of now.
+    def is_lasting(self, views: Sequence[Mapping[str, str]]) -> bool:
+        """Whether one of these views of a primary component will not end in the loss of it.
 
-        For a second or so after a loss the survivors believe in the view that they had: one of more
-        nodes than are running.
+        For a second or so after a loss the survivors believe in the view that they had.
         """
         running = sum(node.running for node in self.nodes)
-        return any(view_size(view) <= running for view in views)
+        return any(2 * running > view_size(view) for view in views)
 
     def start_the_dead(self) -> None:
         for node in self.nodes:

@@ -348,6 +348,20 @@ def test_no_node_left_names_each_node_and_waits_no_longer_than_told(shop: Shop) 
     assert shop.everywhere("SELECT name FROM galera_router.shop_author") == [("Cid",)]
 
 
+def test_a_node_that_refuses_queries_is_not_called_well(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.stock()
+    shop.galera["db2"].reject_queries()
+    with caplog.at_level(logging.WARNING, "galera_router"):
+        for _ in range(20):
+            assert Author.objects.count() == 1
+            shop.context.new_request()
+            time.sleep(0.1)
+    assert caplog.text.count("db2 is down") == 1
+    assert "is up again" not in caplog.text
+
+
 def test_a_failover_waits_for_a_node_to_become_well(shop: Shop) -> None:
     for node in shop.galera.nodes[1:]:
         node.reject_queries()

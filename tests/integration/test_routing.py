@@ -172,3 +172,17 @@ def test_a_transaction_after_a_write_waits_for_it_once(warm: Shop) -> None:
     primary, secondary = split(sent)
     assert primary == []
     assert "wsrep_sync_wait" in secondary[0]
+
+
+def test_health_checks_leave_the_primary_alone(shop: Shop) -> None:
+    shop.configure(ATOMIC_REQUESTS=True, CONN_HEALTH_CHECKS=True)
+    shop.stock()
+    shop.warm()
+    connections["default"].health_check_done = False  # type: ignore[attr-defined]
+    with shop.traffic() as sent:
+        assert Client().get("/ten/").content == b"10"
+    assert sent[PRIMARY] == []
+    connections["default"].health_check_done = False  # type: ignore[attr-defined]
+    with shop.traffic() as sent:
+        Author.objects.create(name="Bea")
+    assert [s[:12] for s in sent[PRIMARY]] == ["Ping", "Query INSERT"]
