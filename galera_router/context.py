@@ -68,6 +68,7 @@ class Context:
         self.begun = False  # the primary has a transaction open
         self.uncertain = False  # the last statement may have ended it
         self.broken: Exception | None = None  # what every further statement is answered with
+        self.silent = False  # Django has swallowed the error that broke it
         self.pin: Node | None = None  # the node to read from
         self.pin_failures = 0  # the pin's failures when it was chosen
         self.handed: set[Node] = set()  # nodes whose aliases the router has given out
@@ -159,6 +160,7 @@ class Context:
         self.snapshot = None
         self.begun = self.uncertain = False
         self.broken = None
+        self.silent = False
         self.pin = None
         self.handed.clear()
         self.journal.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -61,7 +62,7 @@ def go_live(context: Context) -> Link:
 
 def _begin(context: Context, link: Link) -> None:
     try:
-        _replay(context, link, links.BEGIN)
+        replay(context, link, links.BEGIN)
     except ReplayMismatch:
         link.connection.query(b"ROLLBACK")
         raise
@@ -79,7 +80,7 @@ def connect_primary(context: Context) -> Link:
 def _on_primary(context: Context, action: Callable[[Context, Link], None]) -> Link:
     _keep_state(context)
     tried: set[Node] = set()
-    for node in _candidates(context, functools.partial(_elected, context), electable=True):
+    for node in candidates(context, functools.partial(_elected, context), electable=True):
         try:
             link = links.to_primary(context, node)
             action(context, link)
@@ -137,11 +138,25 @@ def recover(context: Context, error: Exception) -> None:
     loss = Loss(link.node, error)
     if verdict(error) is Verdict.OUT:
         context.cluster.mark_down(link.node, error)
-    _refuse(context, link, error)
+    refuse(context, link, error)
     tell(context, loss, go_live(context).node)
 
 
-def _refuse(context: Context, link: Link | None, error: Exception) -> None:
+def repeat(context: Context, error: Exception) -> None:
+    """Replay on the same primary a transaction that the server has rolled back.
+
+    Raises:
+        Exception: ``error`` where it cannot be replayed, or what the replay met.
+    """
+    context.begun = False
+    if obstacle(context, context.primary) or not context.options.failover_enable:
+        context.broken = error
+        raise error
+    time.sleep(random.uniform(ROUND / 10, ROUND))
+    go_live(context)
+
+
+def refuse(context: Context, link: Link | None, error: Exception) -> None:
     """Raise where the transaction cannot be replayed, and answer all that follows with it."""
     if not context.options.failover_enable:
         context.broken = error
@@ -165,121 +180,10 @@ def obstacle(context: Context, link: Link | None) -> str | None:
     return context.journal.obstacle or (link.state if link is not None else None)
 
 
-# --- the secondaries ---------------------------------------------------------------------
-
-
-def reader(context: Context) -> tuple[Link, bytes]:
-    """A connection to read from outside a transaction, and what must go before the read."""
-    for node in _candidates(context, context.pinned, electable=False):
-        link = _connect_reader(context, node)
-        if link is not None:
-            return link, links.SYNCED + b"SELECT 1" if _must_wait(context, node) else b""
-    raise AssertionError("the candidates end with an error")
-
-
-def snapshot(context: Context) -> tuple[Link, bytes]:
-    """The secondary's snapshot, and the BEGIN that must go before the next read, if any.
-
-    Where reads have been made already, on a node since lost, they are replayed and compared.
-
-    Raises:
-        ReplayMismatch: the new node's snapshot differs from the lost one.
-    """
-    link = context.snapshot
-    if link is not None and links.intact(link):
-        return link, b""
-    if link is not None:
-        context.snapshot = None
-        context.phase = Phase.IDLE
-        _refuse(context, link, FailoverImpossible("its connection was closed"))
-    for node in _candidates(context, context.pinned, electable=False):
-        opened = _open_snapshot(context, node)
-        if opened is not None:
-            return opened
-    raise AssertionError("the candidates end with an error")
-
-
-def _open_snapshot(context: Context, node: Node) -> tuple[Link, bytes] | None:
-    link = _connect_reader(context, node)
-    if link is None:
-        return None
-    if not any(entry.savepoint is None for entry in context.journal):
-        return link, begin_snapshot(context, node)
-    try:
-        _replay_reads(context, link)
-    except ReplayMismatch as error:
-        context.broken = error
-        raise
-    except links.errors(context) as error:
-        lose_reader(context, link, error, certain=True)
-        return None
-    snapshot_begun(context, link)
-    return link, b""
-
-
-def _replay_reads(context: Context, link: Link) -> None:
-    try:
-        _replay(context, link, begin_snapshot(context, link.node))
-    except ReplayMismatch:  # the node may only lag: once more, when it has caught up
-        _replay(context, link, links.SYNCED + links.BEGIN_READ_ONLY)
-
-
-def begin_snapshot(context: Context, node: Node) -> bytes:
-    """The BEGIN of a snapshot on ``node``: one that waits if this thread has written."""
-    return (
-        links.SYNCED + links.BEGIN_READ_ONLY if _must_wait(context, node) else links.BEGIN_READ_ONLY
-    )
-
-
-def snapshot_begun(context: Context, link: Link) -> None:
-    """The server has opened the snapshot."""
-    context.snapshot = link
-    context.phase = Phase.SNAPSHOT
-    context.behind.discard(link.node)
-    context.cluster.mark_up(link.node)
-
-
-def _must_wait(context: Context, node: Node) -> bool:
-    return node in context.behind and context.options.wsrep_sync_after_write
-
-
-def _connect_reader(context: Context, node: Node) -> Link | None:
-    try:
-        return links.to_node(context, node)
-    except links.errors(context) as error:
-        if isinstance(error, ClusterError):
-            raise
-        _reader_down(context, node, error)
-        return None
-
-
-def _reader_down(context: Context, node: Node, error: Exception) -> None:
-    context.cluster.mark_down(node, error)
-    context.pin = None
-
-
-def lose_reader(context: Context, link: Link, error: Exception, *, certain: bool = False) -> None:
-    """A connection to read from was lost: the next read connects anew, or elsewhere.
-
-    Args:
-        context: the thread's context.
-        link: the lost connection.
-        error: how it was noticed.
-        certain: the node itself is at fault, not just a connection that was kept.
-    """
-    links.drop_node(link)
-    context.snapshot = None
-    if certain or verdict(error) is Verdict.OUT:
-        _reader_down(context, link.node, error)
-    if context.phase is Phase.SNAPSHOT:
-        context.phase = Phase.IDLE
-        _refuse(context, link, error)
-
-
 # --- both --------------------------------------------------------------------------------
 
 
-def _replay(context: Context, link: Link, begin: bytes) -> None:
+def replay(context: Context, link: Link, begin: bytes) -> None:
     entries = list(context.journal)
     if begin != links.BEGIN:  # a snapshot has no use for savepoints
         entries = [entry for entry in entries if entry.savepoint is None]
@@ -288,7 +192,7 @@ def _replay(context: Context, link: Link, begin: bytes) -> None:
     Replay(link.connection, several=several, error=error).run(begin, entries)
 
 
-def _candidates(
+def candidates(
     context: Context, choose: Callable[[], Node | None], *, electable: bool
 ) -> Iterator[Node]:
     """The nodes to try, best first, until ``reconnect_wait_time`` is over."""
@@ -299,7 +203,12 @@ def _candidates(
     while not cluster.hopeless(electable=electable) and time.monotonic() < deadline:
         yield cluster.any_down(electable=electable)
         time.sleep(min(ROUND / len(cluster.nodes), max(0.0, deadline - time.monotonic())))
-    raise NoNodeAvailable(
+    raise no_node(context, electable=electable)
+
+
+def no_node(context: Context, *, electable: bool) -> NoNodeAvailable:
+    cluster = context.cluster
+    return NoNodeAvailable(
         f"No node of {cluster.alias!r} can serve: {cluster.complaints(electable=electable)}"
     )
 

@@ -148,6 +148,14 @@ def statement_sent(cursor: Any) -> bytes:
     return bytes(sent)
 
 
+def note_autocommit(wrapper: Wrapper, flag: bool) -> None:
+    """Have ``wrapper`` know its mode although ``set_autocommit`` is about to raise.
+
+    Why private: the attribute is set only after the call that raises.
+    """
+    wrapper.autocommit = flag
+
+
 def in_testcase(wrapper: Wrapper) -> bool:
     """Whether the outermost block is a ``TestCase``'s: its data exist in one connection only."""
     blocks = wrapper.atomic_blocks

@@ -17,6 +17,10 @@ from .primary import StandIn
 logger = logging.getLogger("galera_router")
 
 BEGIN = b"START TRANSACTION"
+#: The first transaction of every connection to the primary. Without it MariaDB (seen: 10.11.19
+#: with Galera 26.4.23) replicates what a ROLLBACK TO SAVEPOINT has undone, if the connection had
+#: only read before: the row is then missing on the node that undid it and is on all others.
+PRIME = b"START TRANSACTION WITH CONSISTENT SNAPSHOT"
 BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"
 #: Inside a transaction wsrep_sync_wait does nothing: it has to be on the BEGIN.
 SYNCED = b"SET STATEMENT wsrep_sync_wait=1 FOR "
@@ -49,10 +53,18 @@ def to_primary(context: Context, node: Node) -> Link:
     try:
         with context.passively():
             internals.initialise(context.wrapper)
+        _prime(connection)
     except BaseException:
         context.primary = None
         raise
     return link
+
+
+def _prime(connection: Any) -> None:
+    cursor = connection.cursor()
+    prefix(cursor, PRIME, lambda: None)
+    cursor.execute("COMMIT")
+    cursor.close()
 
 
 def to_node(context: Context, node: Node) -> Link:
@@ -119,7 +131,7 @@ def prefix(cursor: Any, first: bytes, done: Callable[[], None]) -> None:
     """
 
     def execute(query: Any, args: Any = None) -> Any:
-        del cursor.execute
+        del cursor.execute  # also breaks the reference cycle
         if not several_statements(cursor.connection):
             cursor.execute(first)
             done()

@@ -8,6 +8,7 @@ statement, and the primary not before the first write.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -58,6 +59,25 @@ class StandIn:
         return getattr(self._delegate.driver(), name)
 
 
+@functools.cache
+def noting(cursorclass: type) -> type:
+    """A driver's cursor class whose ``callproc`` is noted: it passes no execute wrapper.
+
+    A subclass, not an attribute that holds the method: a cursor in a reference cycle would be
+    freed late, and by a thread that may not use its connection.
+    """
+
+    def callproc(self: Any, *args: Any) -> Any:
+        self.note_call()
+        return cursorclass.callproc(self, *args)  # type: ignore[attr-defined]
+
+    return type(f"Noting{cursorclass.__name__}", (cursorclass,), {"callproc": callproc})
+
+
+#: The ``connection`` of a cursor that has none yet; None is that of a closed one.
+UNBOUND = object()
+
+
 class UnboundCursor:
     """A cursor that no server knows of until its first statement says which one it needs.
 
@@ -68,7 +88,7 @@ class UnboundCursor:
     def __init__(self, bind: Callable[[], Any]) -> None:
         self._bind = bind
         self._cursor: Any = None
-        self.connection: Any = self
+        self.connection: object = UNBOUND
         self.arraysize = 1
 
     def _real(self) -> Any:

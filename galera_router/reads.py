@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connections
 
-from . import failover, links, writes
+from . import failover, links, readers, writes
 from .calls import Call
 from .context import Context, Link
 from .verdict import Verdict, verdict
@@ -16,25 +16,25 @@ from .verdict import Verdict, verdict
 def in_snapshot(context: Context, call: Call) -> Any:
     """Run a read in the snapshot of the open transaction; move that if its node is lost."""
     loss: failover.Loss | None = None
-    for attempt in range(failover.TRIES):
-        link, begin = failover.snapshot(context)
+    patience = readers.Patience(context)
+    while True:
+        link, begin = readers.snapshot(context)
         call.bind(context, connections[link.node.alias], link.connection)
         if not call.buffered:  # it could not be compared on the primary
             return promote(context, call)
         if begin:
-            call.after(begin, functools.partial(failover.snapshot_begun, context, link))
+            call.after(begin, functools.partial(readers.snapshot_begun, context, link))
         try:
             result = call.send()
         except links.errors(context) as error:
             if verdict(error) is Verdict.READ_ONLY:
                 return promote(context, call)
-            _snapshot_error(context, call, link, error, attempt)
+            _snapshot_error(context, call, link, error, patience)
             loss = loss or failover.Loss(link.node, error)
         else:
             failover.tell(context, loss, link.node)
             context.journal.append_read(call.entry(), context.options.failover_history_limit)
             return result
-    raise AssertionError("the last try returns or raises")
 
 
 def promote(context: Context, call: Call) -> Any:
@@ -44,16 +44,17 @@ def promote(context: Context, call: Call) -> Any:
 
 
 def _snapshot_error(
-    context: Context, call: Call, link: Link, error: Exception, attempt: int
+    context: Context, call: Call, link: Link, error: Exception, patience: readers.Patience
 ) -> None:
     """Raise ``error`` unless the read may be tried once more, elsewhere if need be."""
     begun = context.snapshot is link
     # A lock wait at the BEGIN is a wait for the applier that took too long.
     if failover.lost(error) or (not begun and verdict(error) is Verdict.LOCK_WAIT):
-        failover.lose_reader(context, link, error, certain=attempt > 0 or not begun)
-        if attempt < failover.TRIES - 1:
-            return
-    elif begun:
+        certain = not patience.first or not begun
+        readers.lose_reader(context, link, error, certain=certain)
+        patience.spend(error)
+        return
+    if begun:
         writes.note_error(context, call, error)
     raise error
 
@@ -61,8 +62,9 @@ def _snapshot_error(
 def outside(context: Context, call: Call) -> Any:
     """Run a read on the pinned node, each in a transaction of its own."""
     loss: failover.Loss | None = None
-    for attempt in range(failover.TRIES):
-        link, wait = failover.reader(context)
+    patience = readers.Patience(context)
+    while True:
+        link, wait = readers.reader(context)
         call.bind(context, connections[link.node.alias], link.connection)
         if wait:
             call.after(wait, functools.partial(context.behind.discard, link.node))
@@ -71,22 +73,22 @@ def outside(context: Context, call: Call) -> Any:
         except links.errors(context) as error:
             if verdict(error) is Verdict.READ_ONLY:
                 return writes.outside(context, call, hidden=True)
-            _outside_error(context, link, error, attempt, waited=bool(wait))
+            _outside_error(context, link, error, patience, waited=bool(wait))
             loss = loss or failover.Loss(link.node, error)
         else:
             context.cluster.mark_up(link.node)
             failover.tell(context, loss, link.node)
             return result
-    raise AssertionError("the last try returns or raises")
 
 
 def _outside_error(
-    context: Context, link: Link, error: Exception, attempt: int, *, waited: bool
+    context: Context, link: Link, error: Exception, patience: readers.Patience, *, waited: bool
 ) -> None:
     """Raise ``error`` unless the read may be tried once more, elsewhere if need be."""
     late = waited and link.node in context.behind  # the wait for the applier failed
     if not failover.lost(error) and not late:
         raise error
-    failover.lose_reader(context, link, error, certain=attempt > 0 or late)
-    if attempt == failover.TRIES - 1 or not context.options.failover_enable:
+    readers.lose_reader(context, link, error, certain=late or not patience.first)
+    if not context.options.failover_enable:
         raise error
+    patience.spend(error)

@@ -63,10 +63,11 @@ def _read_only(context: Context, node: Node, call: Call) -> ReadOnlyNode:
 
 
 def _run(context: Context, call: Call, *, through_node: bool) -> Any:
+    if context.broken is not None:
+        context.silent = False
+        raise context.broken
     if context.wrapper.needs_rollback:
         context.wrapper.validate_no_broken_transaction()
-    if context.broken is not None:
-        raise context.broken
     if context.autocommit:
         if through_node and call.statement.readable and context.pinned() is not None:
             return reads.outside(context, call)

@@ -6,7 +6,7 @@ wrapper's ``connection`` and, through it, this module.
 
 from __future__ import annotations
 
-import functools
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,10 +14,10 @@ from typing import Any
 from django.db import connections
 from django.db.utils import InterfaceError
 
-from . import failover, internals, links
+from . import failover, internals, links, readers
 from .context import Context, Link, Phase
 from .exceptions import CommitOutcomeUnknown
-from .primary import StandIn, UnboundCursor
+from .primary import StandIn, UnboundCursor, noting
 from .verdict import Verdict, verdict
 
 
@@ -30,6 +30,7 @@ class Session:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self._unreported: Exception | None = None
 
     def open(self) -> None:
         """In the place of ``DatabaseWrapper.connect``: no server is spoken to."""
@@ -42,7 +43,7 @@ class Session:
         context = self.context
         wrapper = context.wrapper
         if context.primary is None and context.reads_elsewhere() and context.pinned():
-            link, _ = failover.reader(context)
+            link, _ = readers.reader(context)
             wrapper = connections[link.node.alias]
         elif context.primary is None:
             failover.connect_primary(context)
@@ -55,7 +56,7 @@ class Session:
         """The primary's cursor where it is certain to be the one, else an unbound one."""
         context = self.context
         if context.primary is not None and (context.begun or context.passive):
-            return self._recorded(context.primary.connection.cursor())
+            return self._cursor(context.primary)
         return UnboundCursor(self._bind)
 
     def set_autocommit(self, flag: bool) -> None:
@@ -63,6 +64,10 @@ class Session:
         if flag and not self.context.autocommit:
             self.commit()  # as the server does
         self.context.autocommit = flag
+        error, self._unreported = self._unreported, None
+        if error is not None and sys.exc_info()[0] is None:  # the block ends as if all were well
+            internals.note_autocommit(self.context.wrapper, flag)
+            raise error
 
     def commit(self) -> None:
         """Make the transaction final.
@@ -94,6 +99,7 @@ class Session:
                 if not failover.lost(error):
                     raise
                 context.primary = None
+        self._unreported = context.broken if context.silent else None
         context.end_transaction()
 
     def ping(self) -> None:
@@ -159,9 +165,9 @@ class Session:
             " is either there as a whole or not at all. Look before you repeat it."
         ) from error
 
-    def _recorded(self, cursor: Any) -> Any:
-        """``cursor`` with a ``callproc`` that is noted: it passes no execute wrapper."""
-        cursor.callproc = functools.partial(self._callproc, cursor.callproc)
+    def _cursor(self, link: Link) -> Any:
+        cursor = link.connection.cursor(noting(link.connection.cursorclass))
+        cursor.note_call = self._note_call
         return cursor
 
     def _bind(self) -> Any:
@@ -170,12 +176,12 @@ class Session:
         if context.broken is not None:
             raise context.broken
         if context.autocommit:
-            return self._recorded(failover.connect_primary(context).connection.cursor())
+            return self._cursor(failover.connect_primary(context))
         if context.phase is not Phase.LIVE or not context.begun:
             failover.go_live(context)
         return self.cursor()
 
-    def _callproc(self, callproc: Any, *args: Any) -> Any:
+    def _note_call(self) -> None:
         context = self.context
         context.note_write()
         if context.autocommit:
@@ -183,4 +189,3 @@ class Session:
         else:
             context.journal.prevent("a stored procedure was called")
             context.uncertain = True
-        return callproc(*args)

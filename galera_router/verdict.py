@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 
 
@@ -49,9 +50,20 @@ def errno(error: BaseException) -> int:
     return number if isinstance(number, int) else -1
 
 
+# ER_ERROR_DURING_COMMIT wraps a status of the Galera provider (wsrep_status in its API); one
+# without a number is text such as "Not connected to Primary Component".
+_DURING_COMMIT = 1180
+_STATUS = re.compile(r"[Gg]ot error (\d+)")
+_STATUSES = {"3": Verdict.ROLLED_BACK, "5": Verdict.STATEMENT}  # certification, too big
+
+
 def verdict(error: BaseException) -> Verdict:
     """What ``error`` (the driver's or Django's) says of the connection that raised it."""
-    return _VERDICTS.get(errno(error), Verdict.STATEMENT)
+    number = errno(error)
+    if number == _DURING_COMMIT:
+        found = _STATUS.search(str(error))
+        return _STATUSES.get(found[1] if found else "", Verdict.OUT)
+    return _VERDICTS.get(number, Verdict.STATEMENT)
 
 
 def is_permanent(error: BaseException) -> bool:

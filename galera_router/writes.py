@@ -27,14 +27,37 @@ def in_transaction(context: Context, call: Call) -> Any:
         try:
             result = call.send()
         except links.errors(context) as error:
-            if attempt == failover.TRIES - 1 or not failover.lost(error):
-                note_error(context, call, error)
-                raise
-            failover.recover(context, error)
+            _again(context, call, error, last=attempt == failover.TRIES - 1)
         else:
             _note(context, call, link)
             return result
     raise AssertionError("the last try returns or raises")
+
+
+def _again(context: Context, call: Call, error: Exception, *, last: bool) -> None:
+    """Raise ``error`` unless the transaction stands again and ``call`` may be sent again."""
+    if failover.lost(error) and not last:
+        failover.recover(context, error)
+    elif call.statement.savepoint is not None and verdict(error) is Verdict.ROLLED_BACK:
+        _savepoint_failed(context, error, last=last)
+    else:
+        note_error(context, call, error)
+        raise error
+
+
+def _savepoint_failed(context: Context, error: Exception, *, last: bool) -> None:
+    """A conflict noticed in ROLLBACK TO SAVEPOINT, where ``Atomic`` swallows the error.
+
+    Left alone, the outermost block would roll back and end as if it had committed. So the
+    transaction is replayed here and now; if that fails, its end raises (see ``Session``).
+    """
+    context.silent = True
+    if last:
+        context.begun = False
+        context.broken = error
+        raise error
+    failover.repeat(context, error)
+    context.silent = False
 
 
 def _note(context: Context, call: Call, link: Link) -> None:

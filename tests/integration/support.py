@@ -56,6 +56,10 @@ class Shop:
             if node.running:
                 node.query("SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1 FOR SELECT 1")
 
+    def accept_queries(self) -> None:
+        for node in self.galera.nodes:
+            node.accept_queries()
+
     def stock(self, count: int = 1) -> Book:
         """An author with ``count`` books, on all nodes; nothing of it is remembered."""
         author = Author.objects.create(name="Ann")

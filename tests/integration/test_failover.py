@@ -493,3 +493,16 @@ def test_unbuffered_cursors_read_on_the_primary(shop: Shop) -> None:
         assert Book.objects.count() == 3
         assert shop.context.begun
         assert [book.title for book in Book.objects.order_by("pk")] == ["t0", "t1", "t2"]
+
+
+def test_reads_wait_for_a_cluster_that_forms_anew(shop: Shop) -> None:
+    shop.stock()
+    for within in (True, False):
+        for node in shop.galera.nodes:
+            node.reject_queries()
+        back = threading.Timer(1.5, shop.accept_queries)
+        back.start()
+        shop.forget()
+        with transaction.atomic() if within else contextlib.nullcontext():
+            assert Author.objects.count() == 1
+        back.join()

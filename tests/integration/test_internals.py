@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import io
 import os
 import socket
 import unittest
+import weakref
 from typing import Any
 
 import MySQLdb
@@ -177,6 +180,21 @@ def test_a_body_that_was_read_is_readable_again() -> None:
     state.restore(request)
     assert isinstance(request._stream, io.BytesIO)
     assert request.read() == b"text"
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_cursors_are_freed_at_once_by_their_own_thread(shop: Shop, within: bool) -> None:
+    gc.disable()
+    try:
+        with transaction.atomic() if within else contextlib.nullcontext():
+            for sql in ("SELECT 1", "INSERT INTO shop_tag (name) VALUES ('x')", "SELECT 2"):
+                with connection.cursor() as cursor:
+                    cursor.execute(sql)
+                    driver = weakref.ref(cursor.cursor.cursor)
+                del cursor
+                assert driver() is None, sql
+    finally:
+        gc.enable()
 
 
 def test_the_driver_says_whether_packets_may_carry_several_statements(shop: Shop) -> None:

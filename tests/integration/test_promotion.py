@@ -308,3 +308,58 @@ def test_a_node_alias_reads_that_node(shop: Shop) -> None:
         for name in ("db1", "db2", "db3"):
             assert Tag.objects.using(f"default_{name}").count() == 0
     assert all(any("shop_tag" in sql for sql in log) for log in sent.values())
+
+
+def test_what_a_savepoint_undid_is_on_no_node(shop: Shop) -> None:
+    """MariaDB replicates it from a connection that has only read; see ``links.PRIME``."""
+    for n in range(3):
+        shop.configure()
+        with transaction.atomic():
+            assert Tag.objects.select_for_update().count() == n
+            with pytest.raises(ZeroDivisionError), transaction.atomic():
+                Tag.objects.create(name="undone")
+                raise ZeroDivisionError
+            Tag.objects.create(name="kept")
+        shop.forget()
+    assert shop.everywhere("SELECT name FROM galera_router.shop_tag") == [("kept",)] * 3
+
+
+def conflict(shop: Shop, stock: int) -> None:
+    """What another node commits wins against what is open on the primary."""
+    shop.galera["db2"].query("UPDATE galera_router.shop_book SET stock = %s", [stock])
+    shop.galera["db1"].query("SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1 FOR SELECT 1")
+
+
+def test_a_conflict_noticed_at_a_savepoint_is_replayed(shop: Shop) -> None:
+    shop.stock()
+    with transaction.atomic():
+        Tag.objects.create(name="kept")
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+            Book.objects.update(stock=1)
+            conflict(shop, 5)
+            raise ZeroDivisionError
+    assert shop.everywhere("SELECT name FROM galera_router.shop_tag") == [("kept",)]
+    assert stock_everywhere(shop) == 5
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_conflict_that_django_swallows_is_raised_in_the_end(shop: Shop, more: bool) -> None:
+    shop.stock()
+
+    def change() -> None:
+        book = Book.objects.select_for_update().get()
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+            Book.objects.update(stock=book.stock + 1)
+            if book.stock == 10:
+                conflict(shop, 5)
+            raise ZeroDivisionError
+        if more:
+            Book.objects.update(stock=book.stock + 1)
+
+    with pytest.raises(ReplayMismatch), transaction.atomic():
+        change()
+    assert connection.get_autocommit()
+    assert stock_everywhere(shop) == 5
+    shop.galera["db1"].query("UPDATE galera_router.shop_book SET stock = 10")
+    galera_atomic(change)()
+    assert stock_everywhere(shop) == (6 if more else 5)

@@ -182,7 +182,7 @@ def test_health_checks_leave_the_primary_alone(shop: Shop) -> None:
     with shop.traffic() as sent:
         assert Client().get("/ten/").content == b"10"
     assert sent[PRIMARY] == []
-    connections["default"].health_check_done = False  # type: ignore[attr-defined]
-    with shop.traffic() as sent:
-        Author.objects.create(name="Bea")
-    assert [s[:12] for s in sent[PRIMARY]] == ["Ping", "Query INSERT"]
+    assert shop.context.primary is not None
+    assert shop.context.primary.unchecked, "it is checked when it is next used"
+    Author.objects.create(name="Bea")
+    assert not shop.context.primary.unchecked

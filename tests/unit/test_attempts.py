@@ -55,6 +55,9 @@ def test_verdicts() -> None:
     assert verdict(OperationalError(2006, "gone")) is Verdict.LOST
     assert verdict(OperationalError(1047, "WSREP")) is Verdict.OUT
     assert verdict(OperationalError("no number")) is Verdict.STATEMENT
+    during_commit = 'Got error 3 "x" during COMMIT'
+    assert verdict(OperationalError(1180, during_commit)) is Verdict.ROLLED_BACK
+    assert verdict(OperationalError(1180, "Not connected to Primary Component")) is Verdict.OUT
     assert errno(Exception()) == -1
     assert is_permanent(OperationalError(1045, "denied"))
     assert not is_permanent(OperationalError(2003, "refused"))

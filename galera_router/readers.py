@@ -1,0 +1,153 @@
+"""Connections to read from: chosen, opened, given up for another."""
+
+from __future__ import annotations
+
+import time
+
+from . import failover, links
+from .cluster import Node
+from .context import Context, Link, Phase
+from .exceptions import ClusterError, FailoverImpossible, ReplayMismatch
+from .verdict import Verdict, verdict
+
+
+def reader(context: Context) -> tuple[Link, bytes]:
+    """A connection to read from outside a transaction, and what must go before the read."""
+    for node in failover.candidates(context, context.pinned, electable=False):
+        link = _connect_reader(context, node)
+        if link is not None:
+            return link, links.SYNCED + b"SELECT 1" if _must_wait(context, node) else b""
+    raise AssertionError("the candidates end with an error")
+
+
+def snapshot(context: Context) -> tuple[Link, bytes]:
+    """The secondary's snapshot, and the BEGIN that must go before the next read, if any.
+
+    Where reads have been made already, on a node since lost, they are replayed and compared.
+
+    Raises:
+        ReplayMismatch: the new node's snapshot differs from the lost one.
+    """
+    link = context.snapshot
+    if link is not None and links.intact(link):
+        return link, b""
+    if link is not None:
+        context.snapshot = None
+        context.phase = Phase.IDLE
+        failover.refuse(context, link, FailoverImpossible("its connection was closed"))
+    for node in failover.candidates(context, context.pinned, electable=False):
+        opened = _open_snapshot(context, node)
+        if opened is not None:
+            return opened
+    raise AssertionError("the candidates end with an error")
+
+
+def _open_snapshot(context: Context, node: Node) -> tuple[Link, bytes] | None:
+    link = _connect_reader(context, node)
+    if link is None:
+        return None
+    if not any(entry.savepoint is None for entry in context.journal):
+        return link, begin_snapshot(context, node)
+    try:
+        _replay_reads(context, link)
+    except ReplayMismatch as error:
+        context.broken = error
+        raise
+    except links.errors(context) as error:
+        lose_reader(context, link, error, certain=True)
+        return None
+    snapshot_begun(context, link)
+    return link, b""
+
+
+def _replay_reads(context: Context, link: Link) -> None:
+    try:
+        failover.replay(context, link, begin_snapshot(context, link.node))
+    except ReplayMismatch:  # the node may only lag: once more, when it has caught up
+        failover.replay(context, link, links.SYNCED + links.BEGIN_READ_ONLY)
+
+
+def begin_snapshot(context: Context, node: Node) -> bytes:
+    """The BEGIN of a snapshot on ``node``: one that waits if this thread has written."""
+    return (
+        links.SYNCED + links.BEGIN_READ_ONLY if _must_wait(context, node) else links.BEGIN_READ_ONLY
+    )
+
+
+def snapshot_begun(context: Context, link: Link) -> None:
+    """The server has opened the snapshot."""
+    context.snapshot = link
+    context.phase = Phase.SNAPSHOT
+    context.behind.discard(link.node)
+    context.cluster.mark_up(link.node)
+
+
+def _must_wait(context: Context, node: Node) -> bool:
+    return node in context.behind and context.options.wsrep_sync_after_write
+
+
+def _connect_reader(context: Context, node: Node) -> Link | None:
+    try:
+        return links.to_node(context, node)
+    except links.errors(context) as error:
+        if isinstance(error, ClusterError):
+            raise
+        _reader_down(context, node, error)
+        return None
+
+
+def _reader_down(context: Context, node: Node, error: Exception) -> None:
+    context.cluster.mark_down(node, error)
+    context.pin = None
+
+
+def lose_reader(context: Context, link: Link, error: Exception, *, certain: bool = False) -> None:
+    """A connection to read from was lost: the next read connects anew, or elsewhere.
+
+    Args:
+        context: the thread's context.
+        link: the lost connection.
+        error: how it was noticed.
+        certain: the node itself is at fault, not just a connection that was kept.
+    """
+    links.drop_node(link)
+    context.snapshot = None
+    if certain or verdict(error) is Verdict.OUT:
+        _reader_down(context, link.node, error)
+    if context.phase is Phase.SNAPSHOT:
+        context.phase = Phase.IDLE
+        failover.refuse(context, link, error)
+
+
+class Patience:
+    """How often one read is tried again, elsewhere.
+
+    A lost connection counts as a try; a node out of the cluster does not, it is waited for
+    until ``reconnect_wait_time`` is over: the nodes may be forming a new cluster.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._tries = failover.TRIES
+        self._deadline = time.monotonic() + context.options.reconnect_wait_time
+
+    @property
+    def first(self) -> bool:
+        """Whether no connection has been lost yet."""
+        return self._tries == failover.TRIES
+
+    def spend(self, error: Exception) -> None:
+        """Wait a moment if that may help.
+
+        Raises:
+            NoNodeAvailable: the time is over; each node's reason is in the message.
+            Exception: ``error``, where it has been met too often.
+        """
+        if verdict(error) is not Verdict.OUT:
+            self._tries -= 1
+            if self._tries == 0:
+                raise error
+        elif time.monotonic() >= self._deadline:
+            raise failover.no_node(self._context, electable=False) from error
+        else:
+            time.sleep(failover.ROUND / len(self._context.cluster.nodes))
