@@ -32,8 +32,7 @@ def snapshot(context: Context) -> tuple[Link, bytes]:
     if link is not None and links.intact(link):
         return link, b""
     if link is not None:
-        context.snapshot = None
-        context.phase = Phase.IDLE
+        forget_snapshot(context)
         failover.refuse(context, link, FailoverImpossible("its connection was closed"))
     for node in failover.candidates(context, context.pinned, electable=False):
         opened = _open_snapshot(context, node)
@@ -99,6 +98,12 @@ def _connect_reader(context: Context, node: Node) -> Link | None:
 def _reader_down(context: Context, node: Node, error: Exception) -> None:
     context.cluster.mark_down(node, error)
     context.pin = None
+
+
+def forget_snapshot(context: Context) -> None:
+    """The server has ended the snapshot: the next read opens another and compares."""
+    context.snapshot = None
+    context.phase = Phase.IDLE
 
 
 def lose_reader(context: Context, link: Link, error: Exception, *, certain: bool = False) -> None:

@@ -54,6 +54,10 @@ def _snapshot_error(
         readers.lose_reader(context, link, error, certain=certain)
         patience.spend(error)
         return
+    if verdict(error) is Verdict.ROLLED_BACK:  # DDL on another node broke the snapshot's locks
+        readers.forget_snapshot(context)
+        patience.spend(error)
+        return
     if begun:
         writes.note_error(context, call, error)
     raise error

@@ -506,3 +506,34 @@ def test_reads_wait_for_a_cluster_that_forms_anew(shop: Shop) -> None:
         with transaction.atomic() if within else contextlib.nullcontext():
             assert Author.objects.count() == 1
         back.join()
+
+
+def test_ddl_on_another_node_does_not_break_a_transaction_that_reads(shop: Shop) -> None:
+    shop.stock(2)
+    for index in range(2):
+        with transaction.atomic():
+            assert Book.objects.count() == 2
+            shop.galera["db1"].query(
+                f"ALTER TABLE galera_router.shop_book ADD INDEX shop_extra_{index} (stock)"
+            )
+            shop.settle()
+            assert Author.objects.count() == 1 + index
+            if index:
+                shop.galera["db1"].query("UPDATE galera_router.shop_book SET stock = stock + 1")
+            Author.objects.create(name=f"a{index}")
+        shop.forget()
+    shop.galera["db1"].query("ALTER TABLE galera_router.shop_book DROP INDEX shop_extra_0")
+    shop.galera["db1"].query("ALTER TABLE galera_router.shop_book DROP INDEX shop_extra_1")
+
+
+def test_a_snapshot_broken_by_ddl_is_still_checked_at_the_promotion(shop: Shop) -> None:
+    shop.stock()
+    with pytest.raises(ReplayMismatch), transaction.atomic():
+        Book.objects.get()
+        shop.galera["db1"].query("ALTER TABLE galera_router.shop_book ADD INDEX shop_more (stock)")
+        shop.galera["db1"].query("UPDATE galera_router.shop_book SET stock = 3")
+        shop.settle()
+        Author.objects.count()
+        Author.objects.create(name="Bea")
+    shop.galera["db1"].query("ALTER TABLE galera_router.shop_book DROP INDEX shop_more")
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(1,)]

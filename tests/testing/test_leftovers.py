@@ -16,8 +16,11 @@ from galera_router.testing.reaper import processes_of
 
 from .conftest import wait_for
 
+# Whoever runs the suite may have it ignore signals (nohup, a shell's background job).
 STARTED = """
-import sys, os, time
+import sys, os, signal, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from galera_router.testing import GaleraCluster
 cluster = GaleraCluster(size=1)
 cluster.start()

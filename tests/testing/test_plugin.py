@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,9 +26,10 @@ def test_without_a_cluster():
 
 def run(folder: Path, *arguments: str, tests: str = TESTS) -> subprocess.CompletedProcess[str]:
     (folder / "test_it.py").write_text(tests)
+    environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-s", *arguments, str(folder)],
-        capture_output=True, text=True, timeout=100, cwd=folder, check=False,
+        capture_output=True, text=True, timeout=100, cwd=folder, check=False, env=environment,
     )  # fmt: skip
 
 
