@@ -1,7 +1,8 @@
 """The nodes of each cluster: how they are, which is the primary, where to read.
 
 One record per node and process, shared by all threads. Nobody waits for a node that is known
-to be down: after a growing, jittered pause one caller at a time is let through to try it.
+to be down: after a growing, jittered pause a thread of its own tries it, or, where no node is
+well, one caller at a time.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Cluster:
         self._rng = rng or random.Random()
         self._lock = threading.Lock()
         self._by_alias = {node.alias: node for node in self.nodes}
+        #: called with a node that is down and due to be tried; must not block
+        self.probe: Callable[[Cluster, Node], None] = lambda cluster, node: None
         #: what the backend once asked of a server (version, sql_mode …), for new connections
         self.server_data: dict[str, Any] | None = None
 
@@ -84,6 +87,7 @@ class Cluster:
         A node that came back is passed over until it has been well for
         :data:`FAILBACK_DELAY`, unless there is no other.
         """
+        self._probe_due()
         with self._lock:
             electable = [node for node in self.nodes if node.config.electable]
             up = [node for node in electable if node.up]
@@ -100,8 +104,7 @@ class Cluster:
             others = [node for node in self.nodes if node not in exclude]
             preferred = [node for node in others if node.alias == self.config.preferred]
             secondaries = [node for node in others if node is not primary]
-            choice = self._well(preferred) or self._due(secondaries) or self._well(secondaries)
-            return choice or self._well(others)
+            return self._well(preferred) or self._well(secondaries) or self._well(others)
 
     def any_down(self, *, electable: bool) -> Node:
         """The node to try when none is well and there is nothing to do but to try one."""
@@ -144,11 +147,20 @@ class Cluster:
         nodes = [node for node in self.nodes if node.config.electable or not electable]
         return "; ".join(f"{node.name}: {node.reason or 'not tried'}" for node in nodes)
 
+    def _probe_due(self) -> None:
+        """Have one node that is down tried, while others are well and nobody has to wait."""
+        if all(node.up for node in self.nodes) or not any(node.up for node in self.nodes):
+            return
+        with self._lock:
+            node = self._due(self.nodes)
+        if node is not None:
+            self.probe(self, node)
+
     def _well(self, nodes: list[Node]) -> Node | None:
         well = [node for node in nodes if node.up]
         return self._rng.choice(well) if well else None
 
-    def _due(self, nodes: list[Node]) -> Node | None:
+    def _due(self, nodes: Iterable[Node]) -> Node | None:
         now = self._clock()
         for node in nodes:
             if not node.up and node.retry_at <= now:

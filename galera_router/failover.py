@@ -167,7 +167,7 @@ def refuse(context: Context, link: Link | None, error: Exception) -> None:
     context.broken = FailoverImpossible(
         f"Node {link.node.name if link else '?'} of {context.cluster.alias!r} was lost"
         f" ({error}) and the open transaction cannot be moved to another node: {reason}."
-        " Nothing of it was committed."
+        + ("" if context.uncertain else " Nothing of it was committed.")
     )
     raise context.broken from error
 

@@ -10,8 +10,8 @@ import io
 import os
 import select
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import MySQLdb
@@ -107,8 +107,23 @@ def connect(wrapper: Wrapper, settings: Mapping[str, Any]) -> Any:
 
 def initialise(wrapper: Wrapper) -> None:
     """Bring the new driver connection that ``wrapper`` now uses into Django's state."""
-    wrapper.init_connection_state()
-    connection_created.send(sender=wrapper.__class__, connection=wrapper)
+    with uncounted(wrapper):
+        wrapper.init_connection_state()
+        connection_created.send(sender=wrapper.__class__, connection=wrapper)
+
+
+@contextmanager
+def uncounted(wrapper: Wrapper) -> Iterator[None]:
+    """Keep statements of a connection's set-up out of ``assertNumQueries`` and its like.
+
+    Why private: Django connects before it turns this flag on, and so never counts them; a
+    lazy connection is made later.
+    """
+    before, wrapper.force_debug_cursor = wrapper.force_debug_cursor, False
+    try:
+        yield
+    finally:
+        wrapper.force_debug_cursor = before
 
 
 def connect_node(wrapper: Wrapper) -> None:
@@ -165,10 +180,18 @@ def in_testcase(wrapper: Wrapper) -> bool:
 def forbidden_to_test(wrapper: Wrapper) -> bool:
     """Whether the running test may not use this alias (``databases`` of its class).
 
-    Django puts an object that raises in the place of ``connect``; it keeps the original
-    as ``wrapped``.
+    Django puts an object that raises in the place of ``connect``, which keeps the original
+    as ``wrapped``; for threads it patches ``ensure_connection``.
     """
-    return hasattr(vars(wrapper).get("connect"), "wrapped")
+    if hasattr(vars(wrapper).get("connect"), "wrapped"):
+        return True
+    # In other threads than the test's own, the class itself is patched.
+    guard: Any = BaseDatabaseWrapper.ensure_connection
+    if guard.__name__ != "patched_ensure_connection":
+        return False
+    cells = [cell.cell_contents for cell in guard.__closure__ or ()]
+    allowed = [cell.databases for cell in cells if hasattr(cell, "databases")]
+    return any(wrapper.alias not in databases for databases in allowed)
 
 
 def non_atomic_aliases(view: Any) -> set[str]:

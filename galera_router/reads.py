@@ -49,9 +49,9 @@ def _snapshot_error(
     """Raise ``error`` unless the read may be tried once more, elsewhere if need be."""
     begun = context.snapshot is link
     # A lock wait at the BEGIN is a wait for the applier that took too long.
-    if failover.lost(error) or (not begun and verdict(error) is Verdict.LOCK_WAIT):
-        certain = not patience.first or not begun
-        readers.lose_reader(context, link, error, certain=certain)
+    late = not begun and verdict(error) is Verdict.LOCK_WAIT
+    if failover.lost(error) or late:
+        readers.lose_reader(context, link, error, certain=late or not patience.first)
         patience.spend(error)
         return
     if verdict(error) is Verdict.ROLLED_BACK:  # DDL on another node broke the snapshot's locks

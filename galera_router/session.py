@@ -47,7 +47,7 @@ class Session:
             wrapper = connections[link.node.alias]
         elif context.primary is None:
             failover.connect_primary(context)
-        with context.passively(), wrapper.cursor() as cursor:
+        with context.passively(), internals.uncounted(wrapper), wrapper.cursor() as cursor:
             yield cursor
 
     # --- what the stand-in asks

@@ -98,17 +98,22 @@ def note_error(context: Context, call: Call, error: Exception) -> None:
 
 def settle(context: Context) -> None:
     """Ask the server whether the last statement has ended the transaction by itself."""
-    context.uncertain = False
     link = context.primary
     assert link is not None
     cursor = link.connection.cursor()
-    with context.wrapper.wrap_database_errors:
-        cursor.execute("SELECT @@in_transaction")
-        if not cursor.fetchone()[0]:
-            context.begun = False
-            context.journal.clear()
-            context.note_write()
-            context.note_commit()
+    try:
+        with context.wrapper.wrap_database_errors:
+            cursor.execute("SELECT @@in_transaction")
+    except links.errors(context) as error:
+        if failover.lost(error):
+            failover.recover(context, error)
+        raise
+    context.uncertain = False
+    if not cursor.fetchone()[0]:
+        context.begun = False
+        context.journal.clear()
+        context.note_write()
+        context.note_commit()
 
 
 def outside(context: Context, call: Call, *, hidden: bool = False) -> Any:

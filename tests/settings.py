@@ -8,6 +8,7 @@ SECRET_KEY = "for the tests only"
 USE_TZ = True
 ROOT_URLCONF = "tests.shop.urls"
 ALLOWED_HOSTS = ["*"]
+STATIC_URL = "static/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -150,6 +150,41 @@ def test_the_node_that_comes_back_is_used_again(
     assert shop.writing.name == "db1"
 
 
+@pytest.mark.parametrize(
+    "overrides", [{"HOST": "db3"}, {"OPTIONS": {"optimistic_transactions": False}}]
+)
+def test_it_comes_back_where_nothing_is_read_from_it(
+    shop: Shop, overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("galera_router.cluster.FAILBACK_DELAY", 0.2)
+    monkeypatch.setattr("galera_router.cluster.LONGEST_PAUSE", 0.2)
+    if "HOST" in overrides:
+        node = shop.galera[overrides["HOST"]]
+        overrides = {"HOST": node.host, "PORT": node.port}
+    shop.configure(**overrides)
+    shop.galera["db1"].kill()
+    Tag.objects.create(name="x")
+    assert shop.writing.name != "db1"
+    shop.galera["db1"].start()
+    deadline = time.monotonic() + 10
+    while shop.writing.name != "db1" and time.monotonic() < deadline:
+        time.sleep(0.1)
+        Tag.objects.create(name="x")
+    assert shop.writing.name == "db1"
+
+
+def test_an_idle_connection_that_the_server_closed_does_not_condemn_its_node(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.stock()
+    shop.warm()
+    for name in ("db2", "db3"):
+        shop.galera[name].kill_connections()
+    with caplog.at_level(logging.WARNING, "galera_router"), transaction.atomic():
+        assert Author.objects.count() == 1
+    assert not caplog.text
+
+
 def test_savepoints_are_replayed_as_they_were(shop: Shop) -> None:
     with transaction.atomic():
         Author.objects.create(name="kept")

@@ -37,9 +37,12 @@ def stock(shop: Shop) -> Any:
 
 def test_a_request_is_run_again(atomic: Shop) -> None:
     views.meanwhile.append(lambda request: change(atomic))
-    response = Client().post(
-        "/conflict/", {"word": "hello", "file": SimpleUploadedFile("f.txt", b"content")}
-    )
+    with atomic.traffic() as sent:
+        response = Client().post(
+            "/conflict/", {"word": "hello", "file": SimpleUploadedFile("f.txt", b"content")}
+        )
+    begun = [s for name in ("db2", "db3") for s in sent[name] if "START" in s]
+    assert len(begun) == 1, "the second run is on the primary from its start"
     assert response.json() == {"stock": 6, "word": "hello", "file": "content", "visits": 0}
     assert stock(atomic) == [(6,)]
     assert views.hooks == ["committed"]

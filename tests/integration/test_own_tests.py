@@ -35,7 +35,14 @@ def filled(shop: Shop) -> Shop:
     return shop
 
 
-@pytest.mark.parametrize("labels", [["InTransaction", "WithCommits"], ["OnTheNodes"]])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["FirstQueryIsCounted", "InTransaction", "WithCommits", "InThreads"],
+        ["InTransactionOnTheNodes"],
+        ["OnTheNodes"],
+    ],
+)
 def test_a_projects_own_tests_pass(filled: Shop, labels: list[str]) -> None:
     with filled.traffic() as sent:
         output = run(filled, *(f"tests.project.cases.{label}" for label in labels))

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from galera_router import galera_atomic
-from galera_router.exceptions import ReadOnlyNode, ReplayMismatch
+from galera_router.exceptions import FailoverImpossible, ReadOnlyNode, ReplayMismatch
 from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Author, Book, Tag
 
@@ -363,3 +363,22 @@ def test_a_conflict_that_django_swallows_is_raised_in_the_end(shop: Shop, more: 
     shop.galera["db1"].query("UPDATE galera_router.shop_book SET stock = 10")
     galera_atomic(change)()
     assert stock_everywhere(shop) == (6 if more else 5)
+
+
+def test_the_snapshot_ends_with_the_promotion(shop: Shop) -> None:
+    shop.stock()
+    with transaction.atomic():
+        Author.objects.count()
+        node = shop.reading
+        Tag.objects.create(name="x")
+        assert shop.context.snapshot is None
+        assert node.query("SELECT COUNT(*) FROM information_schema.innodb_trx") == [(0,)]
+
+
+def test_a_transaction_with_a_procedure_is_not_replayed(shop: Shop, routines: Any) -> None:
+    with pytest.raises(FailoverImpossible, match="procedure"), transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.callproc("shop_logs")
+        shop.writing.kill_connections()
+        Tag.objects.create(name="y")
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_tag") == [(0,)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import unittest
+import urllib.request
 
 from django.db import IntegrityError, connection, transaction
-from django.test import Client, TestCase, TransactionTestCase
+from django.test import Client, LiveServerTestCase, TestCase, TransactionTestCase
 
 from tests.shop.models import Author, Book
 
@@ -48,6 +49,33 @@ class InTransaction(TestCase):
         Book.objects.create(author=self.author, title="t", stock=10)
         assert Client().get("/ten/").content == b"10"
         assert Client().get("/five-and-save/").content == b"11"
+
+
+class FirstQueryIsCounted(TestCase):
+    """The connection is made inside the block, as it is lazy; that is not counted."""
+
+    def test_one_query(self) -> None:
+        with self.assertNumQueries(1):
+            Author.objects.count()
+
+
+class InTransactionOnTheNodes(TestCase):
+    """What the transaction has written exists on its own connection only."""
+
+    databases = "__all__"
+
+    def test_the_data_are_seen(self) -> None:
+        Author.objects.create(name="Ann")
+        assert Author.objects.count() == 1
+
+
+class InThreads(LiveServerTestCase):
+    """Views of a live server run in threads of their own."""
+
+    def test_a_view(self) -> None:
+        Author.objects.create(name="Ann")
+        with urllib.request.urlopen(f"{self.live_server_url}/read/") as answer:
+            assert answer.read() == b"Ann"
 
 
 class WithCommits(TransactionTestCase):

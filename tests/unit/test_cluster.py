@@ -97,6 +97,21 @@ def test_one_caller_at_a_time_tries_a_node_that_is_down() -> None:
     assert cluster.primary() is None
 
 
+def test_a_node_that_is_down_is_tried_while_others_serve() -> None:
+    clock = Clock()
+    cluster = make(clock, HOST="10.0.0.3")
+    probed: list[str] = []
+    cluster.probe = lambda _, node: probed.append(node.name)
+    cluster.mark_down(cluster.nodes[0], LOST)
+    assert cluster.primary() is cluster.nodes[1]
+    assert probed == []
+    clock.now += module.LONGEST_PAUSE
+    for _ in range(3):
+        assert cluster.primary() is cluster.nodes[1]
+        assert cluster.reader() is cluster.nodes[2]
+    assert probed == ["db1"], "once per pause"
+
+
 def test_the_pauses_grow_up_to_a_bound() -> None:
     cluster = make()
     node = cluster.nodes[0]

@@ -17,7 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cluster", "causality"),
     ("context", "primary"),
     ("replay", "links", "attempts"),
-    ("failover", "calls"),
+    ("failover", "calls", "probes"),
     ("readers", "writes"),
     ("session",),
     ("reads",),
