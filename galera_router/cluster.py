@@ -72,6 +72,9 @@ class Cluster:
         self._rng = rng or random.Random()
         self._lock = threading.Lock()
         self._by_alias = {node.alias: node for node in self.nodes}
+        #: the primary that this process last connected to; another one may still be applying
+        #: what has been committed through that one
+        self.acting: Node | None = None
         #: called with a node that is down and due to be tried; must not block
         self.probe: Callable[[Cluster, Node], None] = lambda cluster, node: None
         #: what the backend once asked of a server (version, sql_mode …), for new connections

@@ -148,7 +148,8 @@ class Context:
     def note_write(self) -> None:
         """Something is about to be changed: what this thread reads next must include it."""
         self.wrote = True
-        self.behind = set(self.cluster.nodes)
+        here = self.primary.node if self.primary is not None else None
+        self.behind = {node for node in self.cluster.nodes if node is not here}
 
     def note_commit(self) -> None:
         """A change has become final: what led to it cannot be run again."""
@@ -166,13 +167,17 @@ class Context:
         self.journal.clear()
 
     def new_request(self) -> None:
-        """A request begins: its reads may go to any node again."""
+        """A request begins or has ended: its reads may go to any node again."""
+        self.unpin()
+        self.primary_only = False
+        self.commits_before = self.commits
+
+    def unpin(self) -> None:
+        """Let reads outside a transaction choose their node anew."""
         if self.autocommit and self.phase is Phase.IDLE:
             self.pin = None
             self.handed.clear()
             self.wrote = False
-            self.primary_only = False
-            self.commits_before = self.commits
 
     @contextmanager
     def passively(self) -> Iterator[None]:

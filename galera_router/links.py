@@ -53,18 +53,22 @@ def to_primary(context: Context, node: Node) -> Link:
     try:
         with context.passively():
             internals.initialise(context.wrapper)
-        _prime(connection)
+        _prime(context, link)
     except BaseException:
         context.primary = None
         raise
     return link
 
 
-def _prime(connection: Any) -> None:
-    cursor = connection.cursor()
-    prefix(cursor, PRIME, lambda: None)
+def _prime(context: Context, link: Link) -> None:
+    """Begin with :data:`PRIME`; on a new primary, wait until it has applied everything."""
+    moved = link.node is not context.cluster.acting or link.node in context.behind
+    cursor = link.connection.cursor()
+    prefix(cursor, SYNCED + PRIME if moved else PRIME, lambda: None)
     cursor.execute("COMMIT")
     cursor.close()
+    context.behind.discard(link.node)
+    context.cluster.acting = link.node
 
 
 def to_node(context: Context, node: Node) -> Link:

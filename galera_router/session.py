@@ -114,7 +114,7 @@ class Session:
         link, context.primary = context.primary, None
         inside = context.wrapper.in_atomic_block
         context.end_transaction()
-        context.new_request()
+        context.unpin()
         context.reset_options()
         if inside:  # as with stock Django, nothing works until the block has been left
             context.broken = InterfaceError(0, "the connection was closed in an atomic block")

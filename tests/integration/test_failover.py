@@ -424,6 +424,26 @@ def test_an_autocommit_read_on_the_primary_is_made_again(shop: Shop) -> None:
     assert Author.objects.count() == 1
 
 
+@pytest.mark.parametrize("within", [True, False])
+def test_what_was_committed_is_seen_on_the_next_primary(shop: Shop, within: bool) -> None:
+    Tag.objects.count()
+    followers = shop.galera.nodes[1:]
+    for node in followers:
+        node.hold_applier()
+    Author.objects.create(name="Ann")
+    shop.writing.kill()
+    releases = [threading.Timer(1.0, node.release_applier) for node in followers]
+    for release in releases:
+        release.start()
+    if within:
+        with transaction.atomic():
+            assert len(Author.objects.select_for_update()) == 1
+    else:
+        assert Author.objects.count() == 1
+    for release in releases:
+        release.join()
+
+
 def test_an_idle_connection_that_died_is_replaced_before_an_autocommit_write(shop: Shop) -> None:
     Author.objects.create(name="Ann")
     shop.writing.kill_connections()
