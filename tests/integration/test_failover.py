@@ -59,6 +59,24 @@ def test_the_secondary_is_lost_between_two_reads(
         assert f"failover from {first.name} to " in caplog.text
 
 
+def test_a_secondary_that_lags_is_waited_for_when_it_takes_over(shop: Shop) -> None:
+    shop.stock()
+    first, second = shop.galera["db2"], shop.galera["db3"]
+    shop.configure(HOST=first.host, PORT=first.port)
+    second.hold_applier()
+    shop.galera["db1"].query("UPDATE galera_router.shop_book SET stock = 5")
+    first.wait_applied()
+    with transaction.atomic():
+        assert Book.objects.get().stock == 5
+        assert shop.reading is first
+        first.kill()
+        release = threading.Timer(1.0, second.release_applier)
+        release.start()
+        assert Book.objects.get().stock == 5
+        assert shop.reading is second
+    release.join()
+
+
 @losses
 def test_the_primary_is_lost_between_writes(shop: Shop, lose: Callable[[GaleraNode], None]) -> None:
     shop.stock()

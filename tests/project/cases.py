@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 import urllib.request
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, router, transaction
 from django.test import Client, LiveServerTestCase, TestCase, TransactionTestCase
 
 from tests.shop.models import Author, Book
@@ -65,6 +65,7 @@ class InTransactionOnTheNodes(TestCase):
     databases = "__all__"
 
     def test_the_data_are_seen(self) -> None:
+        assert router.db_for_read(Author) == "default"
         Author.objects.create(name="Ann")
         assert Author.objects.count() == 1
 
