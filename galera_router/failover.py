@@ -156,7 +156,7 @@ def repeat(context: Context, error: Exception) -> None:
     go_live(context)
 
 
-def refuse(context: Context, link: Link | None, error: Exception) -> None:
+def refuse(context: Context, link: Link, error: Exception) -> None:
     """Raise where the transaction cannot be replayed, and answer all that follows with it."""
     if not context.options.failover_enable:
         context.broken = error
@@ -165,7 +165,7 @@ def refuse(context: Context, link: Link | None, error: Exception) -> None:
     if reason is None:
         return
     context.broken = FailoverImpossible(
-        f"Node {link.node.name if link else '?'} of {context.cluster.alias!r} was lost"
+        f"Node {link.node.name} of {context.cluster.alias!r} was lost"
         f" ({error}) and the open transaction cannot be moved to another node: {reason}."
         + ("" if context.uncertain else " Nothing of it was committed.")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 from django.db import connections
@@ -10,6 +11,8 @@ from . import links
 from .cluster import Cluster, Node
 from .context import context_of
 from .verdict import errno
+
+logger = logging.getLogger("galera_router")
 
 #: A node out of the cluster accepts connections, and a SELECT without a table of a database.
 #: One that names a table is refused with 1047 before the table is looked for; a node that is
@@ -21,7 +24,10 @@ _WELL = frozenset({1146, 1142})
 def start(cluster: Cluster, node: Node) -> None:
     """Find out whether ``node`` answers statements again, and tell ``cluster``."""
     name = f"galera_router: try {node.alias}"
-    threading.Thread(target=_try, args=(cluster, node), name=name, daemon=True).start()
+    try:
+        threading.Thread(target=_try, args=(cluster, node), name=name, daemon=True).start()
+    except RuntimeError as error:  # no thread is to be had: the interpreter is ending, say
+        logger.info("%s: cannot try node %s now: %s", cluster.alias, node.name, error)
 
 
 def _try(cluster: Cluster, node: Node) -> None:

@@ -61,9 +61,21 @@ def _open_snapshot(context: Context, node: Node) -> tuple[Link, bytes] | None:
 
 def _replay_reads(context: Context, link: Link) -> None:
     try:
-        failover.replay(context, link, begin_snapshot(context, link.node))
+        _replay_or_end(context, link, begin_snapshot(context, link.node))
     except ReplayMismatch:  # the node may only lag: once more, when it has caught up
-        failover.replay(context, link, links.SYNCED + links.BEGIN_READ_ONLY)
+        _replay_or_end(context, link, links.SYNCED + links.BEGIN_READ_ONLY)
+
+
+def _replay_or_end(context: Context, link: Link, begin: bytes) -> None:
+    """Replay; a snapshot that differs is not left open, where it would hold locks and undo logs.
+
+    Nor would a BEGIN inside it wait for the applier.
+    """
+    try:
+        failover.replay(context, link, begin)
+    except ReplayMismatch:
+        link.connection.query(b"ROLLBACK")
+        raise
 
 
 def begin_snapshot(context: Context, node: Node) -> bytes:

@@ -77,6 +77,19 @@ def test_a_secondary_that_lags_is_waited_for_when_it_takes_over(shop: Shop) -> N
     release.join()
 
 
+def test_a_snapshot_that_differs_is_not_left_open(shop: Shop) -> None:
+    shop.stock()
+    first, second = shop.galera["db2"], shop.galera["db3"]
+    shop.configure(HOST=first.host, PORT=first.port)
+    with pytest.raises(ReplayMismatch), transaction.atomic():
+        assert Book.objects.get().stock == 10
+        shop.galera["db1"].query("UPDATE galera_router.shop_book SET stock = 5")
+        second.wait_applied()
+        first.kill()
+        Book.objects.get()
+    assert second.query("SELECT COUNT(*) FROM information_schema.innodb_trx") == [(0,)]
+
+
 @losses
 def test_the_primary_is_lost_between_writes(shop: Shop, lose: Callable[[GaleraNode], None]) -> None:
     shop.stock()
@@ -150,6 +163,14 @@ def test_reads_go_on_without_the_primary_and_without_delay(shop: Shop) -> None:
     assert sum("shop_author" in sql for log in sent.values() for sql in log) == 3
 
 
+def write_until_primary_is(shop: Shop, name: str) -> None:
+    deadline = time.monotonic() + 10
+    while shop.writing.name != name and time.monotonic() < deadline:
+        time.sleep(0.1)
+        Tag.objects.create(name="x")
+    assert shop.writing.name == name
+
+
 def test_the_node_that_comes_back_is_used_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,13 +180,7 @@ def test_the_node_that_comes_back_is_used_again(
     Author.objects.create(name="Bea")
     assert shop.writing.name != "db1"
     shop.galera["db1"].start()
-    deadline = time.monotonic() + 10
-    while shop.writing.name != "db1" and time.monotonic() < deadline:
-        time.sleep(0.1)
-        with transaction.atomic():
-            Author.objects.count()
-        Tag.objects.create(name="x")
-    assert shop.writing.name == "db1"
+    write_until_primary_is(shop, "db1")
 
 
 @pytest.mark.parametrize(
@@ -184,11 +199,7 @@ def test_it_comes_back_where_nothing_is_read_from_it(
     Tag.objects.create(name="x")
     assert shop.writing.name != "db1"
     shop.galera["db1"].start()
-    deadline = time.monotonic() + 10
-    while shop.writing.name != "db1" and time.monotonic() < deadline:
-        time.sleep(0.1)
-        Tag.objects.create(name="x")
-    assert shop.writing.name == "db1"
+    write_until_primary_is(shop, "db1")
 
 
 def test_an_idle_connection_that_the_server_closed_does_not_condemn_its_node(
