@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import internals, links, probes, recorder
+from . import internals, links, recorder
 from .cluster import Node, cluster_of
 from .context import Context, attach, context_of, contexts
 from .primary import StandIn, UnboundCursor
@@ -24,7 +24,6 @@ def adopt(wrapper: BaseDatabaseWrapper) -> None:
     if cluster is None or "galera_adopted" in vars(wrapper):
         return
     wrapper.galera_adopted = True  # type: ignore[attr-defined]
-    cluster.probe = probes.start
     internals.share_server_data(wrapper, cluster.server_data)
     if wrapper.connection is not None:  # made before the app was ready
         wrapper.close()

@@ -20,10 +20,11 @@ class GaleraRouterConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import adoption, internals
+        from . import adoption, internals, watchdog
         from .checks import check_settings
 
         checks.register(check_settings, checks.Tags.database)
+        watchdog.install()
         internals.on_create(adoption.adopt)
         internals.load_as(adoption.role_of)
         for wrapper in connections.all(initialized_only=True):

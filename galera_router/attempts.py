@@ -7,14 +7,14 @@ import random
 from collections.abc import Mapping
 
 from .context import Context
-from .exceptions import ReplayMismatch
+from .exceptions import FailoverImpossible, ReplayMismatch
 from .verdict import is_conflict
 
 logger = logging.getLogger("galera_router")
 
 #: Runs of one function or request, the first included.
 ATTEMPTS = 4
-#: Seconds before the second run; doubled, with jitter, before each further one.
+#: Seconds before the first repetition; doubled, with jitter, before each further one.
 PAUSE = 0.02
 
 
@@ -33,7 +33,7 @@ class Attempts:
 
     def may_repeat(self, error: BaseException) -> bool:
         """Whether ``error`` undid everything and another run may succeed; counts the run."""
-        if not isinstance(error, ReplayMismatch) and not is_conflict(error):
+        if not _undone(error):
             return False
         if self._left <= 0 or any(c.commits != before for c, before in self._commits.items()):
             return False
@@ -41,7 +41,14 @@ class Attempts:
         logger.info("running again after %s: %s", type(error).__name__, error)
         return True
 
-    @staticmethod
-    def pause(run: int) -> float:
-        """Seconds to wait before run number ``run`` (2 is the first repetition)."""
-        return PAUSE * 2.0 ** (run - 2) * random.uniform(0.5, 1.5)
+
+def _undone(error: BaseException) -> bool:
+    """Whether ``error`` leaves nothing behind, and another run would not miss anything."""
+    if isinstance(error, FailoverImpossible):
+        return error.again
+    return isinstance(error, ReplayMismatch) or is_conflict(error)
+
+
+def pause(repetition: int) -> float:
+    """Seconds to wait before the first, second … repetition."""
+    return PAUSE * 2.0 ** (repetition - 1) * random.uniform(0.5, 1.5)

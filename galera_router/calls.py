@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from . import internals, links
 from .context import Context
 from .journal import Answer, Entry, Template
 from .statements import Statement, classify
+from .wire import Link
 
 Execute = Callable[..., Any]
 
@@ -27,9 +29,13 @@ class Call:
     context: dict[str, Any]
     statement: Statement
 
-    def send(self) -> Any:
-        """Execute it on the connection that the cursor is bound to."""
-        return self.execute(self.sql, self.params, self.many, self.context)
+    def send(self, link: Link) -> Any:
+        """Execute it on ``link``, which the cursor is bound to."""
+        link.busy = time.monotonic()
+        try:
+            return self.execute(self.sql, self.params, self.many, self.context)
+        finally:
+            link.busy = 0.0
 
     def bind(self, context: Context, wrapper: BaseDatabaseWrapper, connection: Any) -> None:
         """Have the caller's cursor speak through ``connection``, the one that ``wrapper`` has."""
@@ -44,18 +50,23 @@ class Call:
             context.passive = False
 
     @property
+    def left_state(self) -> str:
+        """What to say of the state that the statement has left on its connection."""
+        return f"{self.statement.verb} left state on its connection"
+
+    @property
+    def cursor(self) -> Any:
+        """The driver's cursor that the caller holds, under whatever is wrapped around it."""
+        return _driver_cursor(self.context["cursor"].cursor)
+
+    @property
     def buffered(self) -> bool:
         """Whether the answer will be held on the client, where it can be noted."""
         return hasattr(self.context["cursor"].cursor, "scroll")
 
-    def after(self, first: bytes, done: Callable[[], None]) -> None:
-        """Have ``first`` sent in the same packet, ahead of the statement.
-
-        Args:
-            first: a statement without parameters.
-            done: called when the server has answered it without an error.
-        """
-        links.prefix(_driver_cursor(self.context["cursor"].cursor), first, done)
+    def carry(self, before: Sequence[links.Step], after: Sequence[links.Step] = ()) -> None:
+        """Have other statements sent in the packet of this one, ahead of it and behind it."""
+        links.carry(self.cursor, before, after)
 
     def entry(self) -> Entry:
         """The journal's entry of what has just been answered; only if it is buffered."""
@@ -72,7 +83,7 @@ class Call:
         return Template(self.sql, params, self.many)
 
     def _sent(self) -> bytes:
-        return links.without_begin(internals.statement_sent(self.context["cursor"].cursor))
+        return internals.statement_sent(self.context["cursor"].cursor)
 
     def _answer(self) -> Answer:
         cursor = self.context["cursor"].cursor

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import Enum, auto
 from typing import Any
 
@@ -24,6 +24,8 @@ from . import internals
 from .cluster import Cluster, Node, cluster_of
 from .conf import Options
 from .journal import Journal
+from .markers import Marking
+from .wire import Link
 
 
 class Phase(Enum):
@@ -32,21 +34,6 @@ class Phase(Enum):
     IDLE = auto()  # no server has heard of it
     SNAPSHOT = auto()  # a read-only transaction is open on a secondary
     LIVE = auto()  # it runs on the primary
-
-
-@dataclass(eq=False)
-class Link:
-    """A driver connection to a node.
-
-    Attributes:
-        state: what a new connection would be without; None if nothing.
-        unchecked: Django has asked for a health check; it is made before the next use.
-    """
-
-    node: Node
-    connection: Any
-    state: str | None = None
-    unchecked: bool = False
 
 
 class Context:
@@ -64,9 +51,12 @@ class Context:
         self.phase = Phase.IDLE
         self.journal = Journal()
         self.primary: Link | None = None  # kept between transactions
+        self.left: Link | None = None  # lost: its transaction may still be open there
         self.snapshot: Link | None = None  # open on a secondary
         self.begun = False  # the primary has a transaction open
         self.uncertain = False  # the last statement may have ended it
+        self.marking = Marking()  # how it can be told whether it was committed
+        self.conflicts = 0  # times that it was replayed after a conflict
         self.broken: Exception | None = None  # what every further statement is answered with
         self.silent = False  # Django has swallowed the error that broke it
         self.pin: Node | None = None  # the node to read from
@@ -132,9 +122,8 @@ class Context:
         The test runner does so, on the role's settings first: nothing may then be sent to
         the database that the settings once named.
         """
-        name = self.wrapper.settings_dict["NAME"]
         configured = self.cluster.config.nodes[0].role_settings["NAME"]
-        return {} if name == configured else {"NAME": name}
+        return {} if self.database == configured else {"NAME": self.database}
 
     def read_alias(self) -> str:
         """The alias that a read through the router goes to."""
@@ -151,6 +140,24 @@ class Context:
         here = self.primary.node if self.primary is not None else None
         self.behind = {node for node in self.cluster.nodes if node is not here}
 
+    def lose_primary(self, *, idle: bool = False) -> None:
+        """The connection to the primary is of no more use.
+
+        Args:
+            idle: nothing was under way on it.
+        """
+        link, self.primary = self.primary, None
+        self.begun = self.marking.done = False
+        if link is not None:
+            self.left = None if idle else link
+            link.drop()
+
+    @property
+    def database(self) -> str:
+        """The name of the database that the role alias stands for now."""
+        name: str = self.wrapper.settings_dict["NAME"]
+        return name
+
     def note_commit(self) -> None:
         """A change has become final: what led to it cannot be run again."""
         self.commits += 1
@@ -160,6 +167,8 @@ class Context:
         self.phase = Phase.IDLE
         self.snapshot = None
         self.begun = self.uncertain = False
+        self.marking = Marking()
+        self.conflicts = 0
         self.broken = None
         self.silent = False
         self.pin = None

@@ -40,7 +40,16 @@ class FailoverImpossible(ClusterError):
     """A node was lost and the open transaction cannot be replayed; the message says why.
 
     Nothing of the transaction was committed.
+
+    Args:
+        message: what was lost, and why that cannot be mended.
+        again: the code may be run again as a whole: nothing that came before its transaction
+            is missing.
     """
+
+    def __init__(self, message: str, *, again: bool = False) -> None:
+        super().__init__(message)
+        self.again = again
 
 
 class ReplayMismatch(ClusterError):
@@ -55,7 +64,26 @@ class CommitOutcomeUnknown(ClusterError):
     """The connection was lost in a COMMIT or an autocommit write, and its answer with it.
 
     The change is either there as a whole or not at all; look before you repeat it.
+
+    Args:
+        message: what happened, where and why it cannot be found out.
+        node: the name of the node that was lost.
+        connection_id: the server's number of the lost connection, as in its logs.
+        writes: verb and table of each write, in order: ``UPDATE shop_book``.
     """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        node: str = "",
+        connection_id: int = 0,
+        writes: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.node = node
+        self.connection_id = connection_id
+        self.writes = writes
 
 
 class ReadOnlyNode(ClusterError):

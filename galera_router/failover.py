@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import functools
 import logging
-import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from django.db.utils import InterfaceError
-
 from . import internals, links
+from .attempts import pause
 from .cluster import Node
-from .context import Context, Link, Phase
-from .exceptions import ClusterError, FailoverImpossible, NoNodeAvailable, ReplayMismatch
+from .context import Context, Phase
+from .exceptions import (
+    ClusterError,
+    FailoverImpossible,
+    NoNodeAvailable,
+    ReplayMismatch,
+)
+from .journal import Entry
+from .leases import lease, renew
+from .links import Step
+from .markers import MarkerGone
 from .replay import Replay
 from .signals import Failover, report
-from .verdict import Verdict, errno, verdict
+from .verdict import Verdict, is_conflict, is_lost, verdict
+from .wire import Link
 
 logger = logging.getLogger("galera_router")
 
@@ -26,13 +34,6 @@ ROUND = 0.1
 #: Times that one statement is sent before its error is the application's: a statement that
 #: kills its server must not be carried from node to node.
 TRIES = 3
-
-
-def lost(error: BaseException) -> bool:
-    """Whether the connection that raised ``error`` is of no more use."""
-    return verdict(error) in {Verdict.LOST, Verdict.OUT} or (
-        isinstance(error, InterfaceError) and errno(error) in {0, -1}
-    )
 
 
 # --- the primary -------------------------------------------------------------------------
@@ -49,23 +50,96 @@ def go_live(context: Context) -> Link:
         NoNodeAvailable: no node answered within ``reconnect_wait_time``.
     """
     try:
-        link = _on_primary(context, _begin)
+        link = persist(context, _begin)
     except Exception as error:
         context.broken = error
         raise
+    return link
+
+
+def persist(context: Context, action: Callable[[Context, Link], None]) -> Link:
+    """:func:`on_primary`, again after a conflict for as long as that is worth while."""
+    while True:
+        try:
+            return on_primary(context, action)
+        except links.errors(context) as error:
+            if not is_conflict(error) or not worth_while(context, error):
+                raise
+
+
+def worth_while(context: Context, error: Exception) -> bool:
+    """Wait for a moment, longer each time, unless the transaction has had conflicts enough.
+
+    A lock is waited for once more only: each time takes as long as the server allows.
+    """
+    limit = context.options.conflict_retries
+    if verdict(error) is Verdict.LOCK_WAIT:
+        limit = min(limit, 1)
+    if context.conflicts >= limit:
+        return False
+    context.conflicts += 1
+    time.sleep(pause(context.conflicts))
+    return True
+
+
+def _begin(context: Context, link: Link) -> None:
+    lease(context, link)
+    try:
+        replay(context, link, begin(context, link))
+    except ReplayMismatch:
+        link.query(b"ROLLBACK")
+        raise
+    except MarkerGone:
+        link.query(b"ROLLBACK")
+        renew(context)
+        _begin(context, link)
+    else:
+        live(context, link)
+
+
+def prepare(context: Context) -> list[Step]:
+    """Have a connection on which the transaction can begin: with what, is returned.
+
+    For a transaction that has nothing to replay: its BEGIN travels with its first statement.
+
+    Raises:
+        NoNodeAvailable: no node answered within ``reconnect_wait_time``.
+    """
+    link = persist(context, lease)
+    steps = begin(context, link)
+    last = steps.pop()
+
+    def done(rows: int) -> None:
+        last.done(rows)
+        live(context, link)
+
+    return [*steps, Step(last.statement, done)]
+
+
+def begin(context: Context, link: Link) -> list[Step]:
+    """What opens a transaction on ``link``, its marker included if it is to write."""
+    steps = [*links.isolation(context, link), Step(links.BEGIN)]
+    marker = context.marking.marker
+    if context.marking.wanted and marker is not None:
+        steps.append(Step(marker.advance(), found))
+    return steps
+
+
+def found(rows: int) -> None:
+    """Check that an advance has met its row."""
+    if rows != 1:
+        raise MarkerGone
+
+
+def live(context: Context, link: Link) -> None:
+    """The server has opened the transaction, and replayed what there was to replay."""
+    marking = context.marking
+    promoted = context.phase is not Phase.LIVE
+    marking.begun(context.journal.savepoints() if promoted else None)
     context.phase = Phase.LIVE
     context.begun = True
     context.cluster.mark_up(link.node)
     links.end_snapshot(context)
-    return link
-
-
-def _begin(context: Context, link: Link) -> None:
-    try:
-        replay(context, link, links.BEGIN)
-    except ReplayMismatch:
-        link.connection.query(b"ROLLBACK")
-        raise
 
 
 def connect_primary(context: Context) -> Link:
@@ -74,10 +148,16 @@ def connect_primary(context: Context) -> Link:
     Raises:
         NoNodeAvailable: no node answered within ``reconnect_wait_time``.
     """
-    return _on_primary(context, lambda context, link: None)
+    return on_primary(context, lambda context, link: None)
 
 
-def _on_primary(context: Context, action: Callable[[Context, Link], None]) -> Link:
+def on_primary(context: Context, action: Callable[[Context, Link], None]) -> Link:
+    """Connect to the elected primary and do ``action`` there, on another node if one is lost.
+
+    Raises:
+        NoNodeAvailable: no node answered within ``reconnect_wait_time``.
+        Exception: what ``action`` raises for other reasons; nothing is open then.
+    """
     _keep_state(context)
     tried: set[Node] = set()
     for node in candidates(context, functools.partial(_elected, context), electable=True):
@@ -103,7 +183,7 @@ def _keep_state(context: Context) -> None:
     kept = context.primary
     if kept is None or kept.state is None or not internals.is_stale(kept.connection):
         return
-    context.primary = None
+    context.lose_primary(idle=True)
     raise FailoverImpossible(
         f"The connection to {kept.node.name} was lost while idle, and with it what the"
         f" application had set on it: {kept.state}."
@@ -114,14 +194,27 @@ def _primary_failed(context: Context, node: Node, error: Exception, *, again: bo
     if isinstance(error, ClusterError):
         raise error
     connected = context.primary is not None
-    if connected and not lost(error):
-        context.primary = None
+    if connected and not is_lost(error):
+        undo(context)
         with context.wrapper.wrap_database_errors:
             raise error
-    context.primary = None
+    context.lose_primary()
     # A kept connection may be dead while its node is well: the next round connects anew.
     if not connected or again or verdict(error) is Verdict.OUT:
         context.cluster.mark_down(node, error)
+
+
+def undo(context: Context) -> None:
+    """Roll back whatever the server has open; a connection that is lost does so by itself."""
+    link = context.primary
+    context.begun = context.marking.done = False
+    if link is None:
+        return
+    try:
+        link.query(b"ROLLBACK")
+    except links.errors(context) as error:
+        logger.info("%s: lost %s in a rollback: %s", context.cluster.alias, link.node.name, error)
+        context.lose_primary()
 
 
 def recover(context: Context, error: Exception) -> None:
@@ -132,9 +225,9 @@ def recover(context: Context, error: Exception) -> None:
         ReplayMismatch: its replay gave other answers.
         NoNodeAvailable: no node answered within ``reconnect_wait_time``.
     """
-    link, context.primary = context.primary, None
-    context.begun = False
+    link = context.primary
     assert link is not None, "only a transaction on the primary is recovered"
+    context.lose_primary()
     loss = Loss(link.node, error)
     if verdict(error) is Verdict.OUT:
         context.cluster.mark_down(link.node, error)
@@ -142,18 +235,27 @@ def recover(context: Context, error: Exception) -> None:
     tell(context, loss, go_live(context).node)
 
 
+def may_repeat(context: Context, error: Exception) -> bool:
+    """Whether a transaction that has met a conflict may be replayed on the spot; waits a moment."""
+    if not context.options.failover_enable or obstacle(context, context.primary):
+        return False
+    return worth_while(context, error)
+
+
 def repeat(context: Context, error: Exception) -> None:
-    """Replay on the same primary a transaction that the server has rolled back.
+    """Replay on the same primary a transaction that has met the conflict ``error``.
 
     Raises:
-        Exception: ``error`` where it cannot be replayed, or what the replay met.
+        Exception: ``error``, where the replay differs or meets conflicts without an end.
     """
-    context.begun = False
-    if obstacle(context, context.primary) or not context.options.failover_enable:
+    undo(context)
+    try:
+        go_live(context)
+    except Exception as failure:
+        if not isinstance(failure, ReplayMismatch) and not is_conflict(failure):
+            raise
         context.broken = error
-        raise error
-    time.sleep(random.uniform(ROUND / 10, ROUND))
-    go_live(context)
+        raise error from failure
 
 
 def refuse(context: Context, link: Link, error: Exception) -> None:
@@ -164,12 +266,17 @@ def refuse(context: Context, link: Link, error: Exception) -> None:
     reason = obstacle(context, link)
     if reason is None:
         return
-    context.broken = FailoverImpossible(
-        f"Node {link.node.name} of {context.cluster.alias!r} was lost"
-        f" ({error}) and the open transaction cannot be moved to another node: {reason}."
-        + ("" if context.uncertain else " Nothing of it was committed.")
-    )
+    context.broken = impossible(context, link, error, reason)
     raise context.broken from error
+
+
+def impossible(context: Context, link: Link, error: Exception, reason: str) -> ClusterError:
+    """The error for a transaction that was lost with ``link`` and cannot be replayed."""
+    text = (
+        f"Node {link.node.name} of {context.cluster.alias!r} was lost ({error}) and the open"
+        f" transaction cannot be moved to another node: {reason}."
+    )
+    return FailoverImpossible(f"{text} Nothing of it was committed.", again=link.state is None)
 
 
 def obstacle(context: Context, link: Link | None) -> str | None:
@@ -183,13 +290,12 @@ def obstacle(context: Context, link: Link | None) -> str | None:
 # --- both --------------------------------------------------------------------------------
 
 
-def replay(context: Context, link: Link, begin: bytes) -> None:
-    entries = list(context.journal)
-    if begin != links.BEGIN:  # a snapshot has no use for savepoints
-        entries = [entry for entry in entries if entry.savepoint is None]
-    several = links.several_statements(link.connection)
+def replay(
+    context: Context, link: Link, begin: Sequence[Step], entries: Iterable[Entry] | None = None
+) -> None:
+    """Send the journal, or only ``entries`` of it, to ``link`` behind ``begin`` and compare."""
     error = context.wrapper.Database.Error  # type: ignore[attr-defined]
-    Replay(link.connection, several=several, error=error).run(begin, entries)
+    Replay(link, error=error).run(begin, context.journal if entries is None else entries)
 
 
 def candidates(

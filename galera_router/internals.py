@@ -132,15 +132,6 @@ def connect_node(wrapper: Wrapper) -> None:
     type(wrapper).connect(wrapper)
 
 
-def abandon(wrapper: Wrapper) -> None:
-    """Let go of a lost connection without closing it.
-
-    Why not ``close()``: a cursor that the application is still reading from would fail in
-    its own ``close()``. The connection goes with the last cursor.
-    """
-    wrapper.connection = None
-
-
 def is_stale(connection: Any, *, ping: bool = False) -> bool:
     """Whether an idle connection is of no more use; asks the server only with ``ping``.
 
@@ -161,6 +152,16 @@ def statement_sent(cursor: Any) -> bytes:
     """The bytes that ``cursor`` sent last, parameters put in (Django's backend reads them too)."""
     sent: bytes = getattr(cursor, "_executed", None) or b""
     return bytes(sent)
+
+
+def note_statement_sent(cursor: Any, before: int, after: int) -> None:
+    """Leave the first and last bytes of the packet out of what :func:`statement_sent` tells.
+
+    Why private: the statements that travel with the application's are none of its business,
+    and Django's backend shows these bytes in ``connection.queries``.
+    """
+    sent = cursor._executed
+    cursor._executed = sent[before : len(sent) - after]
 
 
 def note_autocommit(wrapper: Wrapper, flag: bool) -> None:

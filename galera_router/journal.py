@@ -74,6 +74,12 @@ class Entry:
     digest: bytes | None = None
     savepoint: str | None = None
 
+    @property
+    def read_only(self) -> bool:
+        """Whether the statement gave rows and was no insert."""
+        rows = self.answer is not None and self.answer.rows is not None
+        return self.template is None and (rows or self.digest is not None)
+
     def forget_rows(self) -> None:
         """Keep a digest in place of the rows."""
         if self.answer is not None and self.answer.rows is not None:
@@ -167,6 +173,10 @@ class Journal:
         self.obstacle = self.obstacle or obstacle
 
     # Savepoints of a transaction that no server has begun yet: only the open ones matter.
+
+    def savepoints(self) -> list[str]:
+        """The names of the open ones, outermost first."""
+        return [entry.savepoint for entry in self.entries if entry.savepoint is not None]
 
     def savepoint(self, name: str, statement: bytes) -> None:
         """Note a savepoint that a server will learn of only if the transaction is promoted."""

@@ -40,6 +40,20 @@ def with_keys(entry: Entry) -> tuple[str, list[Any]] | None:
     return _rewrite(table, columns, values, returning, list(params), entry.answer.rows)
 
 
+def key_returned(sql: str | bytes) -> bool:
+    """Whether ``sql`` inserts one row and returns nothing but the key that the server draws."""
+    match = _INSERT.fullmatch(sql) if isinstance(sql, str) else None
+    if match is None or "ON DUPLICATE" in match[3] or "'" in match[3] or '"' in match[3]:
+        return False
+    _, columns, values, returning = match.groups()
+    names = [name.strip() for name in columns.split(",")]
+    return (
+        len(split_groups(values)) == 1
+        and "," not in returning
+        and returning.split(".")[1] not in names
+    )
+
+
 def _rewrite(
     table: str, columns: str, values: str, returning: str, params: list[Any], rows: Sequence[Any]
 ) -> tuple[str, list[Any]] | None:

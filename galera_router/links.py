@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error, connections
@@ -11,8 +13,10 @@ from MySQLdb.constants import CLIENT
 
 from . import internals
 from .cluster import Node
-from .context import Context, Link
+from .context import Context
 from .primary import StandIn
+from .verdict import is_lost
+from .wire import Link
 
 logger = logging.getLogger("galera_router")
 
@@ -24,6 +28,8 @@ PRIME = b"START TRANSACTION WITH CONSISTENT SNAPSHOT"
 BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"
 #: Inside a transaction wsrep_sync_wait does nothing: it has to be on the BEGIN.
 SYNCED = b"SET STATEMENT wsrep_sync_wait=1 FOR "
+
+_LINK = "galera_link"
 
 
 def errors(context: Context) -> tuple[type[Exception], ...]:
@@ -38,14 +44,14 @@ def to_primary(context: Context, node: Node) -> Link:
         Error: the driver's or Django's, where ``node`` cannot be connected to.
     """
     kept = context.primary
-    if (
-        kept is not None
-        and kept.node is node
-        and not internals.is_stale(kept.connection, ping=kept.unchecked)
-    ):
-        kept.unchecked = False
-        return kept
-    context.primary = None
+    if kept is not None and kept.node is node:
+        if not internals.is_stale(kept.connection, ping=kept.unchecked):
+            kept.unchecked = False
+            return kept
+        context.lose_primary(idle=True)
+    elif kept is not None:  # it is closed with the last cursor that the application has of it
+        kept.release()
+        context.primary = None
     context.wrapper.ensure_connection()
     settings = {**node.config.role_settings, **context.database_now(node)}
     connection = internals.connect(context.wrapper, settings)
@@ -53,6 +59,7 @@ def to_primary(context: Context, node: Node) -> Link:
     try:
         with context.passively():
             internals.initialise(context.wrapper)
+        _end_left(context, link)
         _prime(context, link)
     except BaseException:
         context.primary = None
@@ -60,12 +67,55 @@ def to_primary(context: Context, node: Node) -> Link:
     return link
 
 
+def _end_left(context: Context, link: Link) -> None:
+    """End what a lost connection has left on the same server, where it would hold its locks.
+
+    A server that was started anew counts its connections from the beginning. On another node
+    nothing is to be done: a commit there aborts the local transaction that is in its way.
+    """
+    left, context.left = context.left, None
+    if left is None or left.node is not link.node or left.thread_id >= link.thread_id:
+        return
+    try:
+        link.query(b"KILL HARD CONNECTION %d" % left.thread_id)
+    except errors(context) as error:
+        if is_lost(error):
+            raise
+        logger.debug("%s: %s", context.cluster.alias, error)  # it has ended already
+
+
+def isolation(context: Context, link: Link) -> list[Step]:
+    """What ``lost_update_guard`` sends ahead of a transaction, once per connection.
+
+    At REPEATABLE READ a change to a row that is newer than the snapshot is then refused with
+    error 1020, where MariaDB would else change what the transaction has never seen.
+    """
+    guarded = context.options.lost_update_guard
+    if guarded == link.guarded:
+        return []
+    own = context.wrapper.isolation_level or "repeatable read"  # type: ignore[attr-defined]
+    level = "repeatable read" if guarded else own
+    statements = (
+        f"SET SESSION innodb_snapshot_isolation = {guarded:d}",
+        f"SET SESSION TRANSACTION ISOLATION LEVEL {level}",
+    )
+
+    def done(rows: int) -> None:
+        link.guarded = guarded
+
+    return [Step(statements[0].encode()), Step(statements[1].encode(), done)]
+
+
 def _prime(context: Context, link: Link) -> None:
     """Begin with :data:`PRIME`; on a new primary, wait until it has applied everything."""
     moved = link.node is not context.cluster.acting or link.node in context.behind
     cursor = link.connection.cursor()
-    prefix(cursor, SYNCED + PRIME if moved else PRIME, lambda: None)
-    cursor.execute("COMMIT")
+    carry(cursor, [Step(SYNCED + PRIME if moved else PRIME)])
+    link.busy = time.monotonic()
+    try:
+        cursor.execute("COMMIT")
+    finally:
+        link.busy = 0.0
     cursor.close()
     context.behind.discard(link.node)
     context.cluster.acting = link.node
@@ -78,6 +128,9 @@ def to_node(context: Context, node: Node) -> Link:
         Error: the driver's or Django's, where ``node`` cannot be connected to.
     """
     wrapper = connections[node.alias]
+    known = vars(wrapper).get(_LINK)
+    if known is not None and known.connection is wrapper.connection:
+        return known  # type: ignore[no-any-return]
     if wrapper.connection is None or isinstance(wrapper.connection, StandIn):
         with context.passively():
             try:
@@ -85,14 +138,18 @@ def to_node(context: Context, node: Node) -> Link:
             except BaseException:
                 wrapper.connection = None
                 raise
-    return Link(node, wrapper.connection)
+    link = Link(node, wrapper.connection)
+    setattr(wrapper, _LINK, link)
+    return link
 
 
 def drop_node(link: Link) -> None:
     """Let go of a lost read-only connection."""
     wrapper = connections[link.node.alias]
     if wrapper.connection is link.connection:
-        internals.abandon(wrapper)
+        wrapper.connection = None
+        delattr(wrapper, _LINK)
+    link.drop()
 
 
 def intact(link: Link) -> bool:
@@ -106,7 +163,7 @@ def end_snapshot(context: Context) -> None:
     if link is None or not intact(link):
         return
     try:
-        link.connection.query(b"COMMIT")
+        link.query(b"COMMIT")
     except errors(context) as error:  # it had nothing to lose; the next use connects anew
         logger.info(
             "%s: lost %s at the end of a snapshot: %s", context.cluster.alias, link.node.name, error
@@ -117,7 +174,7 @@ def end_snapshot(context: Context) -> None:
 def end(context: Context, link: Link) -> None:
     """End a transaction on the primary that has changed nothing."""
     try:
-        link.connection.query(b"COMMIT")
+        link.query(b"COMMIT")
     except errors(context) as error:
         logger.info(
             "%s: lost %s at the end of a read: %s", context.cluster.alias, link.node.name, error
@@ -125,36 +182,62 @@ def end(context: Context, link: Link) -> None:
         context.primary = None
 
 
-def prefix(cursor: Any, first: bytes, done: Callable[[], None]) -> None:
-    """Have ``cursor`` send ``first`` in one packet with its next statement.
+@dataclass(frozen=True)
+class Step:
+    """A statement of ours that travels with one of the application's.
 
-    Args:
-        cursor: a driver cursor; only its next ``execute`` is affected.
-        first: a statement without parameters.
-        done: called when the server has answered ``first`` without an error.
+    Attributes:
+        statement: without parameters and without rows.
+        done: called with the number of affected rows when the server has answered it.
+    """
+
+    statement: bytes
+    done: Callable[[int], None] = lambda rows: None
+
+
+def carry(cursor: Any, before: Sequence[Step], after: Sequence[Step] = ()) -> None:
+    """Have the next ``execute`` of ``cursor`` take other statements along in its packet.
+
+    Where one fails, the server does not come to those behind it. The cursor is left as if the
+    application's statement alone had been sent.
     """
 
     def execute(query: Any, args: Any = None) -> Any:
         del cursor.execute  # also breaks the reference cycle
-        if not several_statements(cursor.connection):
-            cursor.execute(first)
-            done()
-            return cursor.execute(query, args)
-        head = first + b"; "
-        cursor.execute(head.decode() + query if isinstance(query, str) else head + query, args)
-        done()
-        cursor.nextset()
-        return cursor.rowcount
+        if several_statements(cursor.connection):
+            return _in_one_packet(cursor, before, after, query, args)
+        for step in before:
+            cursor.execute(step.statement)
+            step.done(cursor.rowcount)
+        result = cursor.execute(query, args)
+        for step in after:
+            cursor.connection.query(step.statement)
+            step.done(cursor.connection.affected_rows())
+        return result
 
     cursor.execute = execute
 
 
-def without_begin(sent: bytes) -> bytes:
-    """The statement of a packet that :func:`prefix` has put a BEGIN before."""
-    for begin in (SYNCED + BEGIN_READ_ONLY, BEGIN_READ_ONLY):
-        if sent.startswith(begin + b"; "):
-            return sent[len(begin) + 2 :]
-    return sent
+def _in_one_packet(
+    cursor: Any, before: Sequence[Step], after: Sequence[Step], query: Any, args: Any
+) -> Any:
+    head = b"".join(step.statement + b"; " for step in before)
+    # On a line of its own: the application's statement may end in a comment.
+    tail = b"".join(b"\n; " + step.statement for step in after)
+    if isinstance(query, str):
+        cursor.execute(head.decode() + query + tail.decode(), args)
+    else:
+        cursor.execute(head + query + tail, args)
+    try:
+        for step in before:
+            step.done(cursor.rowcount)
+            cursor.nextset()
+        for step in after:  # past the cursor, which holds the application's answer
+            cursor.connection.next_result()
+            step.done(cursor.connection.affected_rows())
+    finally:
+        internals.note_statement_sent(cursor, len(head), len(tail))
+    return cursor.rowcount
 
 
 def several_statements(connection: Any) -> bool:

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from . import internals
-from .attempts import ATTEMPTS, Attempts
+from .attempts import ATTEMPTS, Attempts, pause
 from .cluster import clusters
 from .context import Context, context_of
 
@@ -36,7 +36,7 @@ class Runs:
         self.again = False
         self._before.restore(request)
         setattr(request, _ATTRIBUTE, self)
-        return Attempts.pause(self.run)
+        return pause(self.run - 1)
 
 
 class GaleraMiddleware:

@@ -11,7 +11,7 @@ from .options import did_you_mean, node_options, words, wrong
 
 Path = tuple[object, ...]
 
-CONNECT_TIMEOUT = 3  # seconds
+CONNECT_TIMEOUT = 2  # seconds
 DEFAULT_PORT = 3306
 READ_ONLY_SESSION = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 

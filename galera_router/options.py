@@ -54,6 +54,13 @@ class Options:
     ``wsrep_sync_use_gtid``: wait for the GTID of the last write instead of all writes.
     ``disable_update_can_self_select``: let an UPDATE that depends on its own table look up the keys
     with a SELECT of its own first, instead of a subquery.
+    ``commit_marker``: find out what became of a COMMIT whose answer was lost; needs ``migrate``.
+    ``conflict_retries``: times that one transaction is replayed in place after a conflict.
+    ``lost_update_guard``: transactions on the primary at REPEATABLE READ, in which a write to a row
+    that has changed since it was read fails and is run again (MariaDB 10.6.18, 10.11.8 and later).
+    ``watchdog_after``: seconds that a statement may take before its node is asked whether it lives;
+    0: never.
+    ``watchdog_timeout``: seconds that the node may take to answer that.
     """
 
     failover_enable: bool = True
@@ -64,6 +71,11 @@ class Options:
     wsrep_sync_timeout: float = 5.0
     wsrep_sync_use_gtid: bool = False
     disable_update_can_self_select: bool = False
+    commit_marker: bool = True
+    conflict_retries: int = 5
+    lost_update_guard: bool = False
+    watchdog_after: float = 0.5
+    watchdog_timeout: float = 1.0
 
 
 DEFAULTS: dict[str, bool | int | float] = {

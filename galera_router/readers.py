@@ -6,9 +6,10 @@ import time
 
 from . import failover, links
 from .cluster import Node
-from .context import Context, Link, Phase
+from .context import Context, Phase
 from .exceptions import ClusterError, FailoverImpossible, ReplayMismatch
 from .verdict import Verdict, verdict
+from .wire import Link
 
 
 def reader(context: Context) -> tuple[Link, bytes]:
@@ -72,9 +73,11 @@ def _replay_or_end(context: Context, link: Link, begin: bytes) -> None:
     Nor would a BEGIN inside it wait for the applier.
     """
     try:
-        failover.replay(context, link, begin)
+        # A snapshot has no use for savepoints.
+        entries = [entry for entry in context.journal if entry.savepoint is None]
+        failover.replay(context, link, [links.Step(begin)], entries)
     except ReplayMismatch:
-        link.connection.query(b"ROLLBACK")
+        link.query(b"ROLLBACK")
         raise
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from django.db import connections
 
-from . import failover, links, readers, writes
+from . import autocommit, failover, links, readers, writes
 from .calls import Call
-from .context import Context, Link
-from .verdict import Verdict, verdict
+from .context import Context
+from .verdict import Verdict, is_lost, verdict
+from .wire import Link
 
 
 def in_snapshot(context: Context, call: Call) -> Any:
@@ -23,11 +24,12 @@ def in_snapshot(context: Context, call: Call) -> Any:
         if not call.buffered:  # it could not be compared on the primary
             return promote(context, call)
         if begin:
-            call.after(begin, functools.partial(readers.snapshot_begun, context, link))
+            call.carry([links.Step(begin, functools.partial(_begun, context, link))])
         try:
-            result = call.send()
+            result = call.send(link)
         except links.errors(context) as error:
             if verdict(error) is Verdict.READ_ONLY:
+                context.marking.wanted = True
                 return promote(context, call)
             _snapshot_error(context, call, link, error, patience)
             loss = loss or failover.Loss(link.node, error)
@@ -37,9 +39,16 @@ def in_snapshot(context: Context, call: Call) -> Any:
             return result
 
 
+def _begun(context: Context, link: Link, rows: int) -> None:
+    readers.snapshot_begun(context, link)
+
+
+def _caught_up(context: Context, link: Link, rows: int) -> None:
+    context.behind.discard(link.node)
+
+
 def promote(context: Context, call: Call) -> Any:
     """Run on the primary what a secondary must not: from now on the transaction is there."""
-    failover.go_live(context)
     return writes.in_transaction(context, call)
 
 
@@ -50,7 +59,7 @@ def _snapshot_error(
     begun = context.snapshot is link
     # A lock wait at the BEGIN is a wait for the applier that took too long.
     late = not begun and verdict(error) is Verdict.LOCK_WAIT
-    if failover.lost(error) or late:
+    if is_lost(error) or late:
         readers.lose_reader(context, link, error, certain=late or not patience.first)
         patience.spend(error)
         return
@@ -71,12 +80,12 @@ def outside(context: Context, call: Call) -> Any:
         link, wait = readers.reader(context)
         call.bind(context, connections[link.node.alias], link.connection)
         if wait:
-            call.after(wait, functools.partial(context.behind.discard, link.node))
+            call.carry([links.Step(wait, functools.partial(_caught_up, context, link))])
         try:
-            result = call.send()
+            result = call.send(link)
         except links.errors(context) as error:
             if verdict(error) is Verdict.READ_ONLY:
-                return writes.outside(context, call, hidden=True)
+                return autocommit.outside(context, call, hidden=True)
             _outside_error(context, link, error, patience, waited=bool(wait))
             loss = loss or failover.Loss(link.node, error)
         else:
@@ -90,7 +99,7 @@ def _outside_error(
 ) -> None:
     """Raise ``error`` unless the read may be tried once more, elsewhere if need be."""
     late = waited and link.node in context.behind  # the wait for the applier failed
-    if not failover.lost(error) and not late:
+    if not is_lost(error) and not late:
         raise error
     readers.lose_reader(context, link, error, certain=late or not patience.first)
     if not context.options.failover_enable:

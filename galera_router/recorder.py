@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import links, reads, writes
+from . import autocommit, links, reads, writes
 from .calls import Call, Execute, call
 from .cluster import Node
 from .context import Context, Phase
@@ -50,8 +50,9 @@ def on_node(
 
 def _by_name(context: Context, call: Call, node: Node, wrapper: BaseDatabaseWrapper) -> Any:
     """An explicit ``using``: that very node, as stock Django would, without a failover."""
-    call.bind(context, wrapper, links.to_node(context, node).connection)
-    return call.send()
+    link = links.to_node(context, node)
+    call.bind(context, wrapper, link.connection)
+    return call.send(link)
 
 
 def _read_only(context: Context, node: Node, call: Call) -> ReadOnlyNode:
@@ -71,7 +72,7 @@ def _run(context: Context, call: Call, *, through_node: bool) -> Any:
     if context.autocommit:
         if through_node and call.statement.readable and context.pinned() is not None:
             return reads.outside(context, call)
-        return writes.outside(context, call)
+        return autocommit.outside(context, call)
     if context.phase is Phase.LIVE:
         return writes.in_transaction(context, call)
     return _before_first_write(context, call)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .exceptions import ReplayMismatch
 from .journal import Answer, Entry, Template
 from .keys import pinned_key, with_keys
+from .links import Step, several_statements
+from .markers import MarkerGone, moved
 from .verdict import Verdict, errno, verdict
+from .wire import Link
+
+Check = Callable[[Any], None]
 
 #: Bytes of one packet; the server's max_allowed_packet is 16 MB unless set lower.
 PACKET = 512 * 1024
@@ -19,26 +26,28 @@ class Replay:
     """One run of a journal on one driver connection.
 
     Args:
-        connection: a driver connection outside a transaction.
-        several: whether a packet may carry several statements.
+        link: a connection outside a transaction.
         error: the driver's base error class.
     """
 
-    def __init__(self, connection: Any, *, several: bool, error: type[Exception]) -> None:
-        self._connection = connection
-        self._limit = PACKET if several else 0
+    def __init__(self, link: Link, *, error: type[Exception]) -> None:
+        self._link = link
+        self._connection = link.connection
+        self._limit = PACKET if several_statements(link.connection) else 0
         self._error = error
-        self._packet: list[tuple[bytes, Entry | None]] = []
+        self._packet: list[tuple[bytes, Check | None]] = []
         self._size = 0
 
-    def run(self, begin: bytes, entries: Iterable[Entry]) -> None:
+    def run(self, begin: Iterable[Step], entries: Iterable[Entry]) -> None:
         """Open a transaction with ``begin`` and bring it to where ``entries`` ended.
 
         Raises:
             ReplayMismatch: an answer differs from the one in the journal.
+            MarkerGone: the marker could not be advanced.
             Exception: the driver's errors, where the connection or the transaction is gone.
         """
-        self._add(begin, None)
+        for step in begin:
+            self._add(step.statement, functools.partial(self._done, step))
         for entry in entries:
             self._replay(entry)
         self._flush()
@@ -53,13 +62,13 @@ class Replay:
             key = pinned_key(entry)
             if key is not None:
                 self._add(b"SET INSERT_ID=%d" % key, None)
-            self._add(entry.statement, entry)
+            self._add(entry.statement, functools.partial(self._compare, entry))
 
-    def _add(self, statement: bytes, entry: Entry | None) -> None:
+    def _add(self, statement: bytes, check: Check | None) -> None:
         statement = statement.rstrip(b"; \t\r\n")
         if self._packet and self._size + len(statement) > self._limit:
             self._flush()
-        self._packet.append((statement, entry))
+        self._packet.append((statement, check))
         self._size += len(statement) + len(_SEPARATOR)
 
     def _flush(self) -> None:
@@ -67,21 +76,25 @@ class Replay:
         if not packet:
             return
         cursor = self._connection.cursor()
+        self._link.busy = time.monotonic()
         try:
             cursor.execute(_SEPARATOR.join(statement for statement, _ in packet))
-            for position, (_, entry) in enumerate(packet):
+            for position, (_, check) in enumerate(packet):
                 if position and cursor.nextset() is None:
                     raise ReplayMismatch("a replayed statement gave no answer")
-                self._compare(entry, cursor)
+                if check is not None:
+                    check(cursor)
         except self._error as error:
             self._raise(error)
         finally:
+            self._link.busy = 0.0
             cursor.close()
 
     def _alone(self, entry: Entry, template: Template) -> None:
         self._flush()
         cursor = self._connection.cursor()
         execute = cursor.executemany if template.many else cursor.execute
+        self._link.busy = time.monotonic()
         try:
             execute(template.sql, template.params)
         except self._error as error:
@@ -92,12 +105,17 @@ class Replay:
                 raise ReplayMismatch(f"a statement that failed with {entry.error} now succeeds")
             self._compare(entry, cursor)
         finally:
+            self._link.busy = 0.0
             cursor.close()
 
     @staticmethod
-    def _compare(entry: Entry | None, cursor: Any) -> None:
+    def _done(step: Step, cursor: Any) -> None:
+        step.done(cursor.rowcount)
+
+    @staticmethod
+    def _compare(entry: Entry, cursor: Any) -> None:
         rows = cursor.fetchall() if cursor.description is not None else None
-        if entry is not None and not entry.same(Answer(rows, cursor.rowcount, cursor.lastrowid)):
+        if not entry.same(Answer(rows, cursor.rowcount, cursor.lastrowid)):
             raise ReplayMismatch(
                 "The data changed while the transaction ran: a statement that was replayed gave"
                 " another answer than before. Nothing was written; run the transaction again."
@@ -105,6 +123,8 @@ class Replay:
 
     @staticmethod
     def _raise(error: Exception) -> None:
+        if moved(error):
+            raise MarkerGone from error
         if verdict(error) is Verdict.STATEMENT:
             raise ReplayMismatch(f"a replayed statement failed with {errno(error)}") from error
         raise error

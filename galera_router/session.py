@@ -14,11 +14,10 @@ from typing import Any
 from django.db import connections
 from django.db.utils import InterfaceError
 
-from . import failover, internals, links, readers
-from .context import Context, Link, Phase
-from .exceptions import CommitOutcomeUnknown
+from . import failover, internals, links, outcome, readers
+from .context import Context, Phase
 from .primary import StandIn, UnboundCursor, noting
-from .verdict import Verdict, verdict
+from .wire import Link
 
 
 class Session:
@@ -81,7 +80,7 @@ class Session:
             raise context.broken
         links.end_snapshot(context)
         if context.begun:
-            self._commit_live()
+            outcome.commit(context)
         context.end_transaction()
 
     def rollback(self) -> None:
@@ -93,12 +92,7 @@ class Session:
             context.note_write()
             context.note_commit()
         if context.begun and link is not None:
-            try:
-                link.connection.query(b"ROLLBACK")
-            except links.errors(context) as error:
-                if not failover.lost(error):
-                    raise
-                context.primary = None
+            outcome.rollback(context, link)
         self._unreported = context.broken if context.silent else None
         context.end_transaction()
 
@@ -119,7 +113,7 @@ class Session:
         if inside:  # as with stock Django, nothing works until the block has been left
             context.broken = InterfaceError(0, "the connection was closed in an atomic block")
         if link is not None:
-            link.connection.close()
+            link.close()
 
     def driver(self) -> Any:
         """The driver's connection to the primary, for what only it can answer."""
@@ -134,37 +128,6 @@ class Session:
 
     # --- how
 
-    def _commit_live(self) -> None:
-        context = self.context
-        link = context.primary
-        assert link is not None
-        if internals.is_stale(link.connection):  # lost before COMMIT was sent: no doubt
-            failover.recover(context, InterfaceError(2013, "connection lost before COMMIT"))
-            link = context.primary
-            assert link is not None
-        context.note_write()
-        try:
-            link.connection.query(b"COMMIT")
-        except links.errors(context) as error:
-            self._commit_failed(link, error)
-            raise
-        context.note_commit()
-
-    def _commit_failed(self, link: Link, error: Exception) -> None:
-        context = self.context
-        if not failover.lost(error):
-            context.begun = False  # refused: the server has rolled back
-            return
-        context.primary = None
-        context.begun = False
-        context.note_commit()  # it may be there: nothing around it may run again
-        if verdict(error) is Verdict.OUT:
-            context.cluster.mark_down(link.node, error)
-        raise CommitOutcomeUnknown(
-            f"The connection to {link.node.name} was lost in COMMIT ({error}): the transaction"
-            " is either there as a whole or not at all. Look before you repeat it."
-        ) from error
-
     def _cursor(self, link: Link) -> Any:
         cursor = link.connection.cursor(noting(link.connection.cursorclass))
         cursor.note_call = self._note_call
@@ -177,6 +140,7 @@ class Session:
             raise context.broken
         if context.autocommit:
             return self._cursor(failover.connect_primary(context))
+        context.marking.wanted = True
         if context.phase is not Phase.LIVE or not context.begun:
             failover.go_live(context)
         return self.cursor()

@@ -44,6 +44,7 @@ class Statement:
     ``may_end_transaction``: not known to leave an open transaction open.
     ``state``: leaves or uses what lives on this one connection alone.
     ``insert``: an INSERT or REPLACE.
+    ``impatient``: says how long it will wait for a lock (NOWAIT, WAIT n).
     """
 
     verb: str
@@ -55,6 +56,7 @@ class Statement:
     may_end_transaction: bool
     state: bool
     insert: bool
+    impatient: bool
 
 
 def _words(text: str) -> frozenset[str]:
@@ -179,6 +181,7 @@ def _classify(sql: str) -> Statement:
         opaque or _may_end_transaction(verb, upper, words, savepoint),
         hidden or (_any_state(upper) if multi else _state(verb, upper, code, words)),
         verb in _INSERTS,
+        "NOWAIT" in words or "WAIT" in words,
     )
 
 

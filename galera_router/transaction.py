@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 
-from .attempts import ATTEMPTS, Attempts
+from .attempts import ATTEMPTS, Attempts, pause
 from .cluster import cluster_of
 from .context import context_of
 from .exceptions import ConfigurationError
@@ -74,7 +74,7 @@ class GaleraAtomic:
             except DatabaseError as error:
                 if not attempts.may_repeat(error):
                     raise
-            time.sleep(attempts.pause(run + 1))
+            time.sleep(pause(run))
         raise AssertionError("the last run returns or raises")
 
     def _check_alias(self) -> None:

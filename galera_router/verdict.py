@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
+from django.db.utils import InterfaceError
+
 
 class Verdict(Enum):
     """What is left after an error."""
@@ -64,6 +66,13 @@ def verdict(error: BaseException) -> Verdict:
         found = _STATUS.search(str(error))
         return _STATUSES.get(found[1] if found else "", Verdict.OUT)
     return _VERDICTS.get(number, Verdict.STATEMENT)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection that raised ``error`` is of no more use."""
+    return verdict(error) in {Verdict.LOST, Verdict.OUT} or (
+        isinstance(error, InterfaceError) and errno(error) in {0, -1}
+    )
 
 
 def is_permanent(error: BaseException) -> bool:

@@ -1,58 +1,110 @@
-"""Statements on the primary: inside a transaction, with failover, and outside one."""
+"""Statements of a transaction on the primary, with failover and replay."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from django.db import DataError, IntegrityError, ProgrammingError
 
-from . import failover, links
+from . import failover, links, outcome
 from .calls import Call
-from .context import Context, Link, Phase
-from .exceptions import CommitOutcomeUnknown, FailoverImpossible
+from .context import Context, Phase
 from .journal import Entry
-from .verdict import Verdict, errno, verdict
+from .leases import renew
+from .markers import MarkerGone, Marking, moved
+from .verdict import Verdict, errno, is_conflict, is_lost, verdict
+from .wire import Link
 
 
 def in_transaction(context: Context, call: Call) -> Any:
     """Run ``call`` in the transaction on the primary; move it if the primary is lost."""
     if context.uncertain:
         settle(context)
-    if not context.begun:
-        failover.go_live(context)
-    for attempt in range(failover.TRIES):
+    savepoint = call.statement.savepoint
+    if savepoint is None and not call.statement.readable:
+        context.marking.wanted = True
+    losses = 0
+    while True:
+        _carry_what_is_due(context, call)
         link = context.primary
         assert link is not None
-        call.bind(context, context.wrapper, link.connection)
         try:
-            result = call.send()
+            result = call.send(link)
+        except MarkerGone:
+            renew(context)
+            context.lose_primary()
+            failover.go_live(context)
         except links.errors(context) as error:
-            _again(context, call, error, last=attempt == failover.TRIES - 1)
+            losses += is_lost(error)
+            _again(context, call, error, last=losses == failover.TRIES)
         else:
             _note(context, call, link)
             return result
-    raise AssertionError("the last try returns or raises")
+
+
+def _carry_what_is_due(context: Context, call: Call) -> None:
+    """Bind ``call`` to a begun transaction, or have it take the BEGIN and the marker along."""
+    before: list[links.Step] = []
+    if not context.begun and context.journal.entries:
+        failover.go_live(context)
+    elif not context.begun:
+        before = failover.prepare(context)
+    elif marker := context.marking.due():
+        before = [links.Step(marker.advance(), functools.partial(_advanced, context))]
+    link = context.primary
+    assert link is not None
+    call.bind(context, context.wrapper, link.connection)
+    if before:
+        call.carry(before)
+
+
+def _advanced(context: Context, rows: int) -> None:
+    failover.found(rows)
+    context.marking.advanced()
 
 
 def _again(context: Context, call: Call, error: Exception, *, last: bool) -> None:
     """Raise ``error`` unless the transaction stands again and ``call`` may be sent again."""
-    if failover.lost(error) and not last:
-        failover.recover(context, error)
+    if moved(error):
+        renew(context)
+        failover.undo(context)
+        failover.go_live(context)
+    elif is_lost(error) and not last:
+        if call.statement.may_end_transaction:
+            context.uncertain = True
+            context.journal.prevent(f"{call.statement.verb} cannot be replayed")
+        _recover(context, error)
     elif call.statement.savepoint is not None and verdict(error) is Verdict.ROLLED_BACK:
-        _savepoint_failed(context, error, last=last)
+        _savepoint_failed(context, error)
+    elif is_repeatable(call, error) and failover.may_repeat(context, error):
+        failover.repeat(context, error)
     else:
         note_error(context, call, error)
         raise error
 
 
-def _savepoint_failed(context: Context, error: Exception, *, last: bool) -> None:
+def _recover(context: Context, error: Exception) -> None:
+    link = context.primary
+    if context.uncertain and link is not None and context.options.failover_enable:
+        outcome.lost_when_uncertain(context, link, error)
+    failover.recover(context, error)
+
+
+def is_repeatable(call: Call, error: Exception) -> bool:
+    """Whether ``error`` is a conflict that the application has not asked to be told of."""
+    impatient = verdict(error) is Verdict.LOCK_WAIT and call.statement.impatient
+    return is_conflict(error) and not impatient
+
+
+def _savepoint_failed(context: Context, error: Exception) -> None:
     """A conflict noticed in ROLLBACK TO SAVEPOINT, where ``Atomic`` swallows the error.
 
     Left alone, the outermost block would roll back and end as if it had committed. So the
     transaction is replayed here and now; if that fails, its end raises (see ``Session``).
     """
     context.silent = True
-    if last:
+    if not failover.may_repeat(context, error):
         context.begun = False
         context.broken = error
         raise error
@@ -63,7 +115,9 @@ def _savepoint_failed(context: Context, error: Exception, *, last: bool) -> None
 def _note(context: Context, call: Call, link: Link) -> None:
     statement, journal = call.statement, context.journal
     if statement.state:
-        link.state = _state(call)
+        link.state = call.left_state
+    if statement.savepoint is not None:
+        context.marking.savepoint(statement.savepoint.action, statement.savepoint.name)
     if statement.may_end_transaction:
         context.uncertain = True
         journal.prevent(f"{statement.verb} cannot be replayed")
@@ -78,9 +132,8 @@ def _note(context: Context, call: Call, link: Link) -> None:
 def note_error(context: Context, call: Call, error: Exception) -> None:
     """Note what the application was told in the place of an answer."""
     journal = context.journal
-    if failover.lost(error):
-        context.primary = None
-        context.begun = False
+    if is_lost(error):
+        context.lose_primary()
         context.broken = error
     elif verdict(error) is Verdict.ROLLED_BACK:
         # The server has undone everything. What follows runs in a new transaction, as with
@@ -105,89 +158,13 @@ def settle(context: Context) -> None:
         with context.wrapper.wrap_database_errors:
             cursor.execute("SELECT @@in_transaction")
     except links.errors(context) as error:
-        if failover.lost(error):
-            failover.recover(context, error)
+        if is_lost(error):
+            _recover(context, error)
         raise
     context.uncertain = False
     if not cursor.fetchone()[0]:
         context.begun = False
+        context.marking = Marking()
         context.journal.clear()
         context.note_write()
         context.note_commit()
-
-
-def outside(context: Context, call: Call, *, hidden: bool = False) -> Any:
-    """Run ``call`` directly on the primary, a transaction of its own.
-
-    Args:
-        context: the thread's context.
-        call: the statement.
-        hidden: it looks like a read and is known to write.
-
-    Raises:
-        CommitOutcomeUnknown: its answer was lost, and it may have changed something.
-    """
-    writes = hidden or not call.statement.readable
-    link = failover.connect_primary(context)
-    if writes:
-        context.note_write()
-    call.bind(context, context.wrapper, link.connection)
-    try:
-        result = call.send()
-    except links.errors(context) as error:
-        if not failover.lost(error):
-            raise
-        return _lost_outside(context, call, link, error, writes=writes)
-    context.cluster.mark_up(link.node)
-    if call.statement.state or call.statement.verb in {"BEGIN", "START"}:
-        link.state = _state(call)
-    if writes:
-        context.note_commit()
-    return result
-
-
-def _state(call: Call) -> str:
-    return f"{call.statement.verb} left state on its connection"
-
-
-def _lost_outside(
-    context: Context, call: Call, link: Link, error: Exception, *, writes: bool
-) -> Any:
-    context.primary = None
-    if verdict(error) is Verdict.OUT:
-        context.cluster.mark_down(link.node, error)
-    if link.state is not None:
-        reason = f"Node {link.node.name} was lost ({error}); {link.state}."
-        raise FailoverImpossible(reason) from error
-    if not context.options.failover_enable:
-        raise error
-    if writes:
-        raise _in_doubt(context, call, link, error) from error
-    return _read_again(context, call, link, error)
-
-
-def _read_again(context: Context, call: Call, old: Link, lost: Exception) -> Any:
-    """Repeat a read whose answer was lost, where it cannot write a second time."""
-    loss = failover.Loss(old.node, lost)
-    link = failover.connect_primary(context)
-    call.bind(context, context.wrapper, link.connection)
-    call.after(links.BEGIN_READ_ONLY, lambda: None)
-    try:
-        result = call.send()
-    except links.errors(context) as error:
-        if verdict(error) is Verdict.READ_ONLY:  # it had been about to write
-            raise _in_doubt(context, call, old, lost) from lost
-        raise
-    finally:
-        links.end(context, link)
-    failover.tell(context, loss, link.node)
-    return result
-
-
-def _in_doubt(context: Context, call: Call, link: Link, error: Exception) -> CommitOutcomeUnknown:
-    context.note_write()
-    context.note_commit()  # it may be there: nothing around it may run again
-    return CommitOutcomeUnknown(
-        f"The connection to {link.node.name} was lost in {call.statement.verb} ({error}): the"
-        " change is either there as a whole or not at all. Look before you repeat it."
-    )

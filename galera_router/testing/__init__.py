@@ -16,6 +16,8 @@ from .cluster import GaleraCluster
 from .errors import ClusterError, MissingPackages
 from .generallog import LogMark, Statement
 from .node import GaleraNode
+from .proxy import Proxy
+from .rules import Rule
 
 __all__ = [
     "ClusterError",
@@ -23,5 +25,7 @@ __all__ = [
     "GaleraNode",
     "LogMark",
     "MissingPackages",
+    "Proxy",
+    "Rule",
     "Statement",
 ]

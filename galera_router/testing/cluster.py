@@ -7,6 +7,8 @@ import re
 import shutil
 import time
 import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +20,7 @@ from .node import POLL_SECONDS, GaleraNode
 from .packages import Binaries, find_binaries
 from .place import Place
 from .ports import HOST, Ports, reserve_ports
+from .proxy import Proxy
 from .reaper import Reaper
 from .state import save_memberships, save_position
 from .template import template
@@ -120,17 +123,33 @@ class GaleraCluster:
         self._ports = []
         reaper.close()
 
-    def databases(self, **overrides: Any) -> dict[str, dict[str, Any]]:
+    @contextmanager
+    def proxies(self) -> Iterator[dict[str, Proxy]]:
+        """Run a proxy in front of each node for the time of a ``with`` block.
+
+        Gives them by the names of their nodes. Each stays in front of its node when that is
+        stopped and started again.
+        """
+        with ExitStack() as stack:
+            started = [stack.enter_context(Proxy(node.host, node.port)) for node in self.nodes]
+            yield {node.name: proxy for node, proxy in zip(self.nodes, started, strict=True)}
+
+    def databases(
+        self, *, proxies: Mapping[str, Proxy] | None = None, **overrides: Any
+    ) -> dict[str, dict[str, Any]]:
         """Return Django's DATABASES for this cluster, to be given to galera_router.expand().
 
+        proxies: those of proxies(); the nodes named there are reached through them alone.
         overrides: further settings of the ``default`` alias, or other values for these.
         """
+        ways: dict[str, GaleraNode | Proxy] = {node.name: node for node in self.nodes}
+        ways.update(proxies or {})
         default = {
             "ENGINE": "django.db.backends.mysql",
             "NAME": self.database,
             "USER": self.user,
             "PASSWORD": self.password,
-            "NODES": {node.name: {"HOST": node.host, "PORT": node.port} for node in self.nodes},
+            "NODES": {name: {"HOST": way.host, "PORT": way.port} for name, way in ways.items()},
         }
         return {"default": {**default, **overrides}}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from django.db import connections  # noqa: E402
 from django.test.utils import setup_test_environment, teardown_test_environment  # noqa: E402
 
 from galera_router import cluster as registry  # noqa: E402
-from galera_router import expand  # noqa: E402
+from galera_router import expand, vigil  # noqa: E402
 from galera_router.testing import GaleraCluster  # noqa: E402
 from tests.integration.support import Shop, use_databases  # noqa: E402
 
@@ -35,8 +36,14 @@ def migrated(galera_cluster: GaleraCluster) -> Iterator[GaleraCluster]:
 
 
 @pytest.fixture
-def shop(migrated: GaleraCluster, galera: GaleraCluster) -> Iterator[Shop]:
-    """The healed cluster, emptied, with fresh connections and nothing known of its nodes."""
+def shop(
+    migrated: GaleraCluster, galera: GaleraCluster, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Shop]:
+    """The healed cluster, emptied, with fresh connections and nothing known of its nodes.
+
+    The watchdog does not ask nodes that are well how they are, unless a test wants it to.
+    """
+    monkeypatch.setattr(vigil, "ASK_WELL", math.inf)
     shop = Shop(galera)
     shop.configure()
     shop.empty()

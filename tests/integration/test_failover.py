@@ -482,6 +482,7 @@ def test_an_idle_connection_that_died_is_replaced_before_an_autocommit_write(sho
 
 
 def test_a_connection_lost_in_an_autocommit_write_is_never_blindly_resent(shop: Shop) -> None:
+    shop.configure(OPTIONS={"commit_marker": False})
     shop.stock()
     shop.warm()
     threading.Timer(0.5, shop.galera["db1"].kill_connections).start()
@@ -489,6 +490,16 @@ def test_a_connection_lost_in_an_autocommit_write_is_never_blindly_resent(shop: 
         cursor.execute("UPDATE shop_book SET stock = stock + 1 + SLEEP(2)")
     time.sleep(2.5)
     assert shop.everywhere("SELECT stock FROM galera_router.shop_book")[0][0] in {10, 11}
+
+
+def test_a_connection_lost_in_an_autocommit_write_is_settled(shop: Shop) -> None:
+    shop.stock()
+    shop.warm()
+    threading.Timer(0.5, shop.galera["db1"].kill_connections).start()
+    with connection.cursor() as cursor:
+        assert cursor.execute("UPDATE shop_book SET stock = stock + 1 + SLEEP(1)") == 1
+        assert cursor.rowcount == 1
+    assert shop.everywhere("SELECT stock FROM galera_router.shop_book") == [(11,)]
 
 
 def test_rollback_on_a_lost_primary_is_no_error(shop: Shop) -> None:

@@ -20,6 +20,13 @@ def split(sent: dict[str, list[str]]) -> tuple[list[str], list[str]]:
     return sent[PRIMARY], secondaries[0] if secondaries else []
 
 
+def marker_advance(statements: list[str]) -> list[str]:
+    """The statement that advances the marker; there is exactly one."""
+    found = [s for s in statements if s.startswith("Query UPDATE galera_router_marker ")]
+    assert len(found) == 1
+    return found
+
+
 def shop_option(name: str) -> object:
     return getattr(connections["default"], name)
 
@@ -65,9 +72,10 @@ def test_five_reads_then_a_save(warm: Shop) -> None:
     assert secondary[0] == "Query START TRANSACTION READ ONLY"
     assert secondary[-1] == "Query COMMIT"
     assert primary[0] == "Query START TRANSACTION"
-    assert [s[:12] for s in primary[1:6]] == ["Query SELECT"] * 5
-    assert primary[6].startswith("Query UPDATE `shop_book`")
-    assert primary[7:] == ["Query COMMIT"]
+    assert primary[1].startswith("Query UPDATE galera_router_marker ")
+    assert [s[:12] for s in primary[2:7]] == ["Query SELECT"] * 5
+    assert primary[7].startswith("Query UPDATE `shop_book`")
+    assert primary[8:] == ["Query COMMIT"]
 
 
 def test_nested_atomic_with_reads_only_sends_the_primary_nothing(warm: Shop) -> None:
@@ -93,8 +101,11 @@ def test_a_write_sends_the_secondaries_nothing(warm: Shop) -> None:
     with warm.traffic() as sent, transaction.atomic():
         Author.objects.create(name="Bea")
     assert [s.split(" `")[0] for s in sent["db1"]] == [
-        "Query START TRANSACTION", "Query INSERT INTO", "Query COMMIT",
-    ]  # fmt: skip
+        "Query START TRANSACTION",
+        *marker_advance(sent["db1"]),
+        "Query INSERT INTO",
+        "Query COMMIT",
+    ]
     assert sent["db2"] == sent["db3"] == []
 
 
@@ -106,7 +117,13 @@ def test_autocommit_reads_go_to_one_secondary_until_the_first_write(warm: Shop) 
         assert Author.objects.count() == 2
     primary, secondary = split(sent)
     assert len(secondary) == 2
-    assert [s[:12] for s in primary] == ["Query INSERT", "Query SELECT"]
+    assert [s[:12] for s in primary] == [
+        "Query START ",
+        "Query INSERT",
+        "Query UPDATE",  # the marker
+        "Query COMMIT",
+        "Query SELECT",
+    ]
 
 
 def test_pessimistic_transactions_start_on_the_primary(shop: Shop) -> None:

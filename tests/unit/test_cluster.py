@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+from typing import Any
 
 import pytest
 
@@ -12,13 +14,20 @@ from galera_router.conf import cluster_config, expand
 
 
 class Clock:
+    """Both clocks: the one that never goes back, and the time of day."""
+
     now = 1000.0
+    ahead = 1_700_000_000.0  # of the time of day; a multiple of the slots
 
     def __call__(self) -> float:
         return self.now
 
+    def wall(self) -> float:
+        return self.now + self.ahead
+
 
 def make(clock: Clock | None = None, **overrides: object) -> Cluster:
+    clock = clock or Clock()
     databases = expand(
         {
             "default": {
@@ -31,10 +40,15 @@ def make(clock: Clock | None = None, **overrides: object) -> Cluster:
     )
     config = cluster_config(databases["default"])
     assert config is not None
-    return Cluster(config, clock or Clock(), random.Random(1))
+    return Cluster(config, clock, random.Random(1), clock.wall)
 
 
 LOST = OSError(2013, "lost")
+
+
+def readers(cluster: Cluster) -> set[str]:
+    """The names of all nodes that are chosen to read from."""
+    return {node.name for node in (cluster.reader() for _ in range(50)) if node is not None}
 
 
 def test_the_first_node_is_primary_and_is_not_read_from() -> None:
@@ -42,15 +56,14 @@ def test_the_first_node_is_primary_and_is_not_read_from() -> None:
     primary = cluster.primary()
     assert primary is not None
     assert primary.name == "db1"
-    names = {node.name for _ in range(50) if (node := cluster.reader())}
-    assert names == {"db2", "db3"}
+    assert readers(cluster) == {"db2", "db3"}
 
 
 def test_the_host_is_preferred_until_it_is_down() -> None:
     cluster = make(HOST="10.0.0.3")
-    assert {node.name for _ in range(20) if (node := cluster.reader())} == {"db3"}
+    assert readers(cluster) == {"db3"}
     cluster.mark_down(cluster.nodes[2], LOST)
-    assert {node.name for _ in range(20) if (node := cluster.reader())} == {"db2"}
+    assert readers(cluster) == {"db2"}
 
 
 def test_a_host_that_is_no_member_is_read_from_but_never_primary() -> None:
@@ -72,18 +85,6 @@ def test_the_primary_is_read_from_when_nothing_else_is_left() -> None:
     assert reader.name == "db1"
 
 
-def test_the_next_node_is_elected_and_the_first_comes_back_after_a_while() -> None:
-    clock = Clock()
-    cluster = make(clock)
-    first, second, _ = cluster.nodes
-    cluster.mark_down(first, LOST)
-    assert cluster.primary() is second
-    cluster.mark_up(first)
-    assert cluster.primary() is second
-    clock.now += module.FAILBACK_DELAY
-    assert cluster.primary() is first
-
-
 def test_one_caller_at_a_time_tries_a_node_that_is_down() -> None:
     clock = Clock()
     cluster = make(clock)
@@ -95,21 +96,6 @@ def test_one_caller_at_a_time_tries_a_node_that_is_down() -> None:
     assert cluster.primary() is cluster.nodes[1]
     assert cluster.primary() is cluster.nodes[2]
     assert cluster.primary() is None
-
-
-def test_a_node_that_is_down_is_tried_while_others_serve() -> None:
-    clock = Clock()
-    cluster = make(clock, HOST="10.0.0.3")
-    probed: list[str] = []
-    cluster.probe = lambda _, node: probed.append(node.name)
-    cluster.mark_down(cluster.nodes[0], LOST)
-    assert cluster.primary() is cluster.nodes[1]
-    assert probed == []
-    clock.now += module.LONGEST_PAUSE
-    for _ in range(3):
-        assert cluster.primary() is cluster.nodes[1]
-        assert cluster.reader() is cluster.nodes[2]
-    assert probed == ["db1"], "once per pause"
 
 
 def test_the_pauses_grow_up_to_a_bound() -> None:
@@ -140,3 +126,242 @@ def test_the_nodes_that_are_down_are_tried_in_turn(electable: bool) -> None:
         cluster.mark_down(node, LOST)
     tried = {cluster.any_down(electable=electable).name for _ in range(30)}
     assert tried == {"db1", "db2", "db3"}
+
+
+# --- coming back --------------------------------------------------------------------------
+
+
+def answer(cluster: Cluster, node: module.Node, clock: Clock, **said: object) -> None:
+    """The watchdog has asked ``node`` now, whose server has been running for an hour."""
+    told: dict[str, Any] = {"synced": True, "started": clock.wall() - 3600, **said}
+    cluster.mark_answered(node, at=math.floor(clock.wall()), **told)
+
+
+def lose(cluster: Cluster, node: module.Node) -> None:
+    cluster.mark_down(node, LOST)
+
+
+def name_of_primary(cluster: Cluster) -> str:
+    node = cluster.primary()
+    assert node is not None
+    return node.name
+
+
+def seconds_until(cluster: Cluster, clock: Clock, name: str, limit: float = 400) -> float:
+    """How long it takes until ``name`` is primary, everybody being asked each second."""
+    began = clock.now
+    while name_of_primary(cluster) != name:
+        assert clock.now - began < limit, "never"
+        clock.now += 0.25
+        if clock.now % 1 == 0:
+            for node in cluster.nodes:
+                if node.up:
+                    answer(cluster, node, clock)
+    return clock.now - began
+
+
+def test_a_node_that_came_back_is_primary_from_a_slot_on() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    first = cluster.nodes[0]
+    lose(cluster, first)
+    assert name_of_primary(cluster) == "db2"
+    clock.now += 1.5  # 1001.5: the slots are at 1005, 1010, ...
+    answer(cluster, first, clock)
+    assert name_of_primary(cluster) == "db2"
+    clock.now = 1009.75  # it has been well for more than the delay
+    assert name_of_primary(cluster) == "db2"
+    clock.now = 1010.0
+    assert name_of_primary(cluster) == "db1"
+
+
+@pytest.mark.parametrize("later", [0.0, 0.3, 0.9])
+def test_processes_that_ask_in_the_same_second_switch_at_the_same_moment(later: float) -> None:
+    """1005.0 + 5 is a slot, 1005.9 + 5 is after it: the second at which they ask counts."""
+    clocks = Clock(), Clock()
+    clusters = [make(clock) for clock in clocks]
+    for cluster, clock in zip(clusters, clocks, strict=True):
+        clock.now = 1004.0
+        lose(cluster, cluster.nodes[0])
+        clock.now = 1005.0
+    clocks[1].now += later
+    for cluster, clock in zip(clusters, clocks, strict=True):
+        answer(cluster, cluster.nodes[0], clock)
+        assert cluster.nodes[0].settled_at == Clock.ahead + 1010.0
+
+
+def test_a_node_that_comes_and_goes_is_not_primary_in_between() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    first = cluster.nodes[0]
+    for _ in range(20):
+        lose(cluster, first)
+        for _ in range(6):
+            clock.now += 0.5
+            assert name_of_primary(cluster) == "db2"
+        answer(cluster, first, clock)
+        for _ in range(6):
+            clock.now += 0.5
+            assert name_of_primary(cluster) == "db2"
+
+
+def test_each_loss_doubles_the_delay_up_to_a_bound_and_is_forgotten() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    first = cluster.nodes[0]
+    delays = []
+    for _ in range(8):
+        lose(cluster, first)
+        clock.now += 1.0
+        answer(cluster, first, clock)
+        delays.append(first.settled_at - clock.wall())
+        clock.now += 1.0
+    for delay, least in zip(delays, (5, 10, 20, 40, 80, 120, 120, 120), strict=True):
+        assert least <= delay < least + module.FAILBACK_SLOT
+    seconds_until(cluster, clock, "db1")
+    clock.now += module.LOSSES_KEPT
+    for node in cluster.nodes:
+        answer(cluster, node, clock)
+    lose(cluster, first)
+    clock.now += 1.0
+    answer(cluster, first, clock)
+    assert seconds_until(cluster, clock, "db1") <= 10.0
+
+
+def test_after_the_loss_of_all_the_first_to_settle_is_primary_and_no_other_in_between() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    clock.now = 1003.0
+    for node in cluster.nodes:
+        lose(cluster, node)
+    clock.now = 1004.0
+    answer(cluster, cluster.nodes[1], clock)
+    assert name_of_primary(cluster) == "db2"
+    clock.now = 1006.0
+    answer(cluster, cluster.nodes[0], clock)
+    primaries = []
+    while clock.now < 1030.0:
+        primaries.append(name_of_primary(cluster))
+        clock.now += 0.5
+    assert sorted(primaries, reverse=True) == primaries
+    assert set(primaries) == {"db1", "db2"}
+
+
+def test_a_process_that_has_just_begun_takes_a_young_server_as_not_settled() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    assert name_of_primary(cluster) == "db1", "before anything is known"
+    for node, age in zip(cluster.nodes, (4.0, 3600.0, 3600.0), strict=True):
+        answer(cluster, node, clock, started=clock.wall() - age)
+    assert name_of_primary(cluster) == "db2"
+    assert seconds_until(cluster, clock, "db1") in {15.0, 11.0, 14.0}
+
+
+def test_a_cluster_as_young_as_the_process_has_its_first_node_as_primary() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    for node in cluster.nodes:
+        answer(cluster, node, clock, started=clock.wall() - 3.0)
+    assert name_of_primary(cluster) == "db1"
+
+
+def test_a_restart_that_nobody_here_saw_counts() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    for node in cluster.nodes:
+        answer(cluster, node, clock)
+    clock.now += 600  # idle
+    answer(cluster, cluster.nodes[0], clock, started=clock.wall() - 4.0)
+    assert name_of_primary(cluster) == "db2"
+
+
+def test_a_return_that_nobody_here_saw_is_over_for_the_others() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    lose(cluster, cluster.nodes[0])
+    clock.now += 600
+    answer(cluster, cluster.nodes[0], clock, started=clock.wall() - 300.0)
+    assert name_of_primary(cluster) == "db1"
+
+
+def test_a_clock_that_is_set_back_does_not_unsettle_a_node() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    lose(cluster, cluster.nodes[0])
+    clock.now += 1.0
+    answer(cluster, cluster.nodes[0], clock)
+    clock.now += 10.0
+    assert name_of_primary(cluster) == "db1"
+    clock.ahead -= 3600.0
+    assert name_of_primary(cluster) == "db1"
+
+
+def test_a_clock_that_is_set_back_meanwhile_does_not_exclude_a_node_for_hours() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    lose(cluster, cluster.nodes[0])
+    clock.now += 1.0
+    answer(cluster, cluster.nodes[0], clock)
+    clock.ahead -= 3600.0
+    assert name_of_primary(cluster) == "db1"
+
+
+# --- in step ------------------------------------------------------------------------------
+
+
+def test_a_node_out_of_step_is_avoided_when_it_is_so_twice() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    first = cluster.nodes[0]
+    for _ in range(2):
+        assert name_of_primary(cluster) == "db1"
+        answer(cluster, first, clock, synced=False)
+        clock.now += 1.0
+    assert name_of_primary(cluster) == "db2"
+    assert readers(cluster) == {"db3"}
+    answer(cluster, first, clock)
+    assert readers(cluster) == {"db1", "db3"}
+    assert name_of_primary(cluster) == "db2", "it has to settle"
+
+
+def test_nodes_out_of_step_are_used_where_there_are_no_others() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    for node in cluster.nodes:
+        for _ in range(2):
+            answer(cluster, node, clock, synced=False)
+    assert name_of_primary(cluster) == "db1"
+    assert readers(cluster) == {"db2", "db3"}
+
+
+def test_a_node_that_comes_back_out_of_step_waits_for_that() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    first = cluster.nodes[0]
+    lose(cluster, first)
+    answer(cluster, first, clock, synced=False)
+    clock.now += 60.0
+    answer(cluster, first, clock, synced=False)
+    assert first.up
+    assert name_of_primary(cluster) == "db2"
+
+
+def test_what_works_on_an_old_connection_says_nothing_of_a_node_that_is_down() -> None:
+    cluster = make()
+    first = cluster.nodes[0]
+    lose(cluster, first)
+    cluster.mark_up(first)
+    assert not first.up
+    for node in cluster.nodes[1:]:
+        lose(cluster, node)
+    tried = cluster.any_down(electable=True)
+    cluster.mark_up(tried)
+    assert tried.up
+
+
+def test_a_choice_is_noted_as_use() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    assert cluster.used < clock.now
+    cluster.reader()
+    assert cluster.used == clock.now

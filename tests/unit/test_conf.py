@@ -77,7 +77,7 @@ def test_the_example() -> None:
         "CONN_MAX_AGE": 60,
         "TEST": {"NAME": "test_shop"},
         "HOST": "10.0.1.2",
-        "OPTIONS": {"charset": "latin1", "connect_timeout": 3, "autocommit": True},
+        "OPTIONS": {"charset": "latin1", "connect_timeout": 2, "autocommit": True},
         **connection,
     }
     assert result["default_db2"] == {
@@ -90,7 +90,7 @@ def test_the_example() -> None:
         "HOST": "10.0.1.3",
         "OPTIONS": {
             "charset": "latin1",
-            "connect_timeout": 3,
+            "connect_timeout": 2,
             "autocommit": True,
             "isolation_level": None,
             "init_command": OURS,
@@ -106,7 +106,7 @@ def test_the_example() -> None:
     assert all(node.electable for node in config.nodes)
     assert config.nodes[1].role_settings == {
         "HOST": "10.0.1.3",
-        "OPTIONS": {"charset": "latin1", "connect_timeout": 3, "autocommit": True},
+        "OPTIONS": {"charset": "latin1", "connect_timeout": 2, "autocommit": True},
         **connection,
     }
 

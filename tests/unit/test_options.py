@@ -42,6 +42,11 @@ def test_defaults() -> None:
         "wsrep_sync_timeout": 5.0,
         "wsrep_sync_use_gtid": False,
         "disable_update_can_self_select": False,
+        "commit_marker": True,
+        "conflict_retries": 5,
+        "lost_update_guard": False,
+        "watchdog_after": 0.5,
+        "watchdog_timeout": 1.0,
     }
 
 

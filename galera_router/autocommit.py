@@ -1,0 +1,244 @@
+"""Statements outside a transaction that go to the primary: each is one of its own.
+
+A write is sent in an explicit transaction with a marker, so that a lost answer can be settled.
+An UPDATE or DELETE, and the INSERT of one row that Django makes, travel with BEGIN, marker and
+COMMIT in one packet; the marker then also keeps their answer. Others are two round trips.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import DataError, IntegrityError, ProgrammingError
+
+from . import failover, links, outcome, writes
+from .calls import Call
+from .context import Context
+from .exceptions import CommitOutcomeUnknown, FailoverImpossible
+from .keys import key_returned
+from .leases import give_back, lease, renew
+from .links import Step
+from .markers import Marker, Marking, moved
+from .outcome import Doubt, Refused, Row
+from .verdict import Verdict, is_conflict, is_lost, verdict
+from .wire import Link
+
+_ROWS_ONLY = frozenset({"UPDATE", "DELETE"})
+
+
+def outside(context: Context, call: Call, *, hidden: bool = False) -> Any:
+    """Run ``call`` on the primary, outside a transaction of the application's.
+
+    Args:
+        context: the thread's context.
+        call: the statement.
+        hidden: it looks like a read and is known to write.
+
+    Raises:
+        CommitOutcomeUnknown: its answer was lost, and it may have changed something.
+    """
+    if not hidden and call.statement.readable:
+        link = failover.connect_primary(context)
+        call.bind(context, context.wrapper, link.connection)
+        return _directly(context, call, link, writing=False)
+    context.note_write()
+    try:
+        return _write(context, call)
+    finally:
+        if context.primary is not None:
+            give_back(context, context.primary, committed=False)
+        context.marking = Marking()
+        context.conflicts = 0
+
+
+def _write(context: Context, call: Call) -> Any:
+    plain = not (call.statement.may_end_transaction or call.statement.state)
+    link = failover.persist(context, lease) if plain else failover.connect_primary(context)
+    call.bind(context, context.wrapper, link.connection)
+    if context.marking.marker is None or not call.buffered:
+        return _directly(context, call, link, writing=True)
+    return _once(context, call, link) if _in_one(call) else _as_transaction(context, call)
+
+
+# --- in one packet ------------------------------------------------------------------------
+
+
+def _in_one(call: Call) -> bool:
+    """Whether the marker can keep its answer: a number of rows, or one key."""
+    sql = call.sql if isinstance(call.sql, str) else call.sql.decode("utf-8", "replace")
+    if call.many or ";" in sql:
+        return False
+    if call.statement.verb in _ROWS_ONLY:
+        return "RETURNING" not in sql.upper()
+    return call.statement.insert and key_returned(sql)
+
+
+def _once(context: Context, call: Call, link: Link) -> Any:
+    doubt: Doubt | None = None
+    while (marker := context.marking.marker) is not None:
+        _carry_transaction(context, call, link, marker)
+        try:
+            result = call.send(link)
+        except links.errors(context) as error:
+            if is_lost(error):
+                doubt = doubt or Doubt(context, link, error)
+            row = _settle(context, call, doubt, error)
+            if row is not None:
+                return _recorded(context, call, row)
+            link = failover.persist(context, lease)
+            call.bind(context, context.wrapper, link.connection)
+        else:
+            context.cluster.mark_up(link.node)
+            give_back(context, link, committed=True)
+            context.note_commit()
+            return result
+    return _directly(context, call, link, writing=True)
+
+
+def _carry_transaction(context: Context, call: Call, link: Link, marker: Marker) -> None:
+    def recorded(rows: int) -> None:
+        context.marking.done = rows == 1
+        if rows != 1:  # the change is committed all the same
+            renew(context)
+
+    call.carry(
+        [*links.isolation(context, link), Step(links.BEGIN)],
+        [Step(marker.record(), recorded), Step(b"COMMIT")],
+    )
+
+
+def _settle(context: Context, call: Call, doubt: Doubt | None, error: Exception) -> Row | None:
+    """The recorded answer if the change is there; None if the statement is to be sent again."""
+    if doubt is None:
+        failover.undo(context)
+        if moved(error):
+            renew(context)
+        elif not _worth_repeating(context, call, error):
+            raise error
+        return None
+
+    def resume(context: Context, link: Link, marker: Marker) -> None:
+        if not is_lost(error) and not moved(error) and not is_conflict(error):
+            raise Refused(error)
+        failover.undo(context)
+
+    row = doubt.settle(error, resume)
+    if row is not None:
+        context.note_commit()
+    return row
+
+
+def _worth_repeating(context: Context, call: Call, error: Exception) -> bool:
+    return writes.is_repeatable(call, error) and failover.worth_while(context, error)
+
+
+def _recorded(context: Context, call: Call, row: Row) -> Any:
+    """Give the caller's cursor the answer that was lost."""
+    _, rows, key = row
+    link = failover.connect_primary(context)
+    call.bind(context, context.wrapper, link.connection)
+    cursor = call.cursor
+    if call.statement.insert:
+        return cursor.execute(b"SELECT %d" % key)
+    cursor.execute(b"DO 0")
+    cursor.rowcount = rows
+    return rows
+
+
+# --- in two round trips -------------------------------------------------------------------
+
+
+def _as_transaction(context: Context, call: Call) -> Any:
+    """The statement with BEGIN, then COMMIT: its answer is known before it is final."""
+    pin, handed = context.pin, set(context.handed)
+    context.autocommit = False
+    try:
+        return _and_commit(context, call)
+    finally:
+        context.autocommit = True
+        context.end_transaction()
+        context.pin, context.handed = pin, handed
+
+
+def _and_commit(context: Context, call: Call) -> Any:
+    try:
+        result = writes.in_transaction(context, call)
+    except (IntegrityError, DataError, ProgrammingError):
+        # Of several executions those before the failing one stay, as without a transaction.
+        (outcome.commit if call.many else _roll_back)(context)
+        raise
+    except BaseException:
+        _roll_back(context)
+        raise
+    outcome.commit(context)
+    return result
+
+
+def _roll_back(context: Context) -> None:
+    if context.begun and context.primary is not None:
+        outcome.rollback(context, context.primary)
+
+
+# --- as it is -----------------------------------------------------------------------------
+
+
+def _directly(context: Context, call: Call, link: Link, *, writing: bool) -> Any:
+    """Send the statement alone; a write whose answer is lost is in doubt for ever."""
+    try:
+        result = call.send(link)
+    except links.errors(context) as error:
+        if not is_lost(error):
+            raise
+        return _lost(context, call, link, error, writing=writing)
+    context.cluster.mark_up(link.node)
+    if call.statement.state or call.statement.verb in {"BEGIN", "START"}:
+        link.state = call.left_state
+    if writing:
+        context.note_commit()
+    return result
+
+
+def _lost(context: Context, call: Call, link: Link, error: Exception, *, writing: bool) -> Any:
+    context.lose_primary()
+    if verdict(error) is Verdict.OUT:
+        context.cluster.mark_down(link.node, error)
+    if not context.options.failover_enable:
+        raise error
+    if writing:
+        raise _in_doubt(context, call, link, error) from error
+    if link.state is not None:
+        reason = f"Node {link.node.name} was lost ({error}); {link.state}."
+        raise FailoverImpossible(reason) from error
+    return _read_again(context, call, link, error)
+
+
+def _read_again(context: Context, call: Call, old: Link, lost: Exception) -> Any:
+    """Repeat a read whose answer was lost, where it cannot write a second time."""
+    loss = failover.Loss(old.node, lost)
+    link = failover.connect_primary(context)
+    call.bind(context, context.wrapper, link.connection)
+    call.carry([Step(links.BEGIN_READ_ONLY)])
+    try:
+        result = call.send(link)
+    except links.errors(context) as error:
+        if verdict(error) is Verdict.READ_ONLY:  # it had been about to write
+            raise _in_doubt(context, call, old, lost) from lost
+        raise
+    finally:
+        links.end(context, link)
+    failover.tell(context, loss, link.node)
+    return result
+
+
+def _in_doubt(context: Context, call: Call, link: Link, error: Exception) -> CommitOutcomeUnknown:
+    context.note_write()
+    context.note_commit()  # it may be there: nothing around it may run again
+    state = f" Also, {link.state}." if link.state is not None else ""
+    return CommitOutcomeUnknown(
+        f"The connection to {link.node.name} was lost in {call.statement.verb} ({error}): the"
+        " change is either there as a whole or not at all. Look before you repeat it. It was"
+        f" connection {link.thread_id}.{state}",
+        node=link.node.name,
+        connection_id=link.thread_id,
+        writes=(call.statement.verb,),
+    )

@@ -1,0 +1,85 @@
+"""Markers for transactions: taken from those that are free, made, given back."""
+
+from __future__ import annotations
+
+import logging
+
+from . import internals, links
+from .context import Context
+from .markers import CLEAN, NO_SUCH_TABLE, TABLE, Marker, Pool, pool_of
+from .verdict import errno, is_lost
+from .wire import Link
+
+logger = logging.getLogger("galera_router")
+
+
+def lease(context: Context, link: Link) -> None:
+    """Give the transaction that is about to begin on ``link`` a marker, if it is to have one.
+
+    Raises:
+        Error: the driver's, where the connection is lost.
+    """
+    marking = context.marking
+    if marking.marker is not None or not _wanted(context, link):
+        return
+    pool = pool_of(context.cluster)
+    if not pool.absent:
+        free = pool.take(link.node, context.database)
+        marking.marker = free or _make(context, link, pool)
+
+
+def _wanted(context: Context, link: Link) -> bool:
+    """Not on a connection with state: LOCK TABLES, for one, would keep us from the table."""
+    options = context.options
+    if not (options.commit_marker and options.failover_enable) or link.state is not None:
+        return False
+    return not internals.in_testcase(context.wrapper)
+
+
+def _make(context: Context, link: Link, pool: Pool) -> Marker | None:
+    if pool.time_to_clean():
+        _execute(context, link, CLEAN)
+    marker = Marker(link.node)
+    error = _execute(context, link, marker.create())
+    if error is None:
+        return marker
+    advice = " Run migrate." if errno(error) == NO_SUCH_TABLE else ""
+    logger.warning(
+        "%s: a COMMIT whose answer is lost will be CommitOutcomeUnknown: no marker in %s: %s%s",
+        context.cluster.alias,
+        TABLE,
+        error,
+        advice,
+    )
+    pool.note_absent()
+    return None
+
+
+def _execute(context: Context, link: Link, statement: bytes) -> Exception | None:
+    try:
+        link.query(statement)
+    except links.errors(context) as error:
+        if is_lost(error):
+            raise
+        return error
+    return None
+
+
+def renew(context: Context) -> None:
+    """Forget a marker that is not as it was left; the next lease is of another one."""
+    logger.warning(
+        "%s: a row of %s has gone: another takes its place", context.cluster.alias, TABLE
+    )
+    context.marking.marker = None
+
+
+def give_back(context: Context, link: Link, *, committed: bool) -> None:
+    """The outcome is known: let another transaction have the marker."""
+    marking = context.marking
+    marker, marking.marker = marking.marker, None
+    if marker is None or context.uncertain:
+        return
+    if committed and marking.done:
+        marker.seq += 1
+        marker.node = link.node
+    pool_of(context.cluster).give(marker, context.database)
