@@ -10,6 +10,7 @@ from django.core import checks
 from django.core.signals import request_finished, request_started
 from django.db import connections
 from django.db.backends.signals import connection_created
+from django.db.models.signals import post_migrate
 
 
 class GaleraRouterConfig(AppConfig):
@@ -21,9 +22,10 @@ class GaleraRouterConfig(AppConfig):
 
     def ready(self) -> None:
         from . import adoption, internals, watchdog
-        from .checks import check_settings
+        from .checks import check_settings, check_tables
 
-        checks.register(check_settings, checks.Tags.database)
+        checks.register(check_settings, "galera_router")
+        checks.register(check_tables, checks.Tags.database)
         watchdog.install()
         internals.on_create(adoption.adopt)
         internals.load_as(adoption.role_of)
@@ -32,6 +34,7 @@ class GaleraRouterConfig(AppConfig):
         request_started.connect(_new_request, dispatch_uid="galera_router.request_started")
         request_finished.connect(_new_request, dispatch_uid="galera_router.request_finished")
         connection_created.connect(_share, dispatch_uid="galera_router.connection_created")
+        post_migrate.connect(_migrated, sender=self, dispatch_uid="galera_router.post_migrate")
         os.register_at_fork(after_in_child=adoption.forget_inherited)
 
 
@@ -48,3 +51,13 @@ def _share(connection: Any, **kwargs: Any) -> None:
     from . import adoption
 
     adoption.connected(connection)
+
+
+def _migrated(using: str, **kwargs: Any) -> None:
+    """The marker table may have been made just now."""
+    from .cluster import cluster_of
+    from .markers import pool_of
+
+    cluster = cluster_of(using)
+    if cluster is not None:
+        pool_of(cluster).note_present()

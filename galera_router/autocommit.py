@@ -191,8 +191,7 @@ def _directly(context: Context, call: Call, link: Link, *, writing: bool) -> Any
             raise
         return _lost(context, call, link, error, writing=writing)
     context.cluster.mark_up(link.node)
-    if call.statement.state or call.statement.verb in {"BEGIN", "START"}:
-        link.state = call.left_state
+    call.note_state(link)
     if writing:
         context.note_commit()
     return result

@@ -49,10 +49,13 @@ class Call:
         finally:
             context.passive = False
 
-    @property
-    def left_state(self) -> str:
-        """What to say of the state that the statement has left on its connection."""
-        return f"{self.statement.verb} left state on its connection"
+    def note_state(self, link: Link) -> None:
+        """Note what the statement has left on its connection."""
+        verb = self.statement.verb
+        if self.statement.state or verb in {"BEGIN", "START"}:
+            link.state = f"{verb} left state on its connection"
+        if verb in {"LOCK", "UNLOCK"}:
+            link.locked = verb == "LOCK"
 
     @property
     def cursor(self) -> Any:

@@ -51,6 +51,7 @@ class Context:
         self.phase = Phase.IDLE
         self.journal = Journal()
         self.primary: Link | None = None  # kept between transactions
+        self.forgotten: str | None = None  # state lost with a connection: to be told
         self.left: Link | None = None  # lost: its transaction may still be open there
         self.snapshot: Link | None = None  # open on a secondary
         self.begun = False  # the primary has a transaction open

@@ -118,7 +118,7 @@ def prepare(context: Context) -> list[Step]:
 
 def begin(context: Context, link: Link) -> list[Step]:
     """What opens a transaction on ``link``, its marker included if it is to write."""
-    steps = [*links.isolation(context, link), Step(links.BEGIN)]
+    steps = [*links.isolation(context, link), *links.opening(link)]
     marker = context.marking.marker
     if context.marking.wanted and marker is not None:
         steps.append(Step(marker.advance(), found))
@@ -181,13 +181,15 @@ def _elected(context: Context) -> Node | None:
 def _keep_state(context: Context) -> None:
     """Refuse to go on silently without what the application has set on its connection."""
     kept = context.primary
-    if kept is None or kept.state is None or not internals.is_stale(kept.connection):
-        return
-    context.lose_primary(idle=True)
-    raise FailoverImpossible(
-        f"The connection to {kept.node.name} was lost while idle, and with it what the"
-        f" application had set on it: {kept.state}."
-    )
+    if kept is not None and kept.state is not None and internals.is_stale(kept.connection):
+        context.forgotten = kept.state
+        context.lose_primary(idle=True)
+    forgotten, context.forgotten = context.forgotten, None
+    if forgotten is not None:
+        raise FailoverImpossible(
+            "The connection to the primary was lost, and with it what the application had set"
+            f" on it: {forgotten}."
+        )
 
 
 def _primary_failed(context: Context, node: Node, error: Exception, *, again: bool) -> None:

@@ -84,6 +84,30 @@ def _end_left(context: Context, link: Link) -> None:
         logger.debug("%s: %s", context.cluster.alias, error)  # it has ended already
 
 
+def opening(link: Link) -> list[Step]:
+    """What begins a transaction. START TRANSACTION would release what LOCK TABLES has locked."""
+    if not link.locked:
+        return [Step(BEGIN)]
+
+    def done(rows: int) -> None:
+        link.manual = True
+
+    return [Step(b"SET autocommit = 0", done)]
+
+
+def closed(context: Context, link: Link) -> None:
+    """The transaction on ``link`` has ended: undo what :func:`opening` may have set."""
+    if not link.manual:
+        return
+    try:
+        link.query(b"SET autocommit = 1")
+        link.manual = False
+    except errors(context) as error:  # what was to be final is: no failure of the transaction
+        logger.info("%s: lost %s after its end: %s", context.cluster.alias, link.node.name, error)
+        context.forgotten = link.state
+        context.lose_primary(idle=True)
+
+
 def isolation(context: Context, link: Link) -> list[Step]:
     """What ``lost_update_guard`` sends ahead of a transaction, once per connection.
 

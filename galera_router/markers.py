@@ -81,8 +81,8 @@ class Marker:
 
 
 def moved(error: BaseException) -> bool:
-    """Whether ``error`` is the server's refusal of an advance from another number."""
-    return errno(error) == _CONSTRAINT_FAILED and TABLE in str(error)
+    """Whether ``error`` is the server's refusal to advance: from another number, or at all."""
+    return errno(error) in {_CONSTRAINT_FAILED, NO_SUCH_TABLE} and TABLE in str(error)
 
 
 class Pool:

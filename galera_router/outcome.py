@@ -54,6 +54,7 @@ def commit(context: Context) -> None:
                 break
         else:
             give_back(context, link, committed=True)
+            links.closed(context, link)
             break
     context.note_commit()
 
@@ -93,6 +94,7 @@ def rollback(context: Context, link: Link) -> None:
         context.lose_primary()
     else:
         give_back(context, link, committed=False)
+        links.closed(context, link)
 
 
 def _refused(context: Context, error: Exception) -> None:
@@ -231,6 +233,7 @@ class Doubt:
             link.query(b"ROLLBACK")
             marker.seq, marker.node = row[0], link.node
             self._context.marking.done = False
+            self._context.forgotten = self._link.state
             give_back(self._context, link, committed=False)
             return
         try:

@@ -30,9 +30,14 @@ class GaleraRouter:
         return True if first is not None and first is second else None
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
-        """Migrate through the cluster's alias only: the nodes replicate the rest."""
+        """Migrate through the cluster's alias only: the nodes replicate the rest.
+
+        Our own table is of use on a cluster alone.
+        """
         cluster = cluster_of(db)
-        return False if cluster is not None and cluster.alias != db else None
+        if cluster is None:
+            return False if app_label == "galera_router" else None
+        return None if cluster.alias == db else False
 
 
 def _cluster(hints: dict[str, Any]) -> Cluster | None:

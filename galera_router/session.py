@@ -110,6 +110,7 @@ class Session:
         context.end_transaction()
         context.unpin()
         context.reset_options()
+        context.forgotten = None
         if inside:  # as with stock Django, nothing works until the block has been left
             context.broken = InterfaceError(0, "the connection was closed in an atomic block")
         if link is not None:

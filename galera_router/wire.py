@@ -35,6 +35,8 @@ class Link:
         state: what a new connection would be without; None if nothing.
         unchecked: Django has asked for a health check; it is made before the next use.
         guarded: its session is as ``lost_update_guard`` wants it.
+        locked: it holds LOCK TABLES.
+        manual: its autocommit is off.
         busy: when the statement in flight was sent (monotonic seconds); 0 while none is.
     """
 
@@ -45,6 +47,8 @@ class Link:
         self.state: str | None = None
         self.unchecked = False
         self.guarded = False
+        self.locked = False
+        self.manual = False
         self.busy = 0.0
         self.thread_id: int = connection.thread_id()
         # A descriptor of our own: the driver gives its own to no other thread, and another

@@ -114,8 +114,7 @@ def _savepoint_failed(context: Context, error: Exception) -> None:
 
 def _note(context: Context, call: Call, link: Link) -> None:
     statement, journal = call.statement, context.journal
-    if statement.state:
-        link.state = call.left_state
+    call.note_state(link)
     if statement.savepoint is not None:
         context.marking.savepoint(statement.savepoint.action, statement.savepoint.name)
     if statement.may_end_transaction:

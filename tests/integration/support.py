@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.db import connection, connections
 from galera_router import cluster as registry
 from galera_router import expand
 from galera_router.context import Context, context_of
-from galera_router.testing import GaleraCluster, GaleraNode
+from galera_router.testing import GaleraCluster, GaleraNode, Proxy
 from tests.shop.models import Author, Book
 
 TABLES = (
@@ -39,10 +40,18 @@ class Shop:
     def __init__(self, galera: GaleraCluster) -> None:
         self.galera = galera
 
-    def configure(self, **overrides: Any) -> None:
+    def configure(self, *, proxies: Mapping[str, Proxy] | None = None, **overrides: Any) -> None:
         """Use the cluster with ``overrides`` of the default alias's settings."""
         overrides.setdefault("CONN_MAX_AGE", None)
-        use_databases(expand(self.galera.databases(**overrides)))
+        use_databases(expand(self.galera.databases(proxies=proxies, **overrides)))
+
+    @contextmanager
+    def proxied(self, **overrides: Any) -> Iterator[dict[str, Proxy]]:
+        """Reach each node through a proxy, for the time of the block."""
+        with self.galera.proxies() as proxies:
+            self.configure(proxies=proxies, **overrides)
+            yield proxies
+            connections.close_all()
 
     def empty(self) -> None:
         node = self.galera.nodes[0]
@@ -145,3 +154,38 @@ def elsewhere(function: Callable[[], Any]) -> Any:
     if not good:
         raise value
     return value
+
+
+def crowd(
+    count: int, work: Callable[[int, Callable[[], None]], Any], strike: Callable[[], Any]
+) -> list[Any]:
+    """Run ``work(number, hold)`` in ``count`` threads, and ``strike`` while all are in ``hold()``.
+
+    Returns what each has returned or raised.
+    """
+    ready, go = threading.Barrier(count + 1), threading.Event()
+
+    def hold() -> None:
+        ready.wait(30)
+        go.wait(30)
+
+    def run(number: int) -> Any:
+        try:
+            return work(number, hold)
+        except Exception as error:
+            if not go.is_set():
+                ready.abort()
+            return error
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(count) as pool:
+        futures = [pool.submit(run, number) for number in range(count)]
+        try:
+            ready.wait(30)
+            strike()
+        except threading.BrokenBarrierError:
+            pass  # somebody has raised; that is among the results
+        finally:
+            go.set()
+        return [future.result(120) for future in futures]

@@ -1,0 +1,93 @@
+"""System checks, as ``manage.py check`` runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.db import transaction
+from django.test import override_settings
+
+from tests.integration.support import Shop
+
+MIDDLEWARE = "galera_router.middleware.GaleraMiddleware"
+
+
+def found(**kwargs: Any) -> set[str | None]:
+    return {message.id for message in run_checks(**kwargs) if "galera" in (message.id or "")}
+
+
+@pytest.fixture
+def unmarked(shop: Shop) -> Iterator[Shop]:
+    node = shop.galera["db1"]
+    node.query("DROP TABLE galera_router.galera_router_marker")
+    node.query("DELETE FROM galera_router.django_migrations WHERE app = 'galera_router'")
+    yield shop
+    call_command("migrate", "galera_router", verbosity=0)
+
+
+def test_nothing_is_wrong_with_the_settings_of_the_readme(shop: Shop) -> None:
+    shop.configure(ATOMIC_REQUESTS=True)
+    assert found() == set()
+    assert found(databases=["default"]) == set()
+
+
+def test_a_missing_router_is_an_error_without_any_option(shop: Shop) -> None:
+    with override_settings(DATABASE_ROUTERS=[]):
+        assert found() == {"galera_router.E001"}
+
+
+@pytest.mark.parametrize(("atomic", "expected"), [(True, {"galera_router.W001"}), (False, set())])
+def test_the_middleware_is_wanted_with_atomic_requests(
+    shop: Shop, atomic: bool, expected: set[str]
+) -> None:
+    shop.configure(ATOMIC_REQUESTS=atomic)
+    with override_settings(MIDDLEWARE=[]):
+        assert found() == expected
+    with override_settings(MIDDLEWARE=[MIDDLEWARE]):
+        assert found() == set()
+
+
+def test_a_missing_marker_table_is_seen_with_the_database(unmarked: Shop) -> None:
+    assert found(databases=["default"]) == {"galera_router.W002"}
+    assert found() == set()
+    unmarked.configure(OPTIONS={"commit_marker": False})
+    assert found(databases=["default"]) == set()
+
+
+def test_migrate_brings_the_marker_at_once(unmarked: Shop) -> None:
+    unmarked.stock()
+    count = "SELECT COUNT(*) FROM galera_router.galera_router_marker"
+    call_command("migrate", "galera_router", verbosity=0)
+    unmarked.empty()
+    unmarked.stock()
+    assert unmarked.everywhere(count)[0][0] > 0
+
+
+def test_the_table_is_made_on_clusters_alone(shop: Shop) -> None:
+    from django.db import router
+
+    assert router.allow_migrate("default", "galera_router")
+    assert not router.allow_migrate("default_db2", "galera_router")
+    assert not router.allow_migrate("another", "galera_router")
+
+
+def test_a_table_that_goes_while_it_is_in_use_is_done_without(shop: Shop) -> None:
+    book = shop.stock()
+    shop.galera["db1"].query("DROP TABLE galera_router.galera_router_marker")
+    shop.galera["db1"].query(
+        "DELETE FROM galera_router.django_migrations WHERE app = 'galera_router'"
+    )
+    try:
+        for _ in range(2):
+            with transaction.atomic():
+                book.stock += 1
+                book.save()
+            book.stock += 1
+            book.save()
+    finally:
+        call_command("migrate", "galera_router", verbosity=0)
+    assert shop.everywhere("SELECT stock FROM galera_router.shop_book") == [(14,)]
