@@ -28,6 +28,7 @@ class Call:
     many: bool
     context: dict[str, Any]
     statement: Statement
+    carries: bool = False
 
     def send(self, link: Link) -> Any:
         """Execute it on ``link``, which the cursor is bound to."""
@@ -36,6 +37,9 @@ class Call:
             return self.execute(self.sql, self.params, self.many, self.context)
         finally:
             link.busy = 0.0
+            if self.carries:  # nothing was executed where there was nothing to execute for
+                vars(self.cursor).pop("execute", None)
+                self.carries = False
 
     def bind(self, context: Context, wrapper: BaseDatabaseWrapper, connection: Any) -> None:
         """Have the caller's cursor speak through ``connection``, the one that ``wrapper`` has."""
@@ -69,6 +73,7 @@ class Call:
 
     def carry(self, before: Sequence[links.Step], after: Sequence[links.Step] = ()) -> None:
         """Have other statements sent in the packet of this one, ahead of it and behind it."""
+        self.carries = True
         links.carry(self.cursor, before, after)
 
     def entry(self) -> Entry:

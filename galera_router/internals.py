@@ -164,6 +164,19 @@ def note_statement_sent(cursor: Any, before: int, after: int) -> None:
     cursor._executed = sent[before : len(sent) - after]
 
 
+def put_answer(cursor: Any, rows: tuple[Any, ...] | None, rowcount: int) -> None:
+    """Have ``cursor`` give an answer that came another way than by its own connection.
+
+    Why private: a cursor has no other way to learn of rows than to send a statement.
+    """
+    cursor._executed = b"-- settled"
+    cursor._rows = rows or ()
+    cursor.rownumber = 0
+    cursor.rowcount = rowcount
+    cursor.lastrowid = 0
+    cursor.description = None if rows is None else (("", None, None, None, None, None, False),)
+
+
 def note_autocommit(wrapper: Wrapper, flag: bool) -> None:
     """Have ``wrapper`` know its mode although ``set_autocommit`` is about to raise.
 

@@ -7,7 +7,7 @@ import logging
 from . import internals, links
 from .context import Context
 from .markers import CLEAN, NO_SUCH_TABLE, TABLE, Marker, Pool, pool_of
-from .verdict import errno, is_lost
+from .verdict import errno, is_conflict, is_lost
 from .wire import Link
 
 logger = logging.getLogger("galera_router")
@@ -43,6 +43,8 @@ def _make(context: Context, link: Link, pool: Pool) -> Marker | None:
     error = _execute(context, link, marker.create())
     if error is None:
         return marker
+    if is_conflict(error):
+        raise error
     advice = " Run migrate." if errno(error) == NO_SUCH_TABLE else ""
     logger.warning(
         "%s: a COMMIT whose answer is lost will be CommitOutcomeUnknown: no marker in %s: %s%s",
@@ -67,10 +69,12 @@ def _execute(context: Context, link: Link, statement: bytes) -> Exception | None
 
 def renew(context: Context) -> None:
     """Forget a marker that is not as it was left; the next lease is of another one."""
-    logger.warning(
-        "%s: a row of %s has gone: another takes its place", context.cluster.alias, TABLE
-    )
-    context.marking.marker = None
+    alias, marking = context.cluster.alias, context.marking
+    logger.warning("%s: a row of %s has gone: another takes its place", alias, TABLE)
+    marking.marker = None
+    marking.renewals += 1
+    if marking.renewals > 1:  # nor does a new one stay: the table is not what it should be
+        pool_of(context.cluster).note_absent()
 
 
 def give_back(context: Context, link: Link, *, committed: bool) -> None:

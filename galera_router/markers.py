@@ -137,12 +137,14 @@ class Marking:
         marker: None if the transaction has none; its outcome cannot be found out then.
         wanted: the transaction has come to a statement that may write.
         done: the marker has been advanced in the transaction that the server has open.
+        renewals: markers that were found missing.
     """
 
     def __init__(self) -> None:
         self.marker: Marker | None = None
         self.wanted = False
         self.done = False
+        self.renewals = 0
         self._savepoints: list[str] = []
         self._depth = 0
 

@@ -38,7 +38,8 @@ def commit(context: Context) -> None:
         assert link is not None
         if doubt is None and internals.is_stale(link.connection):  # lost before it was sent
             failover.recover(context, InterfaceError(2013, "connection lost before COMMIT"))
-            continue
+            link = context.primary
+            assert link is not None
         context.note_write()
         try:
             link.query(b"COMMIT")
@@ -169,6 +170,7 @@ class Doubt:
         self._found: Row | None = None
         self._refusal: Exception | None = None
         self._repetitions = 0
+        self._losses = 0
 
     def settle(self, error: Exception, resume: Resume) -> Row | None:
         """Find out what has become of the change.
@@ -187,6 +189,9 @@ class Doubt:
         """
         context = self._context
         self.leave(error)
+        self._losses += 1
+        if self._losses > failover.TRIES and time.monotonic() >= self._deadline:
+            raise self.unknown(f"it was lost {self._losses} times")
         if context.marking.marker is None or not context.options.failover_enable:
             raise self.unknown("there is no marker for it")
         link = self._on_some_node(resume)

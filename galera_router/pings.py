@@ -69,7 +69,7 @@ class Ping:
     Args:
         node: the node to ask.
         threads: the server's numbers of the threads to ask for.
-        timeout: seconds after which the driver gives up, rounded up to whole ones.
+        timeout: seconds for which the answer is waited for; the driver gives up some time later.
 
     Attributes:
         answer: None until it has come.
@@ -79,7 +79,7 @@ class Ping:
         self.node = node
         self.answer: Answer | None = None
         self._threads = sorted(threads)
-        self._timeout = max(1, int(timeout + 0.999))
+        self._timeout = int(timeout) + 2  # whoever waits for the answer has given up by then
 
     def start(self) -> None:
         """Ask; raises RuntimeError if no thread is to be had."""
