@@ -1,6 +1,7 @@
 # make demo           a three-node cluster, a site, clients, and nodes that die: about a minute
 # make demo SERVE=1   the same, and then the site stays up until Ctrl-C
 # make test           the whole suite on a real cluster; ARGS="-k failover" picks
+# make chaos          load, faults, and every node checked; SECONDS=60 SEED=1 PROCESSES=4 THREADS=4
 # make lint           ruff and mypy
 # make coverage       the suite again, with a report of the lines it reached
 # make setup          only what the others need: system packages and .venv
@@ -10,9 +11,13 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 ARGS ?=
 SERVE ?=
+SECONDS ?= 60
+SEED ?= 1
+PROCESSES ?= 4
+THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format coverage system clean
+.PHONY: help setup demo test chaos lint format coverage system clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -24,6 +29,10 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(VENV)/.installed-dev
+	exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) \
+		--processes $(PROCESSES) --threads $(THREADS) $(ARGS)
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/coverage run -m pytest $(ARGS)

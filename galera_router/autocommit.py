@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import DataError, IntegrityError, ProgrammingError
+from django.db import DataError, IntegrityError, OperationalError, ProgrammingError
 
 from . import failover, internals, links, outcome, writes
+from .attempts import Attempts
 from .calls import Call
 from .context import Context
-from .exceptions import CommitOutcomeUnknown, FailoverImpossible
+from .exceptions import CommitOutcomeUnknown, FailoverImpossible, ReplayMismatch
 from .keys import key_returned
 from .leases import give_back, lease, renew
 from .links import Step
@@ -151,13 +152,25 @@ def _recorded(context: Context, call: Call, row: Row) -> Any:
 def _as_transaction(context: Context, call: Call) -> Any:
     """The statement with BEGIN, then COMMIT: its answer is known before it is final."""
     pin, handed = context.pin, set(context.handed)
-    context.autocommit = False
+    attempts = Attempts({context: context.commits})
     try:
-        return _and_commit(context, call)
+        while True:
+            context.autocommit = False
+            try:
+                return _and_commit(context, call)
+            except (ReplayMismatch, OperationalError) as error:
+                if not _differs(error) or not attempts.may_repeat(error):
+                    raise
+            context.end_transaction()
     finally:
         context.autocommit = True
         context.end_transaction()
         context.pin, context.handed = pin, handed
+
+
+def _differs(error: Exception) -> bool:
+    """Whether only the answer was another one in a replay: nobody has been told the first."""
+    return isinstance(error, ReplayMismatch) or isinstance(error.__cause__, ReplayMismatch)
 
 
 def _and_commit(context: Context, call: Call) -> Any:

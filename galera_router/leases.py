@@ -45,14 +45,10 @@ def _make(context: Context, link: Link, pool: Pool) -> Marker | None:
         return marker
     if is_conflict(error):
         raise error
-    advice = " Run migrate." if errno(error) == NO_SUCH_TABLE else ""
-    logger.warning(
-        "%s: a COMMIT whose answer is lost will be CommitOutcomeUnknown: no marker in %s: %s%s",
-        context.cluster.alias,
-        TABLE,
-        error,
-        advice,
-    )
+    # Without the table migrate has not run yet, or is just running: a system check says so.
+    level = logging.INFO if errno(error) == NO_SUCH_TABLE else logging.WARNING
+    text = "%s: a COMMIT whose answer is lost will be CommitOutcomeUnknown: no marker in %s: %s"
+    logger.log(level, text, context.cluster.alias, TABLE, error)
     pool.note_absent()
     return None
 
