@@ -168,9 +168,11 @@ def _as_transaction(context: Context, call: Call) -> Any:
         context.pin, context.handed = pin, handed
 
 
-def _differs(error: Exception) -> bool:
+def _differs(error: BaseException | None) -> bool:
     """Whether only the answer was another one in a replay: nobody has been told the first."""
-    return isinstance(error, ReplayMismatch) or isinstance(error.__cause__, ReplayMismatch)
+    while error is not None and not isinstance(error, ReplayMismatch):
+        error = error.__cause__
+    return error is not None
 
 
 def _and_commit(context: Context, call: Call) -> Any:
@@ -178,18 +180,24 @@ def _and_commit(context: Context, call: Call) -> Any:
         result = writes.in_transaction(context, call)
     except (IntegrityError, DataError, ProgrammingError):
         # Of several executions those before the failing one stay, as without a transaction.
-        (outcome.commit if call.many else _roll_back)(context)
+        (_commit if call.many else _roll_back)(context)
         raise
     except BaseException:
         _roll_back(context)
         raise
-    outcome.commit(context)
+    _commit(context)
     return result
+
+
+def _commit(context: Context) -> None:
+    with context.wrapper.wrap_database_errors:
+        outcome.commit(context)
 
 
 def _roll_back(context: Context) -> None:
     if context.begun and context.primary is not None:
-        outcome.rollback(context, context.primary)
+        with context.wrapper.wrap_database_errors:
+            outcome.rollback(context, context.primary)
 
 
 # --- as it is -----------------------------------------------------------------------------
