@@ -156,6 +156,7 @@ def _as_transaction(context: Context, call: Call) -> Any:
     try:
         while True:
             context.autocommit = False
+            context.marking.wanted = True
             try:
                 return _and_commit(context, call)
             except (ReplayMismatch, OperationalError) as error:

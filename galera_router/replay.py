@@ -35,7 +35,7 @@ class Replay:
         self._connection = link.connection
         self._limit = PACKET if several_statements(link.connection) else 0
         self._error = error
-        self._packet: list[tuple[bytes, Check | None]] = []
+        self._packet: list[tuple[bytes, Check | None, bool]] = []
         self._size = 0
 
     def run(self, begin: Iterable[Step], entries: Iterable[Entry]) -> None:
@@ -47,7 +47,7 @@ class Replay:
             Exception: the driver's errors, where the connection or the transaction is gone.
         """
         for step in begin:
-            self._add(step.statement, functools.partial(self._done, step))
+            self._add(step.statement, functools.partial(self._done, step), ours=True)
         for entry in entries:
             self._replay(entry)
         self._flush()
@@ -64,11 +64,11 @@ class Replay:
                 self._add(b"SET INSERT_ID=%d" % key, None)
             self._add(entry.statement, functools.partial(self._compare, entry))
 
-    def _add(self, statement: bytes, check: Check | None) -> None:
+    def _add(self, statement: bytes, check: Check | None, *, ours: bool = False) -> None:
         statement = statement.rstrip(b"; \t\r\n")
         if self._packet and self._size + len(statement) > self._limit:
             self._flush()
-        self._packet.append((statement, check))
+        self._packet.append((statement, check, ours))
         self._size += len(statement) + len(_SEPARATOR)
 
     def _flush(self) -> None:
@@ -77,15 +77,16 @@ class Replay:
             return
         cursor = self._connection.cursor()
         self._link.busy = time.monotonic()
+        position = 0
         try:
-            cursor.execute(_SEPARATOR.join(statement for statement, _ in packet))
-            for position, (_, check) in enumerate(packet):
+            cursor.execute(_SEPARATOR.join(statement for statement, _, _ in packet))
+            for position, (_, check, _) in enumerate(packet):
                 if position and cursor.nextset() is None:
                     raise ReplayMismatch("a replayed statement gave no answer")
                 if check is not None:
                     check(cursor)
         except self._error as error:
-            self._raise(error)
+            self._raise(error, ours=packet[position][2])
         finally:
             self._link.busy = 0.0
             cursor.close()
@@ -122,9 +123,9 @@ class Replay:
             )
 
     @staticmethod
-    def _raise(error: Exception) -> None:
+    def _raise(error: Exception, *, ours: bool = False) -> None:
         if moved(error):
             raise MarkerGone from error
-        if verdict(error) is Verdict.STATEMENT:
+        if not ours and verdict(error) is Verdict.STATEMENT:
             raise ReplayMismatch(f"a replayed statement failed with {errno(error)}") from error
         raise error
