@@ -104,7 +104,7 @@ def _carry_transaction(context: Context, call: Call, link: Link, marker: Marker)
 
     call.carry(
         [*links.isolation(context, link), Step(links.BEGIN)],
-        [Step(marker.record(), recorded), Step(b"COMMIT")],
+        [Step(marker.record(rows=not call.statement.insert), recorded), Step(b"COMMIT")],
     )
 
 

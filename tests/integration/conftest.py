@@ -26,24 +26,23 @@ from tests.integration.support import Shop, use_databases  # noqa: E402
 
 @pytest.fixture(scope="session")
 def migrated(galera_cluster: GaleraCluster) -> Iterator[GaleraCluster]:
-    """The cluster with the tables of the test project."""
+    """The cluster with the tables of the test project.
+
+    The watchdog does not ask nodes that are well how they are, unless a test wants it to.
+    """
+    before, vigil.ASK_WELL = vigil.ASK_WELL, math.inf
     setup_test_environment()
     use_databases(expand(galera_cluster.databases()))
     call_command("migrate", verbosity=0, run_syncdb=True)
     yield galera_cluster
     connections.close_all()
     teardown_test_environment()
+    vigil.ASK_WELL = before
 
 
 @pytest.fixture
-def shop(
-    migrated: GaleraCluster, galera: GaleraCluster, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Shop]:
-    """The healed cluster, emptied, with fresh connections and nothing known of its nodes.
-
-    The watchdog does not ask nodes that are well how they are, unless a test wants it to.
-    """
-    monkeypatch.setattr(vigil, "ASK_WELL", math.inf)
+def shop(migrated: GaleraCluster, galera: GaleraCluster) -> Iterator[Shop]:
+    """The healed cluster, emptied, with fresh connections and nothing known of its nodes."""
     shop = Shop(galera)
     shop.configure()
     shop.empty()

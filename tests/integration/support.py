@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -128,6 +129,14 @@ class Shop:
         answers = [node.query(sql) for node in self.galera.nodes if node.running]
         assert all(answer == answers[0] for answer in answers), answers
         return answers[0]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Wait until ``condition()``; fails if that takes longer than ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come to that"
+        time.sleep(0.02)
 
 
 def _packet(sql: str) -> list[str]:

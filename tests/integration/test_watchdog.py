@@ -5,6 +5,7 @@ The proof in each case is that a statement returns at all while its node is stil
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -65,6 +66,10 @@ def state(shop: Shop, node: GaleraNode) -> registry.Node:
     return shop.context.cluster.node(f"default_{node.name}")
 
 
+def links_to(node: registry.Node) -> list[wire.Link]:
+    return [link for link in wire.links() if link.node is node]
+
+
 def report(what: str, since: float) -> None:
     print(f"{what}: {time.monotonic() - since:.2f} s after SIGSTOP")
 
@@ -92,8 +97,7 @@ def test_the_secondary_freezes_in_the_middle_of_a_read(shop: Shop) -> None:
     shop.configure(HOST=shop.galera["db2"].host, PORT=shop.galera["db2"].port)
     assert Book.objects.count() == 1
     frozen = shop.galera["db2"]
-    link = next(link for link in wire.links() if link.node.name == "db2")
-    freezer = threading.Thread(target=freeze_when_busy, args=(frozen, link))
+    freezer = threading.Thread(target=freeze_when_busy, args=(frozen, state(shop, frozen)))
     frozen.query("LOCK TABLES galera_router.shop_book WRITE")
     try:
         freezer.start()
@@ -105,8 +109,8 @@ def test_the_secondary_freezes_in_the_middle_of_a_read(shop: Shop) -> None:
         frozen.query("UNLOCK TABLES")
 
 
-def freeze_when_busy(node: GaleraNode, link: wire.Link) -> None:
-    wait_until(lambda: bool(link.busy))
+def freeze_when_busy(node: GaleraNode, known: registry.Node) -> None:
+    wait_until(lambda: any(link.busy for link in links_to(known)))
     time.sleep(0.1)
     node.freeze()
 
@@ -160,7 +164,9 @@ def test_all_that_wait_for_it_are_freed_at_once(shop: Shop) -> None:
             Tag.objects.create(name=f"u{number}")
             served.append(shop.writing.name)
 
-    threads = [threading.Thread(target=elsewhere, args=(lambda n=n: write(n),)) for n in range(4)]
+    threads = [
+        threading.Thread(target=elsewhere, args=(functools.partial(write, n),)) for n in range(4)
+    ]
     for thread in threads:
         thread.start()
     ready.wait()
@@ -200,7 +206,7 @@ def test_who_comes_later_waits_for_nothing(shop: Shop, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(registry.Cluster, "primary", elect)
     for number in range(5):
-        elsewhere(lambda n=number: Author.objects.create(name=f"later {n}"))
+        elsewhere(functools.partial(Author.objects.create, name=f"later {number}"))
         elsewhere(Author.objects.count)
     assert frozen.frozen
     assert set(asked) == {"db2"}
@@ -216,7 +222,7 @@ def test_an_idle_node_that_freezes_is_noticed_before_it_is_used(watched: Shop) -
         wait_until(lambda: state(watched, frozen).heard > 0)
         frozen.freeze()
         wait_until(lambda: not state(watched, frozen).up)
-        wait_until(lambda: all(ended(link) for link in wire.links() if link.node.name == "db2"))
+        wait_until(lambda: all(ended(link) for link in links_to(state(watched, frozen))))
     assert frozen.frozen
 
 
@@ -273,7 +279,7 @@ def test_a_result_that_takes_long_to_take_in_is_no_lost_answer(
     assert link is not None
     with caplog.at_level(logging.WARNING, "galera_router"), connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-        cursor = cursor.cursor  # type: ignore[assignment]
+        cursor = cursor.cursor
         link.busy = time.monotonic()  # as in the midst of it
         cursor.execute("SELECT seq FROM seq_1_to_300000")
         time.sleep(2.0)
