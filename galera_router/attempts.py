@@ -13,7 +13,7 @@ from .verdict import is_conflict
 logger = logging.getLogger("galera_router")
 
 #: Runs of one function or request, the first included.
-ATTEMPTS = 4
+ATTEMPTS = 6
 #: Seconds before the first repetition; doubled, with jitter, before each further one.
 PAUSE = 0.02
 

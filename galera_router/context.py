@@ -67,6 +67,7 @@ class Context:
         self.behind: set[Node] = set()  # nodes not waited for since the last write
         self.commits = 0  # changes made final, ever
         self.commits_before = 0  # as many of them before this request
+        self.promoted = False  # the open transaction, else the last, has come to the primary
         self.primary_only = False  # a second attempt runs on the primary from the start
         self.passive = False  # statements of our own: neither routed nor recorded
         self.reset_options()

@@ -59,6 +59,7 @@ def go_live(context: Context) -> Link:
 
 def persist(context: Context, action: Callable[[Context, Link], None]) -> Link:
     """:func:`on_primary`, again after a conflict for as long as that is worth while."""
+    context.promoted = True
     while True:
         try:
             return on_primary(context, action)

@@ -164,6 +164,18 @@ def note_statement_sent(cursor: Any, before: int, after: int) -> None:
     cursor._executed = sent[before : len(sent) - after]
 
 
+def forget_answers(cursor: Any) -> None:
+    """Keep ``cursor`` from fetching, when it is closed, what a failed packet may have left.
+
+    Why private: ``close()`` would ask the lost connection for it, and raise its error in the
+    place of the one that the application is being given.
+    """
+    cursor._discard = _nothing
+
+
+def _nothing() -> None: ...
+
+
 def put_answer(cursor: Any, rows: tuple[Any, ...] | None, rowcount: int) -> None:
     """Have ``cursor`` give an answer that came another way than by its own connection.
 

@@ -14,6 +14,7 @@ from MySQLdb.constants import CLIENT
 from . import internals
 from .cluster import Node
 from .context import Context
+from .markers import MarkerGone
 from .primary import StandIn
 from .verdict import is_lost
 from .wire import Link
@@ -154,7 +155,9 @@ def to_node(context: Context, node: Node) -> Link:
     wrapper = connections[node.alias]
     known = vars(wrapper).get(_LINK)
     if known is not None and known.connection is wrapper.connection:
-        return known  # type: ignore[no-any-return]
+        if not internals.is_stale(known.connection):
+            return known  # type: ignore[no-any-return]
+        drop_node(known)
     if wrapper.connection is None or isinstance(wrapper.connection, StandIn):
         with context.passively():
             try:
@@ -259,6 +262,10 @@ def _in_one_packet(
         for step in after:  # past the cursor, which holds the application's answer
             cursor.connection.next_result()
             step.done(cursor.connection.affected_rows())
+    except Exception as error:
+        if is_lost(error) or isinstance(error, MarkerGone):
+            internals.forget_answers(cursor)
+        raise
     finally:
         internals.note_statement_sent(cursor, len(head), len(tail))
     return cursor.rowcount

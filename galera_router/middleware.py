@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from . import internals
 from .attempts import ATTEMPTS, Attempts, pause
 from .cluster import clusters
-from .context import Context, context_of
+from .context import Context, context_of, contexts
 
 _ATTRIBUTE = "galera_runs"
 
@@ -28,6 +28,7 @@ class Runs:
         self.run = 1
         self.again = False  # the run that has just ended asks for another one
         self.attempts: Attempts | None = None  # None: the view is not atomic on a cluster
+        self.promoted: set[str] = set()  # clusters on whose primary an earlier run has been
         setattr(request, _ATTRIBUTE, self)
 
     def next(self, request: HttpRequest) -> float:
@@ -78,13 +79,13 @@ class GaleraMiddleware:
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
         """Note, in the view's own thread, which clusters its transaction is on."""
         runs: Runs | None = getattr(request, _ATTRIBUTE, None)
-        contexts = _atomic_contexts(view)
-        if runs is None or not contexts:
+        atomic = _atomic_contexts(view)
+        if runs is None or not atomic:
             return
-        for context in contexts:
-            context.primary_only = runs.run > 1
+        for context in atomic:
+            context.primary_only = context.cluster.alias in runs.promoted
         if runs.attempts is None:
-            before = {context: context.commits_before for context in contexts}
+            before = {context: context.commits_before for context in atomic}
             runs.attempts = Attempts(before, ATTEMPTS)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
@@ -97,6 +98,7 @@ class GaleraMiddleware:
         if not runs.attempts.may_repeat(exception):
             return None
         runs.again = True
+        runs.promoted |= {c.cluster.alias for c in contexts() if c.promoted}
         # A 5xx keeps the inner middleware from saving what the failed run left, the session
         # above all. Nobody gets to see it.
         return HttpResponse(status=503)

@@ -149,12 +149,14 @@ class Patience:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._tries = failover.TRIES
+        self._lost: set[Node] = set()
         self._deadline = time.monotonic() + context.options.reconnect_wait_time
 
-    @property
-    def first(self) -> bool:
-        """Whether no connection has been lost yet."""
-        return self._tries == failover.TRIES
+    def again(self, node: Node) -> bool:
+        """Whether a connection to ``node`` has been lost before; counts this one."""
+        before = node in self._lost
+        self._lost.add(node)
+        return before
 
     def spend(self, error: Exception) -> None:
         """Wait a moment if that may help.

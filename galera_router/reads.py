@@ -60,7 +60,7 @@ def _snapshot_error(
     # A lock wait at the BEGIN is a wait for the applier that took too long.
     late = not begun and verdict(error) is Verdict.LOCK_WAIT
     if is_lost(error) or late:
-        readers.lose_reader(context, link, error, certain=late or not patience.first)
+        readers.lose_reader(context, link, error, certain=patience.again(link.node) or late)
         patience.spend(error)
         return
     if verdict(error) is Verdict.ROLLED_BACK:  # DDL on another node broke the snapshot's locks
@@ -101,7 +101,7 @@ def _outside_error(
     late = waited and link.node in context.behind  # the wait for the applier failed
     if not is_lost(error) and not late:
         raise error
-    readers.lose_reader(context, link, error, certain=late or not patience.first)
+    readers.lose_reader(context, link, error, certain=patience.again(link.node) or late)
     if not context.options.failover_enable:
         raise error
     patience.spend(error)

@@ -62,6 +62,8 @@ class Session:
         """Turn autocommit on or off; the server's own stays on, transactions are explicit."""
         if flag and not self.context.autocommit:
             self.commit()  # as the server does
+        elif not flag:
+            self.context.promoted = False
         self.context.autocommit = flag
         error, self._unreported = self._unreported, None
         if error is not None and sys.exc_info()[0] is None:  # the block ends as if all were well

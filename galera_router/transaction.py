@@ -67,13 +67,16 @@ class GaleraAtomic:
             with self._atomic:  # another database, or nested: the outermost runs again
                 return call()
         attempts = Attempts({context: context.commits}, self._attempts)
+        on_primary = context.primary_only
         for run in range(1, self._attempts + 1):
             try:
-                with context.on_primary(run > 1 or context.primary_only), self._atomic:
+                with context.on_primary(on_primary), self._atomic:
                     return call()
             except DatabaseError as error:
                 if not attempts.may_repeat(error):
                     raise
+            # One that only read is as well off on a secondary, in one snapshot.
+            on_primary = on_primary or context.promoted
             time.sleep(pause(run))
         raise AssertionError("the last run returns or raises")
 
@@ -105,12 +108,12 @@ def galera_atomic(
 ) -> Any:
     """``transaction.atomic`` for a cluster: as a decorator it runs the function again.
 
-    The function is run again, on the primary from the start, after a deadlock or a replay
-    that did not match, as long as nothing of it has been committed. It must therefore not
-    have effects outside the database before its end; put those into ``on_commit``. As a
-    context manager (``with galera_atomic():``) there is nothing to run again, and the error
-    goes on; a decorated function inside another transaction leaves the repetition to the
-    outermost one.
+    The function is run again, on the primary from the start if it had come there, after a
+    deadlock or a replay that did not match, as long as nothing of it has been committed. It
+    must therefore not have effects outside the database before its end; put those into
+    ``on_commit``. As a context manager (``with galera_atomic():``) there is nothing to run
+    again, and the error goes on; a decorated function inside another transaction leaves the
+    repetition to the outermost one.
 
     Args:
         using: the alias of the cluster (or of any database, where it is plain ``atomic``).

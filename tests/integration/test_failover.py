@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import OperationalError, ProgrammingError, connection, transaction
+from django.db import OperationalError, ProgrammingError, connection, connections, transaction
 from MySQLdb.cursors import SSCursor
 
-from galera_router import galera_atomic
+from galera_router import expand, galera_atomic
+from galera_router.context import Phase
 from galera_router.exceptions import (
     CommitOutcomeUnknown,
     FailoverImpossible,
@@ -22,7 +23,7 @@ from galera_router.exceptions import (
 )
 from galera_router.signals import Failover, failover
 from galera_router.testing import GaleraNode
-from tests.integration.support import Shop
+from tests.integration.support import Shop, use_databases
 from tests.shop.models import Author, Book, Shelf, Tag, Ticket
 
 
@@ -632,3 +633,39 @@ def test_a_snapshot_broken_by_ddl_is_still_checked_at_the_promotion(shop: Shop) 
         Author.objects.create(name="Bea")
     shop.galera["db1"].query("ALTER TABLE galera_router.shop_book DROP INDEX shop_more")
     assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(1,)]
+
+
+def test_idle_connections_that_have_gone_cost_no_read_its_tries(shop: Shop) -> None:
+    shop.stock()
+    with shop.galera.proxies() as proxies:
+        first = {"HOST": proxies["db1"].host, "PORT": proxies["db1"].port}
+        use_databases(expand(shop.galera.databases(proxies=proxies, CONN_MAX_AGE=None, **first)))
+        shop.warm()
+        proxies["db1"].refuse()
+        for proxy in proxies.values():
+            proxy.cut()
+        with transaction.atomic():
+            assert Author.objects.count() == 1
+        assert [node.up for node in shop.context.cluster.nodes] == [False, True, True]
+        connections.close_all()
+
+
+def test_a_function_that_has_only_read_runs_again_on_a_secondary(shop: Shop) -> None:
+    shop.stock()
+    phases: list[Phase] = []
+    runs: list[int] = []
+
+    @galera_atomic
+    def read() -> int:
+        runs.append(1)
+        first = Author.objects.count()
+        if len(runs) == 1:
+            shop.galera["db1"].query("INSERT INTO galera_router.shop_author (name) VALUES ('x')")
+            shop.settle()
+            shop.reading.kill_connections()
+        Book.objects.count()
+        phases.append(shop.context.phase)
+        return first
+
+    assert read() == 2
+    assert (len(runs), phases) == (2, [Phase.SNAPSHOT])
