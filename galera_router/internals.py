@@ -126,10 +126,22 @@ def uncounted(wrapper: Wrapper) -> Iterator[None]:
         wrapper.force_debug_cursor = before
 
 
-def connect_node(wrapper: Wrapper) -> None:
-    """Connect a node's wrapper as stock Django does, ``connection_created`` included."""
+def connect_node(wrapper: Wrapper, initialise: Callable[[Wrapper], None]) -> None:
+    """Connect a node's wrapper as stock Django does, ``connection_created`` included.
+
+    Why private: ``initialise`` takes the place of one step in the middle, and calls it.
+    """
     wrapper.connection = None
-    type(wrapper).connect(wrapper)
+
+    def initialise_once() -> None:
+        del wrapper.init_connection_state
+        initialise(wrapper)
+
+    wrapper.init_connection_state = initialise_once  # type: ignore[method-assign]
+    try:
+        type(wrapper).connect(wrapper)
+    finally:
+        vars(wrapper).pop("init_connection_state", None)
 
 
 def is_stale(connection: Any, *, ping: bool = False) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from MySQLdb.constants import CLIENT
 
 from . import internals
@@ -46,8 +47,7 @@ def to_primary(context: Context, node: Node) -> Link:
     """
     kept = context.primary
     if kept is not None and kept.node is node:
-        if not internals.is_stale(kept.connection, ping=kept.unchecked):
-            kept.unchecked = False
+        if not _is_stale(kept):
             return kept
         context.lose_primary(idle=True)
     elif kept is not None:  # it is closed with the last cursor that the application has of it
@@ -56,9 +56,9 @@ def to_primary(context: Context, node: Node) -> Link:
     context.wrapper.ensure_connection()
     settings = {**node.config.role_settings, **context.database_now(node)}
     connection = internals.connect(context.wrapper, settings)
-    context.primary = link = Link(node, connection)
+    context.primary = link = Link(node, connection, context.wrapper)
     try:
-        with context.passively():
+        with context.passively(), link.in_flight():
             internals.initialise(context.wrapper)
         _end_left(context, link)
         _prime(context, link)
@@ -66,6 +66,14 @@ def to_primary(context: Context, node: Node) -> Link:
         context.primary = None
         raise
     return link
+
+
+def _is_stale(kept: Link) -> bool:
+    if not kept.unchecked:
+        return internals.is_stale(kept.connection)
+    kept.unchecked = False
+    with kept.in_flight():
+        return internals.is_stale(kept.connection, ping=True)
 
 
 def _end_left(context: Context, link: Link) -> None:
@@ -136,11 +144,8 @@ def _prime(context: Context, link: Link) -> None:
     moved = link.node is not context.cluster.acting or link.node in context.behind
     cursor = link.connection.cursor()
     carry(cursor, [Step(SYNCED + PRIME if moved else PRIME)])
-    link.busy = time.monotonic()
-    try:
+    with link.in_flight():
         cursor.execute("COMMIT")
-    finally:
-        link.busy = 0.0
     cursor.close()
     context.behind.discard(link.node)
     context.cluster.acting = link.node
@@ -161,11 +166,22 @@ def to_node(context: Context, node: Node) -> Link:
     if wrapper.connection is None or isinstance(wrapper.connection, StandIn):
         with context.passively():
             try:
-                internals.connect_node(wrapper)
+                internals.connect_node(wrapper, functools.partial(_initialise, context, node))
             except BaseException:
                 wrapper.connection = None
                 raise
-    link = Link(node, wrapper.connection)
+    link = vars(wrapper).get(_LINK)
+    return link if isinstance(link, Link) else _keep(context, node, wrapper)
+
+
+def _initialise(context: Context, node: Node, wrapper: BaseDatabaseWrapper) -> None:
+    """Have the statements of a connection's set-up watched as well."""
+    with _keep(context, node, wrapper).in_flight():
+        wrapper.init_connection_state()
+
+
+def _keep(context: Context, node: Node, wrapper: BaseDatabaseWrapper) -> Link:
+    link = Link(node, wrapper.connection, context.wrapper)
     setattr(wrapper, _LINK, link)
     return link
 

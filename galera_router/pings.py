@@ -94,6 +94,8 @@ class Ping:
             self.answer = Answer(error=error)
 
     def _ask(self) -> Answer:
+        if self.node.alias not in connections.settings:  # they were replaced meanwhile
+            return Answer()
         wrapper = connections[self.node.alias]
         errors = (Error, wrapper.Database.Error)  # type: ignore[attr-defined]
         limits = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), self._timeout)

@@ -44,9 +44,10 @@ class Session:
         if context.primary is None and context.reads_elsewhere() and context.pinned():
             link, _ = readers.reader(context)
             wrapper = connections[link.node.alias]
-        elif context.primary is None:
-            failover.connect_primary(context)
-        with context.passively(), internals.uncounted(wrapper), wrapper.cursor() as cursor:
+        else:
+            link = context.primary or failover.connect_primary(context)
+        quietly = internals.uncounted(wrapper)
+        with context.passively(), quietly, link.in_flight(), wrapper.cursor() as cursor:
             yield cursor
 
     # --- what the stand-in asks

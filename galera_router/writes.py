@@ -154,7 +154,7 @@ def settle(context: Context) -> None:
     assert link is not None
     cursor = link.connection.cursor()
     try:
-        with context.wrapper.wrap_database_errors:
+        with context.wrapper.wrap_database_errors, link.in_flight():
             cursor.execute("SELECT @@in_transaction")
     except links.errors(context) as error:
         if is_lost(error):

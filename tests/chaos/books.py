@@ -1,0 +1,70 @@
+"""What one node holds."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from galera_router.testing import ClusterError, GaleraCluster, GaleraNode
+
+COLUMNS = {
+    "account": "id, balance, last",
+    "transfer": "id, token, source_id, target_id, amount",
+    "entry": "id, token, text",
+    "counter": "id, value, last",
+    "page": "id, version, last",
+    "change": "id, what, `row`, token, `before`, `after`",
+    "floor": "id, value",
+}
+TOKENS = {"transfer": 1, "entry": 1, "change": 3}  # where a table has the token
+GONE = 30.0  # seconds until the last client's connection must have ended
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Books:
+    """The tables of one node, by name, their rows in the order of the key."""
+
+    tables: dict[str, tuple[Row, ...]]
+
+    def tokens(self) -> Counter[tuple[str, str]]:
+        """How often each (table, token) is there."""
+        return Counter(
+            (table, row[column]) for table, column in TOKENS.items() for row in self.tables[table]
+        )
+
+    def keys(self) -> dict[str, int]:
+        """The key of each "table token"; of a double one the last."""
+        return {f"{table} {row[1]}": row[0] for table in ("transfer", "entry")
+                for row in self.tables[table]}  # fmt: skip
+
+
+def read(node: GaleraNode, database: str) -> Books:
+    """The books of ``node``, the router's own tables included."""
+    tables = {
+        name: tuple(node.query(f"SELECT {columns} FROM `{database}`.chaos_{name} ORDER BY id"))
+        for name, columns in COLUMNS.items()
+    }
+    for (name,) in node.query(f"SHOW TABLES IN `{database}` LIKE 'galera\\_router\\_%'"):
+        tables[name] = tuple(sorted(node.query(f"SELECT * FROM `{database}`.`{name}`")))
+    return Books(tables)
+
+
+def settle(cluster: GaleraCluster) -> None:
+    """Wait until nobody is connected, so nothing can be committed, and all is applied."""
+    cluster.wait_synced(GONE)
+    deadline = time.monotonic() + GONE
+    while left := sum(_connected(node, cluster.user) for node in cluster.nodes):
+        if time.monotonic() > deadline:
+            raise ClusterError(f"{left} connections of clients are still there")
+        time.sleep(0.1)
+    for node in cluster.nodes:
+        node.wait_applied()
+
+
+def _connected(node: GaleraNode, user: str) -> int:
+    sql = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = %s"
+    return int(node.query(sql, [user])[0][0])

@@ -1,0 +1,38 @@
+"""Routers with a fault of their own, to see that the checker finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from galera_router import journal, markers
+from tests.chaos.config import BREAKS
+
+
+def no_marker() -> None:
+    """A COMMIT whose answer was lost is taken for one that was never made, and made again."""
+    _replace(markers.Marker, "look", lambda marker: f"SELECT {marker.seq}, 0, 0".encode())
+    _replace(markers.Marker, "_move", _touch)
+
+
+def _touch(marker: markers.Marker, steps: int, more: str = "") -> bytes:
+    """An advance that no other one can be in the way of."""
+    return (
+        f"UPDATE {markers.TABLE} SET touched = UTC_TIMESTAMP() WHERE worker = '{marker.worker}'"
+    ).encode()
+
+
+def no_compare() -> None:
+    """A replay is believed, whatever it has answered."""
+    _replace(journal.Entry, "same", lambda entry, other: True)
+
+
+def _replace(owner: type, name: str, function: Callable[..., Any]) -> None:
+    if name not in vars(owner):
+        raise LookupError(f"{owner.__name__} has no {name} any more: break the router elsewhere")
+    setattr(owner, name, function)
+
+
+def break_router(how: str) -> None:
+    """Break the router of this process; KeyError if nobody knows how."""
+    dict(zip(BREAKS, (no_marker, no_compare), strict=True))[how]()

@@ -1,0 +1,156 @@
+"""A client process: ``python -m tests.chaos.client N``, several threads at work.
+
+It prints ``ready``, begins when it reads a line, and ends when its input is closed.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.chaos.settings")
+django.setup()
+
+from django.core.signals import request_finished, request_started  # noqa: E402
+from django.db import DatabaseError, connections  # noqa: E402
+
+from galera_router.exceptions import CommitOutcomeUnknown, ReplayMismatch  # noqa: E402
+from galera_router.signals import Failover, failover  # noqa: E402
+from tests.chaos import jobs  # noqa: E402
+from tests.chaos.bank import WrongAnswer  # noqa: E402
+from tests.chaos.config import Config  # noqa: E402
+from tests.chaos.ledger import Ledger, Operation, Told  # noqa: E402
+from tests.chaos.settings import CONFIG  # noqa: E402
+from tests.chaos.workloads import KINDS  # noqa: E402
+
+OPERATIONS_EACH = 200_000  # no thread does more
+THINKING = (0.0, 0.02)  # seconds between two operations
+CONFLICTS = {1213, 1205, 1020}
+HANGING = 60.0  # seconds after the end in which a thread may still come back
+SHOWN = 300  # characters of an error
+
+
+class Worker:
+    """One thread."""
+
+    def __init__(self, process: int, thread: int, config: Config, stop: threading.Event) -> None:
+        self.name = f"{process}.{thread}"
+        self.wanted = config.workloads
+        self.stop = stop
+        self.requests = thread % 2 == 0  # each operation as a request, as in a web server
+        rng = random.Random(f"client {config.seed}/{self.name}")
+        self.client = jobs.Client(process * config.threads + thread, rng, config.guard)
+        self.ledger = Ledger(Path(config.folder) / f"client-{self.name}.jsonl")
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        try:
+            for number in range(OPERATIONS_EACH):
+                if self.stop.is_set():
+                    break
+                self.work(f"{self.name}.{number}")
+                time.sleep(self.client.rng.uniform(*THINKING))
+        finally:
+            self.ledger.close()
+            connections.close_all()
+
+    def work(self, token: str) -> None:
+        """One operation, with what it was told."""
+        kind = jobs.choose(self.client, self.wanted)
+        job = KINDS[kind].make(self.client, token)
+        operation = Operation(token, kind, time.monotonic(), tuple(job.expect))
+        self.ledger.begin(operation)
+        if self.requests:
+            request_started.send(sender=Worker)
+        try:
+            operation.keys, operation.told = job.run(), "done"
+        except Exception as error:
+            operation.told, operation.error = told(error, KINDS[kind].block)
+            if operation.told == "raised":
+                print(f"{token} {''.join(traceback.format_exception(error))}", file=sys.stderr)
+        operation.end, operation.runs = time.monotonic(), max(job.runs, 1)
+        if self.requests:
+            request_finished.send(sender=Worker)
+        self.ledger.end(operation)
+
+
+def told(error: Exception, block: bool) -> tuple[Told, str]:
+    """What an exception says of the operation that it has ended, and the exception in words."""
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else None
+    words = f"{type(error).__name__}: {error}"[:SHOWN]
+    if isinstance(error, WrongAnswer):
+        return "wrong", words
+    if isinstance(error, CommitOutcomeUnknown):
+        return "doubt", words
+    is_conflict = isinstance(error, ReplayMismatch) or (
+        isinstance(error, DatabaseError) and number in CONFLICTS
+    )
+    return ("conflict" if block and is_conflict else "raised"), words
+
+
+class Observer(logging.Handler):
+    """Counts what the router logs, and keeps its failovers."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.messages: Counter[str] = Counter()
+        self.failovers: list[dict[str, Any]] = []
+        logger = logging.getLogger("galera_router")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self)
+        failover.connect(self.failed_over)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages[str(record.msg)] += 1
+        print(f"{time.monotonic():.3f} {record.threadName} {record.getMessage()}", file=sys.stderr)
+
+    def failed_over(self, event: Failover, **kwargs: object) -> None:
+        values = {"lost": event.lost, "by": event.taken_over_by, "seconds": event.seconds}
+        self.failovers.append({**values, "replayed": event.replayed, "at": time.monotonic()})
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps({"messages": self.messages, "failovers": self.failovers}))
+
+
+def main() -> None:
+    number = int(sys.argv[1])
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    if CONFIG.broken is not None:
+        from tests.chaos import broken
+
+        broken.break_router(CONFIG.broken)
+    observer = Observer()
+    stop = threading.Event()
+    workers = [Worker(number, thread, CONFIG, stop) for thread in range(CONFIG.threads)]
+    threads = [
+        threading.Thread(target=worker.run, name=worker.name, daemon=True) for worker in workers
+    ]
+    print("ready", flush=True)
+    if sys.stdin.readline():
+        for thread in threads:
+            thread.start()
+        sys.stdin.read()
+    stop.set()
+    deadline = time.monotonic() + HANGING
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(max(0.0, deadline - time.monotonic()))
+    observer.save(Path(CONFIG.folder) / f"observer-{number}.json")
+    sys.exit(any(thread.is_alive() for thread in threads))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Transfers as requests to a site: through Django's handler and its middleware, no server."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from typing import Any
+
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import got_request_exception
+from django.test import RequestFactory
+
+from tests.chaos import views
+from tests.chaos.bank import Move
+
+_failed = threading.local()
+
+
+class RequestFailed(Exception):
+    """The site has answered with an error, and nobody has seen an exception."""
+
+
+def transfer(move: Move) -> int:
+    """Ask the site for a transfer; returns the key of its note, raises what the view has raised."""
+    _failed.error = None
+    views.runs.count = 0
+    status, body = _send(RequestFactory().post("/transfer/", move.as_dict()).environ)
+    if status != 200:
+        raise _failed.error or RequestFailed(f"HTTP {status}")
+    return int(body)
+
+
+def _send(environ: dict[str, Any]) -> tuple[int, bytes]:
+    response: Any = _handler()(environ, lambda *_: bytes)
+    try:
+        return response.status_code, b"".join(response)
+    finally:
+        response.close()
+
+
+@functools.cache
+def _handler() -> WSGIHandler:
+    got_request_exception.connect(_note)
+    return WSGIHandler()
+
+
+def _note(**kwargs: object) -> None:
+    _failed.error = sys.exc_info()[1]

@@ -1,0 +1,120 @@
+"""One run from the first table to the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from galera_router.testing import GaleraCluster
+from tests.chaos import books, checks, ledger, report
+from tests.chaos.children import Child, end_all, run_to_end
+from tests.chaos.config import Config
+from tests.chaos.faults import Faults, Window
+from tests.chaos.options import Options
+from tests.chaos.plan import Strike, schedule
+from tests.chaos.report import Report
+
+Say = Callable[[str], None]
+
+CALM = 1.5  # seconds of work after the last fault
+END = 45.0  # seconds until every client must have come back
+CONFIG = "config.json"
+
+
+def run(cluster: GaleraCluster, options: Options, say: Say) -> Report:
+    """Load the cluster, let faults strike, and check every node.
+
+    The cluster is whole before and after. Raises ClusterError if it cannot be made so again, and
+    ChildFailed if a process of the run cannot even begin.
+    """
+    strikes = schedule(options.seed, options.seconds, [n.name for n in cluster.nodes],
+                       options.faults)  # fmt: skip
+    say(f"Schedule of seed {options.seed}:")
+    for strike in strikes:
+        say(f"  {strike}")
+    with _folder(options) as folder:
+        begin = time.monotonic()
+        windows, hung = _load(cluster, options, folder, strikes, say)
+        seconds = time.monotonic() - begin
+        books.settle(cluster)
+        found = {node.name: books.read(node, cluster.database) for node in cluster.nodes}
+        operations = ledger.read(folder)
+        wrong = {name: checks.complaints(one, operations) for name, one in found.items()}
+        return report.make(
+            options=options,
+            seconds=seconds,
+            operations=operations,
+            windows=windows,
+            folder=folder,
+            wrong=wrong,
+            others=[*hung, *checks.wrong_answers(operations), *checks.differences(found)],
+        )
+
+
+def _load(
+    cluster: GaleraCluster,
+    options: Options,
+    folder: Path,
+    strikes: Sequence[Strike],
+    say: Say,
+) -> tuple[list[Window], list[str]]:
+    """Let the clients work while faults strike; what struck, and who did not come back."""
+    with ExitStack() as stack:
+        proxies = stack.enter_context(cluster.proxies())
+        config = folder / CONFIG
+        databases = cluster.databases(proxies=proxies, **_settings(options))
+        _config(cluster, options, folder, databases).save(config)
+        run_to_end("prepare", config)
+        children = []
+        for words in [["floor"], *(["client", str(n)] for n in range(options.processes))]:
+            log = folder / f"{'-'.join(words)}.log"
+            children.append(Child(*words, config=config, log=log))
+            stack.callback(children[-1].kill)
+        for child in children:
+            child.wait_ready()
+        for child in children:
+            child.begin()
+        faults = Faults(cluster, proxies, say)
+        faults.run(strikes, options.seconds)
+        time.sleep(CALM)
+        hung = end_all(children, END, say)
+    return faults.windows, hung
+
+
+def _settings(options: Options) -> dict[str, Any]:
+    """Of the clients' database: the defaults, and the guard against lost updates."""
+    ours = {"lost_update_guard": options.guard}
+    return {"ATOMIC_REQUESTS": True, "CONN_MAX_AGE": None, "OPTIONS": ours}
+
+
+def _config(
+    cluster: GaleraCluster, options: Options, folder: Path, databases: dict[str, Any]
+) -> Config:
+    return Config(
+        databases=databases,
+        direct=[(node.name, node.host, node.port) for node in cluster.nodes],
+        folder=str(folder),
+        seed=options.seed,
+        processes=options.processes,
+        threads=options.threads,
+        workloads=options.workloads,
+        guard=options.guard,
+        broken=options.broken,
+    )
+
+
+@contextmanager
+def _folder(options: Options) -> Iterator[Path]:
+    """Where the accounts are kept: for good where that was asked for."""
+    if options.keep is None:
+        with TemporaryDirectory(prefix="chaos-") as folder:
+            yield Path(folder)
+    else:
+        options.keep.mkdir(parents=True, exist_ok=True)
+        if any(options.keep.iterdir()):
+            raise FileExistsError(f"{options.keep} is not empty")
+        yield options.keep.absolute()

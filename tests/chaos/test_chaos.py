@@ -1,0 +1,70 @@
+"""A short run on the real cluster; and that the checker finds out a router that is broken."""
+
+from __future__ import annotations
+
+import pytest
+
+from galera_router.testing import GaleraCluster
+from tests.chaos.options import Options
+from tests.chaos.plan import LIGHT, schedule
+from tests.chaos.report import Report
+from tests.chaos.run import run
+
+SHORT = Options(seconds=22.0, seed=69, processes=2, threads=4, faults=("kill", "freeze", *LIGHT))
+
+pytestmark = pytest.mark.timeout(200)
+
+
+def chaos(galera: GaleraCluster, options: Options) -> Report:
+    """A run, whose report pytest shows if the test fails."""
+    report = run(galera, options, print)
+    print("\n".join(report.lines()))
+    return report
+
+
+def test_nothing_is_lost_and_nothing_doubled(galera: GaleraCluster) -> None:
+    """The primary is killed, and frozen, and all the while connections are cut."""
+    report = chaos(galera, SHORT)
+    assert report.faults["kill"] == report.faults["freeze"] == (1, 1)
+    assert sum(struck for struck, _ in report.faults.values()) > 10
+    assert sum(report.failovers.values()) > 0
+    assert sum(told["done"] for told in report.told.values()) > 500
+    assert report.complaints == []
+    assert report.errors == {}
+    assert report.good
+
+
+def test_a_router_without_markers_is_found_out(galera: GaleraCluster) -> None:
+    """It makes transactions again that had been made: they are there twice."""
+    options = Options(
+        seconds=12.0,
+        processes=2,
+        threads=4,
+        faults=("swallow-commit", "swallow-write"),
+        broken="no-marker",
+    )
+    report = chaos(galera, options)
+    assert any(one.startswith("doubled: ") for one in report.complaints)
+    assert not report.good
+
+
+def test_a_router_that_does_not_compare_is_found_out(galera: GaleraCluster) -> None:
+    """It writes what was computed from reads that were not true any more: updates are lost."""
+    options = Options(
+        seconds=8.0,
+        processes=2,
+        threads=4,
+        faults=("cut",),
+        workloads=("edit", "edit with a lock", "transfer"),
+        broken="no-compare",
+    )
+    report = chaos(galera, options)
+    assert any(one.startswith("lost update: ") for one in report.complaints)
+    assert not report.good
+
+
+def test_the_short_run_is_what_it_says() -> None:
+    """Its schedule hits the preferred primary with each of the heavy faults."""
+    strikes = schedule(SHORT.seed, SHORT.seconds, ("db1", "db2", "db3"), SHORT.faults)
+    heavy = [(one.kind, one.nodes) for one in strikes if one.seconds]
+    assert sorted(heavy) == [("freeze", ("db1",)), ("kill", ("db1",))]
