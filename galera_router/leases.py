@@ -6,7 +6,7 @@ import logging
 
 from . import internals, links
 from .context import Context
-from .markers import CLEAN, NO_SUCH_TABLE, TABLE, Marker, Pool, pool_of
+from .markers import FIND_OLD, NO_SUCH_TABLE, TABLE, Marker, Pool, clean, pool_of
 from .verdict import errno, is_conflict, is_lost
 from .wire import Link
 
@@ -38,7 +38,7 @@ def _wanted(context: Context, link: Link) -> bool:
 
 def _make(context: Context, link: Link, pool: Pool) -> Marker | None:
     if pool.time_to_clean():
-        _execute(context, link, CLEAN)
+        _clean(context, link)
     marker = Marker(link.node)
     error = _execute(context, link, marker.create())
     if error is None:
@@ -51,6 +51,13 @@ def _make(context: Context, link: Link, pool: Pool) -> Marker | None:
     logger.log(level, text, context.cluster.alias, TABLE, error)
     pool.note_absent()
     return None
+
+
+def _clean(context: Context, link: Link) -> None:
+    """Remove the rows of dead workers; whoever is about to do the same is left to it."""
+    error = _execute(context, link, FIND_OLD)
+    if error is None and (old := [row[0] for row in link.rows()]):
+        _execute(context, link, clean(old))
 
 
 def _execute(context: Context, link: Link, statement: bytes) -> Exception | None:

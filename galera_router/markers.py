@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .cluster import Cluster, Node
@@ -25,7 +26,8 @@ LOOK_AGAIN = 60.0
 #: Seconds between two removals of the rows of dead workers, per process.
 CLEAN_EVERY = 3600.0
 #: A living worker whose row has gone makes a new one.
-CLEAN = f"DELETE FROM {TABLE} WHERE touched < UTC_TIMESTAMP() - INTERVAL 1 DAY LIMIT 1000".encode()
+_OLD = "touched < UTC_TIMESTAMP() - INTERVAL 1 DAY"
+FIND_OLD = f"SELECT worker FROM {TABLE} WHERE {_OLD} LIMIT 1000".encode()
 NO_SUCH_TABLE = 1146
 _CONSTRAINT_FAILED = 4025
 
@@ -83,6 +85,15 @@ class Marker:
             f"UPDATE {TABLE} SET seq = IF(seq = {self.seq}{condition}, {self.seq + steps}, -1),"
             f" touched = UTC_TIMESTAMP(){more} WHERE worker = '{self.worker}'"
         ).encode()
+
+
+def clean(workers: Sequence[str]) -> bytes:
+    """Remove old rows by their keys: a search would wait for every row that is in use."""
+    names = ", ".join(f"'{worker}'" for worker in workers)
+    return (
+        "SET STATEMENT innodb_lock_wait_timeout = 0 FOR"
+        f" DELETE FROM {TABLE} WHERE worker IN ({names}) AND {_OLD}"
+    ).encode()
 
 
 def moved(error: BaseException) -> bool:

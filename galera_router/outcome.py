@@ -140,9 +140,10 @@ def _confirm(context: Context, doubt: Doubt, error: Exception) -> None:
             failover.undo(context)
 
     try:
-        failover.on_primary(context, again)
+        link = failover.on_primary(context, again)
     except links.errors(context) as refusal:
         raise doubt.unknown(str(refusal)) from refusal
+    give_back(context, link, committed=False)
 
 
 class Refused(Exception):

@@ -75,12 +75,18 @@ class Link:
             self.busy = 0.0
 
     def query(self, statement: bytes) -> None:
-        """Send a statement that has no rows; raises the driver's errors."""
+        """Send a statement; raises the driver's errors. Its rows, if any, are to be fetched."""
         self.busy = time.monotonic()
         try:
             self.connection.query(statement)
         finally:
             self.busy = 0.0
+
+    def rows(self) -> tuple[tuple[Any, ...], ...]:
+        """The rows of the last :meth:`query`."""
+        result = self.connection.store_result()
+        found: tuple[tuple[Any, ...], ...] = result.fetch_row(0) if result is not None else ()
+        return found
 
     def cut(self) -> None:
         """End the connection, from any thread: whoever waits on it gets error 2013 at once."""
