@@ -14,6 +14,7 @@ from django.db import DataError, IntegrityError, OperationalError, ProgrammingEr
 from . import failover, internals, links, outcome, writes
 from .attempts import Attempts
 from .calls import Call
+from .candidates import Loss, tell
 from .context import Context
 from .exceptions import CommitOutcomeUnknown, FailoverImpossible, ReplayMismatch
 from .keys import key_returned
@@ -235,7 +236,7 @@ def _lost(context: Context, call: Call, link: Link, error: Exception, *, writing
 
 def _read_again(context: Context, call: Call, old: Link, lost: Exception) -> Any:
     """Repeat a read whose answer was lost, where it cannot write a second time."""
-    loss = failover.Loss(old.node, lost)
+    loss = Loss(old.node, lost)
     link = failover.connect_primary(context)
     call.bind(context, context.wrapper, link.connection)
     call.carry([Step(links.BEGIN_READ_ONLY)])
@@ -247,7 +248,7 @@ def _read_again(context: Context, call: Call, old: Link, lost: Exception) -> Any
         raise
     finally:
         links.end(context, link)
-    failover.tell(context, loss, link.node)
+    tell(context, loss, link.node)
     return result
 
 

@@ -5,38 +5,27 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 
 from . import internals, links
 from .attempts import pause
+from .candidates import Loss, candidates, tell
 from .cluster import Node
 from .context import Context, Phase
-from .exceptions import (
-    ClusterError,
-    FailoverImpossible,
-    NoNodeAvailable,
-    ReplayMismatch,
-)
+from .exceptions import ClusterError, FailoverImpossible, ReplayMismatch
 from .journal import Entry
 from .leases import lease, renew
 from .links import Step
 from .markers import MarkerGone
 from .replay import Replay
-from .signals import Failover, report
 from .verdict import Verdict, is_conflict, is_lost, verdict
 from .wire import Link
 
 logger = logging.getLogger("galera_router")
 
-#: Seconds between two rounds over nodes that are all down.
-ROUND = 0.1
 #: Times that one statement is sent before its error is the application's: a statement that
 #: kills its server must not be carried from node to node.
 TRIES = 3
-
-
-# --- the primary -------------------------------------------------------------------------
 
 
 def go_live(context: Context) -> Link:
@@ -290,51 +279,9 @@ def obstacle(context: Context, link: Link | None) -> str | None:
     return context.journal.obstacle or (link.state if link is not None else None)
 
 
-# --- both --------------------------------------------------------------------------------
-
-
 def replay(
     context: Context, link: Link, begin: Sequence[Step], entries: Iterable[Entry] | None = None
 ) -> None:
     """Send the journal, or only ``entries`` of it, to ``link`` behind ``begin`` and compare."""
     error = context.wrapper.Database.Error  # type: ignore[attr-defined]
     Replay(link, error=error).run(begin, context.journal if entries is None else entries)
-
-
-def candidates(
-    context: Context, choose: Callable[[], Node | None], *, electable: bool
-) -> Iterator[Node]:
-    """The nodes to try, best first, until ``reconnect_wait_time`` is over."""
-    deadline = time.monotonic() + context.options.reconnect_wait_time
-    while (node := choose()) is not None:
-        yield node
-    cluster = context.cluster
-    while not cluster.hopeless(electable=electable) and time.monotonic() < deadline:
-        yield cluster.any_down(electable=electable)
-        time.sleep(min(ROUND / len(cluster.nodes), max(0.0, deadline - time.monotonic())))
-    raise no_node(context, electable=electable)
-
-
-def no_node(context: Context, *, electable: bool) -> NoNodeAvailable:
-    cluster = context.cluster
-    return NoNodeAvailable(
-        f"No node of {cluster.alias!r} can serve: {cluster.complaints(electable=electable)}"
-    )
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A node that was lost, how that was noticed, and when (monotonic seconds)."""
-
-    node: Node
-    error: Exception
-    at: float = field(default_factory=time.monotonic)
-
-
-def tell(context: Context, loss: Loss | None, new: Node) -> None:
-    """Report that ``new`` has taken over, if a node was lost and it is another one."""
-    if loss is None or loss.node is new:
-        return
-    seconds = time.monotonic() - loss.at
-    alias, replayed = context.cluster.alias, len(context.journal)
-    report(Failover(alias, loss.node.name, new.name, str(loss.error), seconds, replayed))

@@ -11,9 +11,9 @@ from django.db.utils import InterfaceError
 
 from . import failover, internals, links
 from .attempts import pause
+from .candidates import Loss, tell
 from .context import Context
 from .exceptions import CommitOutcomeUnknown, FailoverImpossible, NoNodeAvailable, ReplayMismatch
-from .failover import Loss
 from .leases import give_back
 from .links import Step
 from .markers import Marker
@@ -198,7 +198,7 @@ class Doubt:
         link = self._on_some_node(resume)
         if self._refusal is not None:
             raise self._refusal from self._loss.error
-        failover.tell(context, self._loss, link.node)
+        tell(context, self._loss, link.node)
         return self._found
 
     def _on_some_node(self, resume: Resume) -> Link:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from . import failover, links
+from .candidates import ROUND, candidates, no_node
 from .cluster import Node
 from .context import Context, Phase
 from .exceptions import ClusterError, FailoverImpossible, ReplayMismatch
@@ -14,7 +15,7 @@ from .wire import Link
 
 def reader(context: Context) -> tuple[Link, bytes]:
     """A connection to read from outside a transaction, and what must go before the read."""
-    for node in failover.candidates(context, context.pinned, electable=False):
+    for node in candidates(context, context.pinned, electable=False):
         link = _connect_reader(context, node)
         if link is not None:
             return link, links.SYNCED + b"SELECT 1" if _must_wait(context, node) else b""
@@ -35,7 +36,7 @@ def snapshot(context: Context) -> tuple[Link, bytes]:
     if link is not None:
         forget_snapshot(context)
         failover.refuse(context, link, FailoverImpossible("its connection was closed"))
-    for node in failover.candidates(context, context.pinned, electable=False):
+    for node in candidates(context, context.pinned, electable=False):
         opened = _open_snapshot(context, node)
         if opened is not None:
             return opened
@@ -170,6 +171,6 @@ class Patience:
             if self._tries == 0:
                 raise error
         elif time.monotonic() >= self._deadline:
-            raise failover.no_node(self._context, electable=False) from error
+            raise no_node(self._context, electable=False) from error
         else:
-            time.sleep(failover.ROUND / len(self._context.cluster.nodes))
+            time.sleep(ROUND / len(self._context.cluster.nodes))

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.db import connections
 
-from . import autocommit, failover, links, readers, writes
+from . import autocommit, links, readers, writes
 from .calls import Call
+from .candidates import Loss, tell
 from .context import Context
 from .verdict import Verdict, is_lost, verdict
 from .wire import Link
@@ -16,7 +17,7 @@ from .wire import Link
 
 def in_snapshot(context: Context, call: Call) -> Any:
     """Run a read in the snapshot of the open transaction; move that if its node is lost."""
-    loss: failover.Loss | None = None
+    loss: Loss | None = None
     patience = readers.Patience(context)
     while True:
         link, begin = readers.snapshot(context)
@@ -32,9 +33,9 @@ def in_snapshot(context: Context, call: Call) -> Any:
                 context.marking.wanted = True
                 return promote(context, call)
             _snapshot_error(context, call, link, error, patience)
-            loss = loss or failover.Loss(link.node, error)
+            loss = loss or Loss(link.node, error)
         else:
-            failover.tell(context, loss, link.node)
+            tell(context, loss, link.node)
             context.journal.append_read(call.entry(), context.options.failover_history_limit)
             return result
 
@@ -74,7 +75,7 @@ def _snapshot_error(
 
 def outside(context: Context, call: Call) -> Any:
     """Run a read on the pinned node, each in a transaction of its own."""
-    loss: failover.Loss | None = None
+    loss: Loss | None = None
     patience = readers.Patience(context)
     while True:
         link, wait = readers.reader(context)
@@ -87,10 +88,10 @@ def outside(context: Context, call: Call) -> Any:
             if verdict(error) is Verdict.READ_ONLY:
                 return autocommit.outside(context, call, hidden=True)
             _outside_error(context, link, error, patience, waited=bool(wait))
-            loss = loss or failover.Loss(link.node, error)
+            loss = loss or Loss(link.node, error)
         else:
             context.cluster.mark_up(link.node)
-            failover.tell(context, loss, link.node)
+            tell(context, loss, link.node)
             return result
 
 

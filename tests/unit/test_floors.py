@@ -17,7 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cluster",),
     ("wire", "pings", "markers", "causality"),
     ("context", "primary", "vigil"),
-    ("links", "attempts", "watchdog"),
+    ("links", "attempts", "candidates", "watchdog"),
     ("replay", "leases"),
     ("failover", "calls"),
     ("readers", "outcome"),
