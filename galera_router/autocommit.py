@@ -87,7 +87,9 @@ def _once(context: Context, call: Call, link: Link) -> Any:
             row = _settle(context, call, doubt, error)
             if row is not None:
                 return _recorded(context, call, row)
-            link = failover.persist(context, lease)
+            # In doubt, on the connection on which the marker was found as it was.
+            kept = context.primary if doubt is not None else None
+            link = kept or failover.persist(context, lease)
             call.bind(context, context.wrapper, link.connection)
         else:
             context.cluster.mark_up(link.node)
@@ -122,7 +124,7 @@ def _settle(context: Context, call: Call, doubt: Doubt | None, error: Exception)
     def resume(context: Context, link: Link, marker: Marker) -> None:
         if not is_lost(error) and not moved(error) and not is_conflict(error):
             raise Refused(error)
-        failover.undo(context)
+        link.query(b"ROLLBACK")
 
     row = doubt.settle(error, resume)
     if row is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Callable
@@ -51,7 +52,7 @@ def commit(context: Context) -> None:
                 _confirm(context, Doubt(context, link, error), error)
                 break
             doubt = doubt or Doubt(context, link, error)
-            if doubt.settle(error, _replay) is not None:
+            if doubt.settle(error, functools.partial(_replay, doubt, error)) is not None:
                 break
         else:
             give_back(context, link, committed=True)
@@ -106,9 +107,11 @@ def _refused(context: Context, error: Exception) -> None:
     failover.repeat(context, error)
 
 
-def _replay(context: Context, link: Link, marker: Marker) -> None:
+def _replay(doubt: Doubt, error: Exception, context: Context, link: Link, marker: Marker) -> None:
     """Bring the transaction to its end in the one in which the marker was looked at."""
-    reason = failover.obstacle(context, link)
+    if not is_lost(error) and not is_conflict(error):
+        raise Refused(error)
+    reason = failover.obstacle(context, doubt.link)
     if reason is not None:
         raise FailoverImpossible(reason)
     failover.replay(context, link, [Step(marker.advance(), failover.found)])
@@ -147,7 +150,7 @@ def _confirm(context: Context, doubt: Doubt, error: Exception) -> None:
 
 
 class Refused(Exception):
-    """The server has refused the statement that was sent again."""
+    """The server has refused what was sent again."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -161,12 +164,15 @@ class Doubt:
         context: the thread's context.
         link: the connection that was lost.
         error: how.
+
+    Attributes:
+        link: the same.
     """
 
     def __init__(self, context: Context, link: Link, error: Exception) -> None:
         self._context = context
         self._loss = Loss(link.node, error)
-        self._link = link
+        self.link = link
         self._deadline = time.monotonic() + context.options.reconnect_wait_time
         self._found: Row | None = None
         self._refusal: Exception | None = None
@@ -239,7 +245,7 @@ class Doubt:
             link.query(b"ROLLBACK")
             marker.seq, marker.node = row[0], link.node
             self._context.marking.done = False
-            self._context.forgotten = self._link.state
+            self._context.forgotten = self.link.state
             give_back(self._context, link, committed=False)
             return
         try:
@@ -268,12 +274,12 @@ class Doubt:
             link.query(b"COMMIT")
         self._context.marking.marker = None
         if isinstance(refusal, FailoverImpossible):
-            refusal = failover.impossible(self._context, self._link, self._loss.error, str(refusal))
+            refusal = failover.impossible(self._context, self.link, self._loss.error, str(refusal))
         self._refusal = refusal.error if isinstance(refusal, Refused) else refusal
 
     def unknown(self, reason: str) -> CommitOutcomeUnknown:
         """The error that says what there is to look for."""
-        context, link = self._context, self._link
+        context, link = self._context, self.link
         context.note_write()
         context.note_commit()  # it may be there: nothing around it may run again
         changes = writes(context)
