@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, ProgrammingError, connection, connections, transaction
+from django.db.models import F
 from MySQLdb.cursors import SSCursor
 
 from galera_router import expand, galera_atomic
@@ -669,3 +670,21 @@ def test_a_function_that_has_only_read_runs_again_on_a_secondary(shop: Shop) -> 
 
     assert read() == 2
     assert (len(runs), phases) == (2, [Phase.SNAPSHOT])
+
+
+@pytest.mark.parametrize("fault", [GaleraNode.isolate, GaleraNode.reject_queries])
+def test_a_commit_that_its_node_refuses_is_made_elsewhere(
+    shop: Shop, fault: Callable[[GaleraNode], None]
+) -> None:
+    """1047 or 1180 at COMMIT: whether it was carried out is found out on another node."""
+    shop.stock()
+    with transaction.atomic():
+        Book.objects.update(stock=F("stock") + 1)
+        lost = shop.writing
+        fault(lost)
+    for node in shop.galera.nodes:
+        if node is not lost:
+            node.wait_applied()
+            assert node.query("SELECT stock FROM galera_router.shop_book") == [(11,)]
+    shop.galera.heal()
+    assert shop.everywhere("SELECT stock FROM galera_router.shop_book") == [(11,)]
