@@ -14,7 +14,7 @@ from django.db import DataError, IntegrityError, OperationalError, ProgrammingEr
 from . import failover, internals, links, outcome, writes
 from .attempts import Attempts
 from .calls import Call
-from .candidates import Loss, tell
+from .candidates import Loss, Patience, tell
 from .context import Context
 from .exceptions import CommitOutcomeUnknown, FailoverImpossible, ReplayMismatch
 from .keys import key_returned
@@ -238,20 +238,27 @@ def _lost(context: Context, call: Call, link: Link, error: Exception, *, writing
 
 def _read_again(context: Context, call: Call, old: Link, lost: Exception) -> Any:
     """Repeat a read whose answer was lost, where it cannot write a second time."""
-    loss = Loss(old.node, lost)
-    link = failover.connect_primary(context)
-    call.bind(context, context.wrapper, link.connection)
-    call.carry([Step(links.BEGIN_READ_ONLY)])
-    try:
-        result = call.send(link)
-    except links.errors(context) as error:
-        if verdict(error) is Verdict.READ_ONLY:  # it had been about to write
-            raise _in_doubt(context, call, old, lost) from lost
-        raise
-    finally:
-        links.end(context, link)
-    tell(context, loss, link.node)
-    return result
+    loss, patience = Loss(old.node, lost), Patience(context)
+    patience.spend(old.node, lost)
+    while True:
+        link = failover.connect_primary(context)
+        call.bind(context, context.wrapper, link.connection)
+        call.carry([Step(links.BEGIN_READ_ONLY)])
+        try:
+            result = call.send(link)
+        except links.errors(context) as error:
+            if verdict(error) is Verdict.READ_ONLY:  # it had been about to write
+                raise _in_doubt(context, call, old, lost) from lost
+            if not is_lost(error):
+                raise
+            context.lose_primary()
+            patience.spend(link.node, error)
+        else:
+            tell(context, loss, link.node)
+            return result
+        finally:
+            if context.primary is link:
+                links.end(context, link)
 
 
 def _in_doubt(context: Context, call: Call, link: Link, error: Exception) -> CommitOutcomeUnknown:

@@ -10,9 +10,15 @@ from .cluster import Node
 from .context import Context
 from .exceptions import NoNodeAvailable
 from .signals import Failover, report
+from .verdict import Verdict, verdict
 
 #: Seconds between two rounds over nodes that are all down.
 ROUND = 0.1
+#: Nodes that may go down under one statement before the next loss is the application's error: a
+#: statement that kills its server must not be carried from node to node.
+DEATHS = 2
+#: Connections that one statement may lose, of whatever node.
+LOSSES = 10
 
 
 def candidates(
@@ -52,3 +58,42 @@ def tell(context: Context, loss: Loss | None, new: Node) -> None:
     seconds = time.monotonic() - loss.at
     alias, replayed = context.cluster.alias, len(context.journal)
     report(Failover(alias, loss.node.name, new.name, str(loss.error), seconds, replayed))
+
+
+class Patience:
+    """How often one statement is tried again after a loss.
+
+    A node out of the cluster does not count, it is waited for until ``reconnect_wait_time`` is
+    over: the nodes may be forming a new cluster. A connection that was lost to a node that is
+    well counts little.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lost: list[Node] = []
+        self._deaths = 0
+        self._deadline = time.monotonic() + context.options.reconnect_wait_time
+
+    def again(self, node: Node) -> bool:
+        """Whether a connection to ``node`` has been lost before."""
+        return node in self._lost
+
+    def spend(self, node: Node, error: Exception) -> None:
+        """Count a loss of a connection to ``node``; wait a moment if that may help.
+
+        Raises:
+            NoNodeAvailable: the time is over; each node's reason is in the message.
+            Exception: ``error``, where it has been met too often.
+        """
+        if verdict(error) is Verdict.OUT:
+            self._wait(error)
+            return
+        self._deaths += bool(self._lost) and not self._lost[-1].up
+        self._lost.append(node)
+        if self._deaths >= DEATHS or len(self._lost) >= LOSSES:
+            raise error
+
+    def _wait(self, error: Exception) -> None:
+        if time.monotonic() >= self._deadline:
+            raise no_node(self._context, electable=False) from error
+        time.sleep(ROUND / len(self._context.cluster.nodes))

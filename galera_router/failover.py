@@ -23,10 +23,6 @@ from .wire import Link
 
 logger = logging.getLogger("galera_router")
 
-#: Times that one statement is sent before its error is the application's: a statement that
-#: kills its server must not be carried from node to node.
-TRIES = 3
-
 
 def go_live(context: Context) -> Link:
     """Begin on the primary and bring the transaction to where the journal ends.

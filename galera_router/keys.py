@@ -8,9 +8,12 @@ back as 1, 2, 5), so the keys are put into the statement itself.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
+
+from django.apps import apps
 
 from .journal import Entry
 
@@ -45,13 +48,30 @@ def key_returned(sql: str | bytes) -> bool:
     match = _INSERT.fullmatch(sql) if isinstance(sql, str) else None
     if match is None or "ON DUPLICATE" in match[3] or "'" in match[3] or '"' in match[3]:
         return False
-    _, columns, values, returning = match.groups()
+    table, columns, values, returning = match.groups()
     names = [name.strip() for name in columns.split(",")]
+    returned = returning.split(".")[1]
     return (
         len(split_groups(values)) == 1
         and "," not in returning
-        and returning.split(".")[1] not in names
+        and returned not in names
+        and is_drawn(table, returned)
     )
+
+
+def is_drawn(table: str, column: str) -> bool:
+    """Whether the server draws the keys of ``column``: the text of an insert cannot tell.
+
+    A generated column and one with a default of the database are returned in the same form.
+    """
+    return (table, column) in _drawn()
+
+
+@functools.cache
+def _drawn() -> frozenset[tuple[str, str]]:
+    models = apps.get_models(include_auto_created=True, include_swapped=True)
+    fields = [(model._meta.db_table, model._meta.auto_field) for model in models]
+    return frozenset((f"`{table}`", f"`{field.column}`") for table, field in fields if field)
 
 
 def _rewrite(
@@ -62,11 +82,17 @@ def _rewrite(
     groups = split_groups(values)
     if len(groups) != len(rows):
         return None
-    if names == [returned[0]]:  # the key is the model's only column: NULL stands for it
+    if names == [returned[0]] and is_drawn(
+        table, names[0]
+    ):  # the key is the model's only column: NULL stands for it
         keys = [row[0] for row in rows]
         groups, params, head = ["(%s)"] * len(rows), keys, columns
         return _statement(table, head, groups, returning), params
-    missing = [position for position, name in enumerate(returned) if name not in names]
+    missing = [
+        position
+        for position, name in enumerate(returned)
+        if name not in names and is_drawn(table, name)
+    ]
     if not missing or not isinstance(rows[0], tuple):
         return None
     key = missing[0]

@@ -12,12 +12,12 @@ from django.db.utils import InterfaceError
 
 from . import failover, internals, links
 from .attempts import pause
-from .candidates import Loss, tell
+from .candidates import LOSSES, Loss, tell
 from .context import Context
 from .exceptions import CommitOutcomeUnknown, FailoverImpossible, NoNodeAvailable, ReplayMismatch
 from .leases import give_back
 from .links import Step
-from .markers import Marker
+from .markers import Marker, MarkerGone, moved
 from .verdict import Verdict, is_conflict, is_lost, verdict
 from .wire import Link
 
@@ -197,7 +197,7 @@ class Doubt:
         context = self._context
         self.leave(error)
         self._losses += 1
-        if self._losses > failover.TRIES and time.monotonic() >= self._deadline:
+        if self._losses > LOSSES and time.monotonic() >= self._deadline:
             raise self.unknown(f"it was lost {self._losses} times")
         if context.marking.marker is None or not context.options.failover_enable:
             raise self.unknown("there is no marker for it")
@@ -209,12 +209,13 @@ class Doubt:
 
     def _on_some_node(self, resume: Resume) -> Link:
         context = self._context
+        errors: tuple[type[Exception], ...] = (*links.errors(context), MarkerGone)
         while True:
             try:
                 return failover.on_primary(context, lambda c, link: self._look(link, resume))
             except NoNodeAvailable as none:
                 raise self.unknown(str(none)) from none
-            except links.errors(context) as conflict:
+            except errors as conflict:
                 self._wait(conflict)
 
     def leave(self, error: Exception) -> None:
@@ -230,7 +231,10 @@ class Doubt:
     def _wait(self, error: Exception) -> None:
         if isinstance(error, CommitOutcomeUnknown):
             raise error
-        if not is_conflict(error) or time.monotonic() >= self._deadline:
+        failover.undo(self._context)
+        # A marker that has moved just now: the lost transaction has come in between.
+        again = is_conflict(error) or moved(error) or isinstance(error, MarkerGone)
+        if not again or time.monotonic() >= self._deadline:
             raise self.unknown(str(error)) from error
         self._repetitions += 1
         time.sleep(min(pause(self._repetitions), 1.0))

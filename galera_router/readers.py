@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from . import failover, links
-from .candidates import ROUND, candidates, no_node
+from .candidates import candidates
 from .cluster import Node
 from .context import Context, Phase
 from .exceptions import ClusterError, FailoverImpossible, ReplayMismatch
@@ -138,39 +136,3 @@ def lose_reader(context: Context, link: Link, error: Exception, *, certain: bool
     if context.phase is Phase.SNAPSHOT:
         context.phase = Phase.IDLE
         failover.refuse(context, link, error)
-
-
-class Patience:
-    """How often one read is tried again, elsewhere.
-
-    A lost connection counts as a try; a node out of the cluster does not, it is waited for
-    until ``reconnect_wait_time`` is over: the nodes may be forming a new cluster.
-    """
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._tries = failover.TRIES
-        self._lost: set[Node] = set()
-        self._deadline = time.monotonic() + context.options.reconnect_wait_time
-
-    def again(self, node: Node) -> bool:
-        """Whether a connection to ``node`` has been lost before; counts this one."""
-        before = node in self._lost
-        self._lost.add(node)
-        return before
-
-    def spend(self, error: Exception) -> None:
-        """Wait a moment if that may help.
-
-        Raises:
-            NoNodeAvailable: the time is over; each node's reason is in the message.
-            Exception: ``error``, where it has been met too often.
-        """
-        if verdict(error) is not Verdict.OUT:
-            self._tries -= 1
-            if self._tries == 0:
-                raise error
-        elif time.monotonic() >= self._deadline:
-            raise no_node(self._context, electable=False) from error
-        else:
-            time.sleep(ROUND / len(self._context.cluster.nodes))

@@ -9,7 +9,7 @@ from django.db import connections
 
 from . import autocommit, links, readers, writes
 from .calls import Call
-from .candidates import Loss, tell
+from .candidates import Loss, Patience, tell
 from .context import Context
 from .verdict import Verdict, is_lost, verdict
 from .wire import Link
@@ -18,7 +18,7 @@ from .wire import Link
 def in_snapshot(context: Context, call: Call) -> Any:
     """Run a read in the snapshot of the open transaction; move that if its node is lost."""
     loss: Loss | None = None
-    patience = readers.Patience(context)
+    patience = Patience(context)
     while True:
         link, begin = readers.snapshot(context)
         call.bind(context, connections[link.node.alias], link.connection)
@@ -54,7 +54,7 @@ def promote(context: Context, call: Call) -> Any:
 
 
 def _snapshot_error(
-    context: Context, call: Call, link: Link, error: Exception, patience: readers.Patience
+    context: Context, call: Call, link: Link, error: Exception, patience: Patience
 ) -> None:
     """Raise ``error`` unless the read may be tried once more, elsewhere if need be."""
     begun = context.snapshot is link
@@ -62,11 +62,11 @@ def _snapshot_error(
     late = not begun and verdict(error) is Verdict.LOCK_WAIT
     if is_lost(error) or late:
         readers.lose_reader(context, link, error, certain=patience.again(link.node) or late)
-        patience.spend(error)
+        patience.spend(link.node, error)
         return
     if verdict(error) is Verdict.ROLLED_BACK:  # DDL on another node broke the snapshot's locks
         readers.forget_snapshot(context)
-        patience.spend(error)
+        patience.spend(link.node, error)
         return
     if begun:
         writes.note_error(context, call, error)
@@ -76,7 +76,7 @@ def _snapshot_error(
 def outside(context: Context, call: Call) -> Any:
     """Run a read on the pinned node, each in a transaction of its own."""
     loss: Loss | None = None
-    patience = readers.Patience(context)
+    patience = Patience(context)
     while True:
         link, wait = readers.reader(context)
         call.bind(context, connections[link.node.alias], link.connection)
@@ -96,7 +96,7 @@ def outside(context: Context, call: Call) -> Any:
 
 
 def _outside_error(
-    context: Context, link: Link, error: Exception, patience: readers.Patience, *, waited: bool
+    context: Context, link: Link, error: Exception, patience: Patience, *, waited: bool
 ) -> None:
     """Raise ``error`` unless the read may be tried once more, elsewhere if need be."""
     late = waited and link.node in context.behind  # the wait for the applier failed
@@ -105,4 +105,4 @@ def _outside_error(
     readers.lose_reader(context, link, error, certain=patience.again(link.node) or late)
     if not context.options.failover_enable:
         raise error
-    patience.spend(error)
+    patience.spend(link.node, error)

@@ -9,6 +9,7 @@ from django.db import DataError, IntegrityError, ProgrammingError
 
 from . import failover, links, outcome
 from .calls import Call
+from .candidates import Patience
 from .context import Context, Phase
 from .journal import Entry
 from .leases import renew
@@ -24,7 +25,7 @@ def in_transaction(context: Context, call: Call) -> Any:
     savepoint = call.statement.savepoint
     if savepoint is None and not call.statement.readable:
         context.marking.wanted = True
-    losses = 0
+    patience = Patience(context)
     while True:
         _carry_what_is_due(context, call)
         link = context.primary
@@ -36,8 +37,7 @@ def in_transaction(context: Context, call: Call) -> Any:
             context.lose_primary()
             failover.go_live(context)
         except links.errors(context) as error:
-            losses += is_lost(error)
-            _again(context, call, error, last=losses == failover.TRIES)
+            _again(context, call, error, patience)
         else:
             _note(context, call, link)
             return result
@@ -64,13 +64,14 @@ def _advanced(context: Context, rows: int) -> None:
     context.marking.advanced()
 
 
-def _again(context: Context, call: Call, error: Exception, *, last: bool) -> None:
+def _again(context: Context, call: Call, error: Exception, patience: Patience) -> None:
     """Raise ``error`` unless the transaction stands again and ``call`` may be sent again."""
     if moved(error):
         renew(context)
         failover.undo(context)
         failover.go_live(context)
-    elif is_lost(error) and not last:
+    elif is_lost(error) and context.primary is not None:
+        _spend(context, call, error, patience)
         if call.statement.may_end_transaction:
             context.uncertain = True
             context.journal.prevent(f"{call.statement.verb} cannot be replayed")
@@ -82,6 +83,15 @@ def _again(context: Context, call: Call, error: Exception, *, last: bool) -> Non
     else:
         note_error(context, call, error)
         raise error
+
+
+def _spend(context: Context, call: Call, error: Exception, patience: Patience) -> None:
+    assert context.primary is not None
+    try:
+        patience.spend(context.primary.node, error)
+    except Exception:
+        note_error(context, call, error)
+        raise
 
 
 def _recover(context: Context, error: Exception) -> None:
