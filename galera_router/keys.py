@@ -82,9 +82,8 @@ def _rewrite(
     groups = split_groups(values)
     if len(groups) != len(rows):
         return None
-    if names == [returned[0]] and is_drawn(
-        table, names[0]
-    ):  # the key is the model's only column: NULL stands for it
+    # A key that is the model's only column is written as NULL.
+    if names == [returned[0]] and is_drawn(table, names[0]):
         keys = [row[0] for row in rows]
         groups, params, head = ["(%s)"] * len(rows), keys, columns
         return _statement(table, head, groups, returning), params

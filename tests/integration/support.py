@@ -78,6 +78,23 @@ class Shop:
         self.forget()
         return books[0]
 
+    @contextmanager
+    def without_marker_table(self) -> Iterator[None]:
+        """As before migrate has made it."""
+        node = self.galera.nodes[0]
+        ((_, create),) = node.query("SHOW CREATE TABLE galera_router.galera_router_marker")
+        node.query("DROP TABLE galera_router.galera_router_marker")
+        try:
+            yield
+        finally:
+            node.query(str(create).replace("TABLE `", "TABLE galera_router.`", 1))
+            self.settle()
+
+    def shelf(self, count: int) -> list[int]:
+        """The keys of ``count`` books."""
+        self.stock(count)
+        return list(Book.objects.order_by("pk").values_list("pk", flat=True))
+
     def forget(self) -> None:
         """As if this thread had never written."""
         context = self.context

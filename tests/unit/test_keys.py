@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galera_router.journal import Answer, Entry, Template
-from galera_router.keys import pinned_key, split_groups, with_keys
+from galera_router.keys import key_returned, pinned_key, split_groups, with_keys
+
+
+@pytest.fixture(autouse=True)
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models' automatic keys are called ``id`` here."""
+    monkeypatch.setattr("galera_router.keys.is_drawn", lambda table, column: column == "`id`")
 
 
 def entry(sql: str, params: object, rows: object, rowcount: int = 1, lastrowid: int = 0) -> Entry:
@@ -59,3 +65,39 @@ def test_one_row_is_pinned_by_its_key() -> None:
 @given(st.lists(st.sampled_from(["(%s)", "(%s, f(%s))", "((%s), g(h()))"]), min_size=1))
 def test_groups_are_split_at_their_own_parentheses(groups: list[str]) -> None:
     assert split_groups(", ".join(groups)) == groups
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO `t` (`a`, `b`) VALUES (%s, UPPER(%s)) RETURNING `t`.`id`",
+        "INSERT INTO `t` (`a`) VALUES (((%s) + (1))) RETURNING `t`.`id`",
+        "INSERT INTO `t` (`a`) VALUES (DEFAULT) RETURNING `t`.`id`\n",
+    ],
+)
+def test_one_row_and_its_key(sql: str) -> None:
+    assert key_returned(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        b"INSERT INTO `t` (`a`) VALUES (%s) RETURNING `t`.`id`",
+        "INSERT INTO `t` (`a`) VALUES (%s), (%s) RETURNING `t`.`id`",  # two rows
+        "INSERT INTO `t` (`a`) VALUES (%s) RETURNING `t`.`id`, `t`.`b`",  # more than the key
+        "INSERT INTO `t` (`id`, `a`) VALUES (%s, %s) RETURNING `t`.`id`",  # the caller's key
+        "INSERT INTO `t` (`a`, `id`) VALUES (%s, %s) RETURNING `t`.`id`",
+        "INSERT INTO `t` (`a`) VALUES (%s)",  # nothing
+        "INSERT INTO `t` (`a`) VALUES (%s) ON DUPLICATE KEY UPDATE `a` = 1 RETURNING `t`.`id`",
+        "INSERT INTO `t` (`a`) VALUES ('), (') RETURNING `t`.`id`",
+        'INSERT INTO `t` (`a`) VALUES ("x") RETURNING `t`.`id`',
+        "INSERT INTO `t` (`a`) SELECT %s RETURNING `t`.`id`",
+        "INSERT IGNORE INTO `t` (`a`) VALUES (%s) RETURNING `t`.`id`",
+        "REPLACE INTO `t` (`a`) VALUES (%s) RETURNING `t`.`id`",
+        "INSERT INTO t (a) VALUES (%s) RETURNING id",  # not Django's
+        "UPDATE `t` SET `a` = 1",
+        "",
+    ],
+)
+def test_not_just_one_row_and_its_key(sql: str | bytes) -> None:
+    assert not key_returned(sql)

@@ -438,3 +438,35 @@ def test_a_statement_cannot_be_changed_but_copied() -> None:
 def test_time_grows_with_the_length_alone(piece: str) -> None:
     """A quadratic scanner would take half an hour for this, beyond any time limit of the suite."""
     assert classify("SELECT " + piece * 500_001).verb == "SELECT"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 FROM t FOR UPDATE NOWAIT",
+        "select 1 from t for update\n nowait",
+        "SELECT 1 FROM t FOR UPDATE WAIT 3",
+        "SELECT 1 FROM t LOCK IN SHARE MODE NOWAIT",
+        "SELECT `id` FROM `t` WHERE `a` = %s LIMIT 21 FOR UPDATE/**/NOWAIT",
+        "ALTER TABLE t NOWAIT ADD COLUMN a INT",
+        "LOCK TABLES t WRITE WAIT 1",
+    ],
+)
+def test_impatient(sql: str) -> None:
+    assert classify(sql).impatient
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 FROM t FOR UPDATE",
+        "SELECT 1 FROM t FOR UPDATE SKIP LOCKED",
+        "SELECT 'NOWAIT' FROM t FOR UPDATE",
+        "SELECT `nowait`, `wait` FROM t FOR UPDATE",
+        "SELECT 1 /* NOWAIT */ FROM t FOR UPDATE -- WAIT 3",
+        "UPDATE t SET waiting = 1, no_wait = 2",
+        "",
+    ],
+)
+def test_patient(sql: str) -> None:
+    assert not classify(sql).impatient
