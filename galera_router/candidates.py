@@ -86,14 +86,19 @@ class Patience:
             Exception: ``error``, where it has been met too often.
         """
         if verdict(error) is Verdict.OUT:
-            self._wait(error)
+            self.wait(error)
             return
         self._deaths += bool(self._lost) and not self._lost[-1].up
         self._lost.append(node)
         if self._deaths >= DEATHS or len(self._lost) >= LOSSES:
             raise error
 
-    def _wait(self, error: Exception) -> None:
+    def wait(self, error: Exception) -> None:
+        """Wait a moment: the nodes may be forming a new view.
+
+        Raises:
+            NoNodeAvailable: the time is over; each node's reason is in the message.
+        """
         if time.monotonic() >= self._deadline:
             raise no_node(self._context, electable=False) from error
         time.sleep(ROUND / len(self._context.cluster.nodes))

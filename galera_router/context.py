@@ -62,6 +62,7 @@ class Context:
         self.silent = False  # Django has swallowed the error that broke it
         self.pin: Node | None = None  # the node to read from
         self.pin_failures = 0  # the pin's failures when it was chosen
+        self.lagging: set[Node] = set()  # nodes whose applier was waited for in vain, just now
         self.handed: set[Node] = set()  # nodes whose aliases the router has given out
         self.wrote = False  # this request has written: its reads outside a transaction follow
         self.behind: set[Node] = set()  # nodes not waited for since the last write
@@ -105,7 +106,10 @@ class Context:
         return self.pin
 
     def _choose(self) -> Node | None:
-        node = self.cluster.reader()
+        node = self.cluster.reader(self.lagging)
+        if node is None and self.lagging:
+            self.lagging.clear()
+            node = self.cluster.reader()
         if node is None or not self._may_read(connections[node.alias], node):
             return None
         self.pin_failures = node.failures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,10 @@ from MySQLdb.constants import CLIENT
 from . import internals
 from .cluster import Node
 from .context import Context
+from .exceptions import NoNodeAvailable
 from .markers import MarkerGone
 from .primary import StandIn
-from .verdict import is_lost
+from .verdict import Verdict, is_lost, verdict
 from .wire import Link
 
 logger = logging.getLogger("galera_router")
@@ -66,6 +68,22 @@ def to_primary(context: Context, node: Node) -> Link:
         context.primary = None
         raise
     return link
+
+
+def _begin_with_prime(context: Context, link: Link, prime: bytes) -> bool:
+    """Begin and end; False if the wait for the applier failed, as it does in a change of view."""
+    cursor = link.connection.cursor()
+    carry(cursor, [Step(prime)])
+    try:
+        with link.in_flight():
+            cursor.execute("COMMIT")
+    except errors(context) as error:
+        if verdict(error) is not Verdict.LOCK_WAIT:
+            raise
+        return False
+    finally:
+        cursor.close()
+    return True
 
 
 def _is_stale(kept: Link) -> bool:
@@ -142,11 +160,11 @@ def isolation(context: Context, link: Link) -> list[Step]:
 def _prime(context: Context, link: Link) -> None:
     """Begin with :data:`PRIME`; on a new primary, wait until it has applied everything."""
     moved = link.node is not context.cluster.acting or link.node in context.behind
-    cursor = link.connection.cursor()
-    carry(cursor, [Step(SYNCED + PRIME if moved else PRIME)])
-    with link.in_flight():
-        cursor.execute("COMMIT")
-    cursor.close()
+    deadline = time.monotonic() + context.options.reconnect_wait_time
+    while not _begin_with_prime(context, link, SYNCED + PRIME if moved else PRIME):
+        if time.monotonic() >= deadline:
+            raise NoNodeAvailable(f"Node {link.node.name} does not catch up with its cluster.")
+        time.sleep(0.1)
     context.behind.discard(link.node)
     context.cluster.acting = link.node
 

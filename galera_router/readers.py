@@ -53,7 +53,10 @@ def _open_snapshot(context: Context, node: Node) -> tuple[Link, bytes] | None:
         context.broken = error
         raise
     except links.errors(context) as error:
-        lose_reader(context, link, error, certain=True)
+        if verdict(error) is Verdict.LOCK_WAIT:
+            pass_by(context, node)
+        else:
+            lose_reader(context, link, error, certain=True)
         return None
     snapshot_begun(context, link)
     return link, b""
@@ -92,6 +95,7 @@ def snapshot_begun(context: Context, link: Link) -> None:
     context.snapshot = link
     context.phase = Phase.SNAPSHOT
     context.behind.discard(link.node)
+    context.lagging.clear()
     context.cluster.mark_up(link.node)
 
 
@@ -111,6 +115,15 @@ def _connect_reader(context: Context, node: Node) -> Link | None:
 
 def _reader_down(context: Context, node: Node, error: Exception) -> None:
     context.cluster.mark_down(node, error)
+    context.pin = None
+
+
+def pass_by(context: Context, node: Node) -> None:
+    """The applier of ``node`` was waited for in vain: it may be well, but is not to be read now.
+
+    Nodes that are forming a new view answer so too.
+    """
+    context.lagging.add(node)
     context.pin = None
 
 

@@ -46,6 +46,7 @@ def _begun(context: Context, link: Link, rows: int) -> None:
 
 def _caught_up(context: Context, link: Link, rows: int) -> None:
     context.behind.discard(link.node)
+    context.lagging.clear()
 
 
 def promote(context: Context, call: Call) -> Any:
@@ -60,8 +61,12 @@ def _snapshot_error(
     begun = context.snapshot is link
     # A lock wait at the BEGIN is a wait for the applier that took too long.
     late = not begun and verdict(error) is Verdict.LOCK_WAIT
-    if is_lost(error) or late:
-        readers.lose_reader(context, link, error, certain=patience.again(link.node) or late)
+    if late:
+        readers.pass_by(context, link.node)
+        patience.wait(error)
+        return
+    if is_lost(error):
+        readers.lose_reader(context, link, error, certain=patience.again(link.node))
         patience.spend(link.node, error)
         return
     if verdict(error) is Verdict.ROLLED_BACK:  # DDL on another node broke the snapshot's locks
@@ -99,10 +104,14 @@ def _outside_error(
     context: Context, link: Link, error: Exception, patience: Patience, *, waited: bool
 ) -> None:
     """Raise ``error`` unless the read may be tried once more, elsewhere if need be."""
-    late = waited and link.node in context.behind  # the wait for the applier failed
-    if not is_lost(error) and not late:
+    late = waited and link.node in context.behind and verdict(error) is Verdict.LOCK_WAIT
+    if late:  # the wait for the applier failed
+        readers.pass_by(context, link.node)
+        patience.wait(error)
+        return
+    if not is_lost(error):
         raise error
-    readers.lose_reader(context, link, error, certain=patience.again(link.node) or late)
+    readers.lose_reader(context, link, error, certain=patience.again(link.node))
     if not context.options.failover_enable:
         raise error
     patience.spend(link.node, error)

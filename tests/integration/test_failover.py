@@ -688,3 +688,24 @@ def test_a_commit_that_its_node_refuses_is_made_elsewhere(
             assert node.query("SELECT stock FROM galera_router.shop_book") == [(11,)]
     shop.galera.heal()
     assert shop.everywhere("SELECT stock FROM galera_router.shop_book") == [(11,)]
+
+
+def test_a_node_that_does_not_catch_up_is_passed_by_and_not_taken_for_dead(shop: Shop) -> None:
+    shop.stock()
+    node = shop.galera["db2"]
+    shop.configure(HOST=node.host, PORT=node.port)
+    node.query("SET GLOBAL wsrep_provider_options = 'repl.causal_read_timeout=PT0.3S'")
+    try:
+        with node.hold_applier():
+            Author.objects.create(name="Bea")
+            with transaction.atomic():
+                assert Author.objects.count() == 2
+                assert shop.reading is shop.galera["db3"]
+            assert all(known.up for known in shop.context.cluster.nodes)
+            with transaction.atomic():
+                assert Author.objects.count() == 2
+        with transaction.atomic():
+            assert Author.objects.count() == 2
+            assert shop.reading is node
+    finally:
+        node.query("SET GLOBAL wsrep_provider_options = 'repl.causal_read_timeout=PT30S'")
