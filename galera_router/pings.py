@@ -101,7 +101,7 @@ class Ping:
         limits = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), self._timeout)
         options = {**wrapper.settings_dict["OPTIONS"], **limits}
         try:
-            driver = internals.connect(wrapper, {"OPTIONS": options})
+            driver = internals.connect(wrapper, {**self._database(), "OPTIONS": options})
         except errors as error:
             return Answer(error=error)
         try:
@@ -110,6 +110,13 @@ class Ping:
             return Answer(error=error)
         finally:
             driver.close()
+
+    def _database(self) -> dict[str, Any]:
+        """The database's name where it has been changed: the test runner has moved to another."""
+        cluster = self.node.cluster
+        name = connections.settings[cluster.alias]["NAME"]
+        configured = cluster.config.nodes[0].role_settings["NAME"]
+        return {} if name == configured else {"NAME": name}
 
 
 def _put(driver: Any, threads: list[int], errors: tuple[type[Exception], ...]) -> Answer:
