@@ -76,6 +76,11 @@ class Call:
         self.carries = True
         links.carry(self.cursor, before, after)
 
+    def enclose(self, before: Sequence[links.Step], head: bytes, tail: bytes) -> None:
+        """Have this one sent within a compound statement; see :func:`links.enclose`."""
+        self.carries = True
+        links.enclose(self.cursor, before, head, tail)
+
     def entry(self) -> Entry:
         """The journal's entry of what has just been answered; only if it is buffered."""
         if self.statement.savepoint is not None:

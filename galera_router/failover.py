@@ -279,5 +279,6 @@ def replay(
     context: Context, link: Link, begin: Sequence[Step], entries: Iterable[Entry] | None = None
 ) -> None:
     """Send the journal, or only ``entries`` of it, to ``link`` behind ``begin`` and compare."""
-    error = context.wrapper.Database.Error  # type: ignore[attr-defined]
-    Replay(link, error=error).run(begin, context.journal if entries is None else entries)
+    driver = context.wrapper.Database  # type: ignore[attr-defined]
+    run = Replay(link, error=driver.Error, conflict=driver.OperationalError).run
+    run(begin, context.journal if entries is None else entries)

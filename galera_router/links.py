@@ -279,6 +279,29 @@ def carry(cursor: Any, before: Sequence[Step], after: Sequence[Step] = ()) -> No
     cursor.execute = execute
 
 
+def enclose(cursor: Any, before: Sequence[Step], head: bytes, tail: bytes) -> None:
+    """Have the next ``execute`` of ``cursor`` send its statement within one compound statement.
+
+    Its number of rows is then that of the whole, and a row for what ``tail`` changes.
+    """
+
+    def execute(query: Any, args: Any = None) -> Any:
+        del cursor.execute
+        if isinstance(query, bytes):
+            query = query.decode("utf-8", "surrogateescape")
+        # On a line of its own: the application's statement may end in a comment.
+        carry(cursor, before)
+        cursor.execute(f"{head.decode()}{query}\n; {tail.decode()}", args)
+        if cursor.description is not None:
+            cursor.connection.next_result()  # past the rows, to the end of the whole
+        else:
+            cursor.rowcount -= 1
+        internals.note_statement_sent(cursor, len(head), len(tail) + 3)
+        return cursor.rowcount
+
+    cursor.execute = execute
+
+
 def _in_one_packet(
     cursor: Any, before: Sequence[Step], after: Sequence[Step], query: Any, args: Any
 ) -> Any:

@@ -28,8 +28,13 @@ CLEAN_EVERY = 3600.0
 #: A living worker whose row has gone makes a new one.
 _OLD = "touched < UTC_TIMESTAMP() - INTERVAL 1 DAY"
 FIND_OLD = f"SELECT worker FROM {TABLE} WHERE {_OLD} LIMIT 1000".encode()
+#: Ends a compound statement whose advance has met no row.
+CHECK_FOUND = (
+    "IF ROW_COUNT() <> 1 THEN"
+    f" SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{TABLE}: the row has gone'; END IF"
+).encode()
 NO_SUCH_TABLE = 1146
-_CONSTRAINT_FAILED = 4025
+_CONSTRAINT_FAILED, _SIGNALLED = 4025, 1644
 
 
 class MarkerGone(Exception):
@@ -98,7 +103,7 @@ def clean(workers: Sequence[str]) -> bytes:
 
 def moved(error: BaseException) -> bool:
     """Whether ``error`` is the server's refusal to advance: from another number, or at all."""
-    return errno(error) in {_CONSTRAINT_FAILED, NO_SUCH_TABLE} and TABLE in str(error)
+    return errno(error) in {_CONSTRAINT_FAILED, _SIGNALLED, NO_SUCH_TABLE} and TABLE in str(error)
 
 
 class Pool:

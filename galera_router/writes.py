@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from django.db import DataError, IntegrityError, ProgrammingError
@@ -31,6 +30,7 @@ def in_transaction(context: Context, call: Call) -> Any:
         link = context.primary
         assert link is not None
         try:
+            _advance_if_due(context, link)
             result = call.send(link)
         except MarkerGone:
             renew(context)
@@ -50,8 +50,6 @@ def _carry_what_is_due(context: Context, call: Call) -> None:
         failover.go_live(context)
     elif not context.begun:
         before = failover.prepare(context)
-    elif marker := context.marking.due():
-        before = [links.Step(marker.advance(), functools.partial(_advanced, context))]
     link = context.primary
     assert link is not None
     call.bind(context, context.wrapper, link.connection)
@@ -59,9 +57,14 @@ def _carry_what_is_due(context: Context, call: Call) -> None:
         call.carry(before)
 
 
-def _advanced(context: Context, rows: int) -> None:
-    failover.found(rows)
-    context.marking.advanced()
+def _advance_if_due(context: Context, link: Link) -> None:
+    """Alone, for the transaction may hold locks: an abort between two statements is not told."""
+    marker = context.marking.due() if context.begun else None
+    if marker is not None:
+        with context.wrapper.wrap_database_errors:
+            link.query(marker.advance())
+        failover.found(link.connection.affected_rows())
+        context.marking.advanced()
 
 
 def _again(context: Context, call: Call, error: Exception, patience: Patience) -> None:

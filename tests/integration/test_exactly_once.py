@@ -17,7 +17,7 @@ from tests.shop.models import Author, Book, Tag
 
 TIMES = 20
 #: The packets that end in a COMMIT of the application's: alone, or behind its statement.
-COMMIT = r"(?s)\ACOMMIT\Z|\bshop_\w+\b.*COMMIT\Z"
+COMMIT = r"(?s)\ACOMMIT(; END)?\Z|\bshop_\w+\b.*COMMIT(; END)?\Z"
 STATEMENT = r"\bshop_\w+\b"
 
 Fault = Callable[[Proxy], Rule]

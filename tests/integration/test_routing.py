@@ -74,8 +74,9 @@ def test_five_reads_then_a_save(warm: Shop) -> None:
     assert primary[0] == "Query START TRANSACTION"
     assert primary[1].startswith("Query UPDATE galera_router_marker ")
     assert [s[:12] for s in primary[2:7]] == ["Query SELECT"] * 5
-    assert primary[7].startswith("Query UPDATE `shop_book`")
-    assert primary[8:] == ["Query COMMIT"]
+    assert primary[7] == "Query SELECT @@in_transaction"
+    assert primary[8].startswith("Query UPDATE `shop_book`")
+    assert primary[9:] == ["Query COMMIT"]
 
 
 def test_nested_atomic_with_reads_only_sends_the_primary_nothing(warm: Shop) -> None:
@@ -118,10 +119,13 @@ def test_autocommit_reads_go_to_one_secondary_until_the_first_write(warm: Shop) 
     primary, secondary = split(sent)
     assert len(secondary) == 2
     assert [s[:12] for s in primary] == [
-        "Query START ",
+        "Query BEGIN ",
         "Query INSERT",
         "Query UPDATE",  # the marker
+        "Query IF ROW",
+        "Query END IF",
         "Query COMMIT",
+        "Query END",
         "Query SELECT",
     ]
 
