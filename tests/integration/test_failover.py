@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -709,3 +710,26 @@ def test_a_node_that_does_not_catch_up_is_passed_by_and_not_taken_for_dead(shop:
             assert shop.reading is node
     finally:
         node.query("SET GLOBAL wsrep_provider_options = 'repl.causal_read_timeout=PT30S'")
+
+
+def test_a_statement_that_locks_is_replayed_in_a_packet_of_its_own(shop: Shop) -> None:
+    """An abort between two statements of one packet would go unnoticed."""
+    shop.stock()
+    with transaction.atomic():
+        Author.objects.count()
+        Book.objects.update(stock=1)
+        Tag.objects.create(name="a")
+        Book.objects.select_for_update().get()
+        node = shop.writing
+        with node.statements() as sent:
+            node.kill_connections()
+            Tag.objects.create(name="b")
+    packets = [statement.sql for statement in sent if statement.command == "Query"]
+    locking = [sql for sql in packets if re.search("UPDATE `shop|INTO `shop|FOR UPDATE", sql)]
+    assert len(locking) == 4
+    assert not [sql for sql in locking if ";" in sql]
+    opening = next(sql for sql in packets if "START TRANSACTION\n" in sql)
+    assert [part.split()[0] for part in opening.split(";")] == [
+        "START", "UPDATE", "SELECT", "SELECT",
+    ]  # fmt: skip
+    assert opening.endswith("SELECT @@in_transaction")
