@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -342,10 +341,8 @@ def test_ddl_outside_a_transaction_is_in_doubt(shop: Shop, table: str, delivered
 def test_a_frozen_node_takes_its_state_with_it(shop: Shop) -> None:
     shop.stock()
     run("SET @shop = 1")
-    threading.Timer(5.0, shop.galera["db1"].thaw).start()
     shop.galera["db1"].freeze()
-    started = time.monotonic()
     with pytest.raises((FailoverImpossible, CommitOutcomeUnknown)):
         Tag.objects.create(name="x")
-    assert time.monotonic() - started < 4
     Tag.objects.create(name="anew")
+    assert shop.galera["db1"].frozen

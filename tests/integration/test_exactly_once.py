@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -141,6 +142,27 @@ def test_connection_after_connection_is_cut(
         assert the_stock(shop) == 12 + 2 * n
     assert fired >= 2 * TIMES
     assert shop.everywhere("SELECT stock FROM galera_router.shop_book") == [(10 + 2 * TIMES,)]
+
+
+@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize("lost", [True, False])
+def test_rows_that_are_found_are_counted_whether_or_not_they_change(
+    shop: Shop, proxies: dict[str, Proxy], lost: bool, within: bool
+) -> None:
+    keys = shop.shelf(5)
+    assert plain(keys[0]) == 1
+    cases: list[tuple[Any, dict[str, Any], int]] = [
+        (Book.objects.all(), {"stock": F("stock")}, 5),
+        (Book.objects.filter(pk=keys[1]), {"title": "t1"}, 1),
+        (Book.objects.filter(pk__in=keys[:2]), {"stock": 11}, 2),
+        (Book.objects.filter(title="none such"), {"stock": 0}, 0),
+    ]
+    for books, values, count in cases:
+        rule = commit_swallowed(proxies["db1"]) if lost else None
+        with transaction.atomic() if within else nullcontext():
+            assert books.update(**values) == count
+        assert rule is None or rule.fired == 1
+    assert shop.everywhere("SELECT SUM(stock) FROM galera_router.shop_book") == [(52,)]
 
 
 # --- other writes -------------------------------------------------------------------------
