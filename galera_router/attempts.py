@@ -16,6 +16,8 @@ logger = logging.getLogger("galera_router")
 ATTEMPTS = 6
 #: Seconds before the first repetition; doubled, with jitter, before each further one.
 PAUSE = 0.02
+#: Seconds after which it grows no more.
+LONGEST = 1.0
 
 
 class Attempts:
@@ -51,4 +53,4 @@ def _undone(error: BaseException) -> bool:
 
 def pause(repetition: int) -> float:
     """Seconds to wait before the first, second … repetition."""
-    return PAUSE * 2.0 ** (repetition - 1) * random.uniform(0.5, 1.5)
+    return min(PAUSE * 2.0 ** min(repetition - 1, 30), LONGEST) * random.uniform(0.5, 1.5)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, OperationalError
 
-from galera_router.attempts import PAUSE, Attempts, pause
+from galera_router.attempts import LONGEST, PAUSE, Attempts, pause
 from galera_router.exceptions import CommitOutcomeUnknown, FailoverImpossible, ReplayMismatch
 from galera_router.verdict import Verdict, errno, is_conflict, is_permanent, verdict
 
@@ -62,3 +62,7 @@ def test_verdicts() -> None:
     assert is_permanent(OperationalError(1045, "denied"))
     assert not is_permanent(OperationalError(2003, "refused"))
     assert is_conflict(OperationalError(1213, "x"))
+
+
+def test_pauses_end_growing() -> None:
+    assert 0.5 * LONGEST <= pause(10_000) <= 1.5 * LONGEST
