@@ -83,7 +83,9 @@ def _make(binaries: Binaries, account: Account, kept: Path) -> None:
 
 def _install(binaries: Binaries, account: Account, folder: Path) -> None:
     data = folder / "data"
-    install = [str(binaries.install_db), *INSTALL_OPTIONS, f"--datadir={data}"]
+    # A server that starts removes the temporary tables of others from a folder that they share.
+    own = [f"--datadir={data}", f"--tmpdir={folder}"]
+    install = [str(binaries.install_db), *INSTALL_OPTIONS, *own]
     run_to_end(install, folder, account)
     setup = [*server_command(binaries, folder), "--bootstrap", "--skip-networking"]
     run_to_end(setup, folder, account, sql="USE mysql;\n" + SETUP)
