@@ -71,10 +71,10 @@ class Call:
         """Whether the answer will be held on the client, where it can be noted."""
         return hasattr(self.context["cursor"].cursor, "scroll")
 
-    def carry(self, before: Sequence[links.Step], after: Sequence[links.Step] = ()) -> None:
-        """Have other statements sent in the packet of this one, ahead of it and behind it."""
+    def carry(self, before: Sequence[links.Step]) -> None:
+        """Have other statements sent in the packet of this one, ahead of it."""
         self.carries = True
-        links.carry(self.cursor, before, after)
+        links.carry(self.cursor, before)
 
     def enclose(self, before: Sequence[links.Step], head: bytes, tail: bytes) -> None:
         """Have this one sent within a compound statement; see :func:`links.enclose`."""

@@ -256,7 +256,7 @@ class Step:
     done: Callable[[int], None] = lambda rows: None
 
 
-def carry(cursor: Any, before: Sequence[Step], after: Sequence[Step] = ()) -> None:
+def carry(cursor: Any, before: Sequence[Step]) -> None:
     """Have the next ``execute`` of ``cursor`` take other statements along in its packet.
 
     Where one fails, the server does not come to those behind it. The cursor is left as if the
@@ -266,15 +266,11 @@ def carry(cursor: Any, before: Sequence[Step], after: Sequence[Step] = ()) -> No
     def execute(query: Any, args: Any = None) -> Any:
         del cursor.execute  # also breaks the reference cycle
         if several_statements(cursor.connection):
-            return _in_one_packet(cursor, before, after, query, args)
+            return _in_one_packet(cursor, before, query, args)
         for step in before:
             cursor.execute(step.statement)
             step.done(cursor.rowcount)
-        result = cursor.execute(query, args)
-        for step in after:
-            cursor.connection.query(step.statement)
-            step.done(cursor.connection.affected_rows())
-        return result
+        return cursor.execute(query, args)
 
     cursor.execute = execute
 
@@ -292,39 +288,38 @@ def enclose(cursor: Any, before: Sequence[Step], head: bytes, tail: bytes) -> No
         # On a line of its own: the application's statement may end in a comment.
         carry(cursor, before)
         cursor.execute(f"{head.decode()}{query}\n; {tail.decode()}", args)
-        if cursor.description is not None:
-            cursor.connection.next_result()  # past the rows, to the end of the whole
-        else:
+        if cursor.description is None:
             cursor.rowcount -= 1
+        else:
+            _to_the_end(cursor)
         internals.note_statement_sent(cursor, len(head), len(tail) + 3)
         return cursor.rowcount
 
     cursor.execute = execute
 
 
-def _in_one_packet(
-    cursor: Any, before: Sequence[Step], after: Sequence[Step], query: Any, args: Any
-) -> Any:
+def _to_the_end(cursor: Any) -> None:
+    """Past the rows, which ``cursor`` holds already, to the answer of the whole."""
+    try:
+        cursor.connection.next_result()
+    except Exception:
+        internals.forget_answers(cursor)
+        raise
+
+
+def _in_one_packet(cursor: Any, before: Sequence[Step], query: Any, args: Any) -> Any:
     head = b"".join(step.statement + b"; " for step in before)
-    # On a line of its own: the application's statement may end in a comment.
-    tail = b"".join(b"\n; " + step.statement for step in after)
-    if isinstance(query, str):
-        cursor.execute(head.decode() + query + tail.decode(), args)
-    else:
-        cursor.execute(head + query + tail, args)
+    cursor.execute(head.decode() + query if isinstance(query, str) else head + query, args)
     try:
         for step in before:
             step.done(cursor.rowcount)
             cursor.nextset()
-        for step in after:  # past the cursor, which holds the application's answer
-            cursor.connection.next_result()
-            step.done(cursor.connection.affected_rows())
     except Exception as error:
         if is_lost(error) or isinstance(error, MarkerGone):
             internals.forget_answers(cursor)
         raise
     finally:
-        internals.note_statement_sent(cursor, len(head), len(tail))
+        internals.note_statement_sent(cursor, len(head), 0)
     return cursor.rowcount
 
 
