@@ -5,20 +5,28 @@ Imported by settings modules: only :func:`expand` is loaded at once, the rest on
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .conf import expand
 
 if TYPE_CHECKING:
+    from .causality import after, causal_token
+    from .modes import reads
     from .transaction import galera_atomic
 
 __version__ = "0.1.0"
-__all__ = ["expand", "galera_atomic"]
+__all__ = ["after", "causal_token", "expand", "galera_atomic", "reads"]
+
+_LATER = {
+    "after": "causality",
+    "causal_token": "causality",
+    "galera_atomic": "transaction",
+    "reads": "modes",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "galera_atomic":
-        from .transaction import galera_atomic
-
-        return galera_atomic
+    if name in _LATER:
+        return getattr(import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

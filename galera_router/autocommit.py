@@ -219,6 +219,7 @@ def _directly(context: Context, call: Call, link: Link, *, writing: bool) -> Any
             raise
         return _lost(context, call, link, error, writing=writing)
     context.cluster.mark_up(link.node)
+    context.seen = link.node
     call.note_state(link)
     if writing:
         context.note_commit()
@@ -257,6 +258,7 @@ def _read_again(context: Context, call: Call, old: Link, lost: Exception) -> Any
             context.lose_primary()
             patience.spend(link.node, error)
         else:
+            context.seen = link.node
             tell(context, loss, link.node)
             return result
         finally:

@@ -36,7 +36,7 @@ class Call:
         try:
             return self.execute(self.sql, self.params, self.many, self.context)
         finally:
-            link.busy = 0.0
+            link.busy = link.until = 0.0
             if self.carries:  # nothing was executed where there was nothing to execute for
                 vars(self.cursor).pop("execute", None)
                 self.carries = False

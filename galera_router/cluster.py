@@ -14,12 +14,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import connections
 
 from .conf import ClusterConfig, NodeConfig, cluster_config, node_role
+from .positions import Position
 from .verdict import is_permanent
 
 logger = logging.getLogger("galera_router")
@@ -37,6 +38,8 @@ WITNESSED = 5.0
 #: Seconds until a node that is down is tried by a caller again where no node is up: the first
 #: pause and the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0
+#: Seconds for which a node that has not caught up in time is not waited for again.
+LAG_REMEMBERED = 2.0
 
 
 @dataclass(eq=False)
@@ -48,6 +51,8 @@ class Node:
         fit: it is in step with the cluster; one that is not is used if no other can be.
         settled_at: from when on it may be primary (seconds of the time of day).
         failures: how often it was found to be down, ever.
+        position: how far it is known to have come.
+        lags_until: until when it is not worth while to wait for it, by the clock.
     """
 
     config: NodeConfig
@@ -65,6 +70,8 @@ class Node:
     losses: list[float] = field(default_factory=list, repr=False)
     started: float | None = None  # when its server did, by the time of day
     heard: float = float("-inf")  # when it was last known whether it is up, by the clock
+    position: Position | None = None
+    lags_until: float = 0.0
 
     @property
     def name(self) -> str:
@@ -138,10 +145,18 @@ class Cluster:
         with self._lock:
             primary = self._elected()
             others = self._best([node for node in self.nodes if node not in exclude])
+            others = self._in_time(others, primary)
             preferred = [node for node in others if node.alias == self.config.preferred]
             secondaries = [node for node in others if node is not primary]
             choice = preferred or secondaries or others
             return self._rng.choice(choice) if choice else None
+
+    def others(self, node: Node, exclude: Iterable[Node]) -> bool:
+        """Whether there is another secondary than ``node``, none of ``exclude``, to read from."""
+        with self._lock:
+            primary = self._elected()
+            well = self._best(self.nodes)
+            return any(n not in (node, primary) and n not in exclude for n in well)
 
     def any_down(self, *, electable: bool) -> Node:
         """The node to try when none is up and there is nothing to do but to try one."""
@@ -164,6 +179,7 @@ class Cluster:
             node.heard = self._clock()
             node.failures += 1
             node.attempts += 1
+            node.position = None
             node.reason = str(error)
             node.permanent = is_permanent(error)
             node.retry_at = self._clock() + self._pause(node)
@@ -213,6 +229,30 @@ class Cluster:
             state = "again" if now_well else "no longer"
             logger.warning("%s: node %s is %s in step", self.alias, node.name, state)
 
+    def note_position(self, node: Node, position: Position | None) -> None:
+        """Note that ``node`` has come to ``position``, unless more is known already.
+
+        Args:
+            node: a node of this cluster.
+            position: of a server that ``node`` was found to be, or without its name.
+        """
+        with self._lock:
+            known = node.position
+            if position is None or (known == position):
+                return
+            if known is None or known.cluster_id != position.cluster_id:
+                node.position = position
+            elif position.node not in ("", known.node) or position.seqno > known.seqno:
+                node.position = replace(position, node=position.node or known.node)
+
+    def note_lag(self, node: Node) -> None:
+        """Note that ``node`` has not caught up in time."""
+        node.lags_until = self._clock() + LAG_REMEMBERED
+
+    def lags(self, node: Node) -> bool:
+        """Whether ``node`` has not caught up in time just now."""
+        return node.lags_until > self._clock()
+
     def hopeless(self, *, electable: bool) -> bool:
         """Whether no wait can help: every node refuses our name, password or database."""
         nodes = self._electable if electable else self.nodes
@@ -228,6 +268,11 @@ class Cluster:
     def _best(self, nodes: Sequence[Node]) -> list[Node]:
         up = [node for node in nodes if node.up]
         return [node for node in up if node.fit] or up
+
+    def _in_time(self, nodes: list[Node], primary: Node | None) -> list[Node]:
+        """Those that do not lag, as long as there is a secondary among them."""
+        found = [node for node in nodes if not self.lags(node)]
+        return found if any(node is not primary for node in found) else nodes
 
     def _elected(self) -> Node | None:
         """The first node that is settled, or of those that will be so soonest."""

@@ -11,6 +11,8 @@ travels with the connection and is never shared.
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -20,12 +22,17 @@ from typing import Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import internals
+from . import internals, scope
 from .cluster import Cluster, Node, cluster_of
 from .conf import Options
 from .journal import Journal
 from .markers import Marking
+from .positions import Position
+from .scope import Need
 from .wire import Link
+
+#: Seconds after which a thread that has no requests chooses anew where to read.
+PINNED = 10.0
 
 
 class Phase(Enum):
@@ -61,13 +68,21 @@ class Context:
         self.broken: Exception | None = None  # what every further statement is answered with
         self.silent = False  # Django has swallowed the error that broke it
         self.pin: Node | None = None  # the node to read from
+        self.pinned_until = 0.0  # by the clock
         self.pin_failures = 0  # the pin's failures when it was chosen
         self.lagging: set[Node] = set()  # nodes whose applier was waited for in vain, just now
         self.handed: set[Node] = set()  # nodes whose aliases the router has given out
-        self.wrote = False  # this request has written: its reads outside a transaction follow
+        self.wrote = False  # it has written: its reads outside a transaction follow
         self.behind: set[Node] = set()  # nodes not waited for since the last write
+        self.seen: Node | None = None  # the node that it has last read from: never back in time
+        self.unsynced = False  # the snapshot was begun without a wait that was due
+        self.sync_until = 0.0  # when the waits of the statement at hand end (monotonic seconds)
+        self._record: tuple[Counter[str] | None, int] = (None, 0)  # writes of all its threads
         self.commits = 0  # changes made final, ever
         self.commits_before = 0  # as many of them before this request
+        self.writes = 0  # those that may have changed something
+        self.writes_before = 0
+        self.told: tuple[object, Position] | None = None  # where the last was, once asked for
         self.promoted = False  # the open transaction, else the last, has come to the primary
         self.primary_only = False  # a second attempt runs on the primary from the start
         self.passive = False  # statements of our own: neither routed nor recorded
@@ -88,12 +103,20 @@ class Context:
 
     # Where to read
 
+    @property
+    def mode(self) -> str:
+        """Where the running block wants its reads from; see ``galera_router.reads``."""
+        return scope.mode(self.cluster.alias) or self.options.reads
+
     def reads_elsewhere(self) -> bool:
         """Whether a read may now go to a secondary."""
         if self.primary_only or self.broken or self.phase is Phase.LIVE:
             return False
+        mode = self.mode
+        if mode == "primary" or (self.unsynced and mode != "any"):
+            return False
         if self.autocommit:
-            return not self.wrote
+            return mode == "any" or not (self.wrote and scope.in_request())
         optimistic: bool = self.options.optimistic_transactions
         return optimistic and not internals.in_testcase(self.wrapper)
 
@@ -101,9 +124,19 @@ class Context:
         """The node to read from, chosen when first asked for; None if none may be used."""
         if self.snapshot is not None:
             return self.snapshot.node
-        if self.pin is None or self.pin.failures != self.pin_failures:
+        pin = self.pin
+        if (
+            pin is None
+            or pin.failures != self.pin_failures
+            or (self.phase is Phase.IDLE and time.monotonic() > self.pinned_until)
+        ):
+            self.pinned_until = time.monotonic() + PINNED
             self.pin = self._choose()
         return self.pin
+
+    def reads_on(self, node: Node) -> bool:
+        """Whether the open transaction has its snapshot on ``node``."""
+        return self.snapshot is not None and self.snapshot.node is node
 
     def _choose(self) -> Node | None:
         node = self.cluster.reader(self.lagging)
@@ -131,6 +164,13 @@ class Context:
         configured = self.cluster.config.nodes[0].role_settings["NAME"]
         return {} if self.database == configured else {"NAME": self.database}
 
+    def unmet(self, node: Node) -> list[Need]:
+        """What reads must include and ``node`` is not known to have."""
+        needs = scope.needs(self.cluster.alias)
+        if not needs or not self.options.wsrep_sync_after_write:
+            return []
+        return [need for need in needs if not need.is_met(node)]
+
     def read_alias(self) -> str:
         """The alias that a read through the router goes to."""
         if self.reads_elsewhere() and (node := self.pinned()) is not None:
@@ -143,8 +183,27 @@ class Context:
     def note_write(self) -> None:
         """Something is about to be changed: what this thread reads next must include it."""
         self.wrote = True
-        here = self.primary.node if self.primary is not None else None
-        self.behind = {node for node in self.cluster.nodes if node is not here}
+        self.seen = self.primary.node if self.primary is not None else None
+        self.behind = {node for node in self.cluster.nodes if node is not self.seen}
+
+    def note_synced(self, node: Node) -> None:
+        """``node`` has all that had been committed anywhere when it was asked."""
+        self.behind.discard(node)
+        for need in self.unmet(node):
+            need.note_met(node)
+
+    def follow(self) -> None:
+        """What another thread of this request has written must be waited for like our own."""
+        record = scope.current().writes
+        if record is None:
+            return
+        known, followed = self._record
+        if known is not record:
+            followed = 0
+        written = record[self.cluster.alias]
+        if written != followed:
+            self.behind = set(self.cluster.nodes)
+        self._record = record, written
 
     def lose_primary(self, *, idle: bool = False) -> None:
         """The connection to the primary is of no more use.
@@ -164,12 +223,25 @@ class Context:
         name: str = self.wrapper.settings_dict["NAME"]
         return name
 
-    def note_commit(self) -> None:
-        """A change has become final: what led to it cannot be run again."""
+    def note_commit(self, *, wrote: bool = True) -> None:
+        """A transaction has become final: what led to it cannot be run again.
+
+        Args:
+            wrote: it has come to a statement that may write.
+        """
         self.commits += 1
+        if not wrote:
+            return
+        self.follow()
+        self.writes += 1
+        scope.note_write(self.cluster.alias)
+        record, followed = self._record
+        self._record = record, followed + 1
 
     def end_transaction(self) -> None:
         """Forget the transaction; connections are the caller's to end first."""
+        if self.phase is Phase.LIVE and self.primary is not None:
+            self.seen = self.primary.node
         self.phase = Phase.IDLE
         self.snapshot = None
         self.begun = self.uncertain = False
@@ -177,15 +249,18 @@ class Context:
         self.conflicts = 0
         self.broken = None
         self.silent = False
-        self.pin = None
+        self.unsynced = False
+        self.sync_until = 0.0
         self.handed.clear()
         self.journal.clear()
 
     def new_request(self) -> None:
-        """A request begins or has ended: its reads may go to any node again."""
+        """A request or a task begins or has ended: its reads may go to any node again."""
         self.unpin()
+        self.seen = None
         self.primary_only = False
         self.commits_before = self.commits
+        self.writes_before = self.writes
 
     def unpin(self) -> None:
         """Let reads outside a transaction choose their node anew."""

@@ -4,6 +4,7 @@
 
     GaleraRouterError
     ├── ConfigurationError      (also ImproperlyConfigured) a setting is wrong
+    ├── NotCommitted            (also TransactionManagementError) a token asked for too early
     └── ClusterError            (also django.db.OperationalError) met while running
         ├── NoNodeAvailable         no node answered within ``reconnect_wait_time``
         ├── FailoverImpossible      a node was lost and the transaction cannot be moved
@@ -17,6 +18,7 @@ Code that already handles ``django.db.OperationalError`` needs no change to hand
 from __future__ import annotations
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db.transaction import TransactionManagementError
 from django.db.utils import OperationalError
 
 
@@ -26,6 +28,10 @@ class GaleraRouterError(Exception):
 
 class ConfigurationError(GaleraRouterError, ImproperlyConfigured):
     """A setting is wrong; the message names the alias, the node and the key."""
+
+
+class NotCommitted(GaleraRouterError, TransactionManagementError):
+    """``causal_token()`` in a transaction that has written: call it in ``on_commit``."""
 
 
 class ClusterError(GaleraRouterError, OperationalError):

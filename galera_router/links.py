@@ -50,6 +50,7 @@ def to_primary(context: Context, node: Node) -> Link:
     kept = context.primary
     if kept is not None and kept.node is node:
         if not _is_stale(kept):
+            _catch_up(context, kept)
             return kept
         context.lose_primary(idle=True)
     elif kept is not None:  # it is closed with the last cursor that the application has of it
@@ -157,15 +158,32 @@ def isolation(context: Context, link: Link) -> list[Step]:
     return [Step(statements[0].encode()), Step(statements[1].encode(), done)]
 
 
+def _lags(context: Context, node: Node) -> bool:
+    """Whether ``node``, the primary now, may lack what was committed through another one."""
+    if node is not context.cluster.acting or node in context.behind:
+        return True
+    return bool(context.unmet(node))
+
+
+def _catch_up(context: Context, link: Link) -> None:
+    """Wait for a primary that others have written past since it was last used here.
+
+    LOCK TABLES would be ended by it, and has kept them from writing.
+    """
+    if not link.locked and _lags(context, link.node):
+        _prime(context, link)
+
+
 def _prime(context: Context, link: Link) -> None:
     """Begin with :data:`PRIME`; on a new primary, wait until it has applied everything."""
-    moved = link.node is not context.cluster.acting or link.node in context.behind
+    moved = _lags(context, link.node)
     deadline = time.monotonic() + context.options.reconnect_wait_time
     while not _begin_with_prime(context, link, SYNCED + PRIME if moved else PRIME):
         if time.monotonic() >= deadline:
             raise NoNodeAvailable(f"Node {link.node.name} does not catch up with its cluster.")
         time.sleep(0.1)
-    context.behind.discard(link.node)
+    if moved:
+        context.note_synced(link.node)
     context.cluster.acting = link.node
 
 
@@ -221,7 +239,10 @@ def intact(link: Link) -> bool:
 def end_snapshot(context: Context) -> None:
     """End the read-only transaction on the secondary, if one is open."""
     link, context.snapshot = context.snapshot, None
-    if link is None or not intact(link):
+    if link is None:
+        return
+    context.seen = link.node
+    if not intact(link):
         return
     try:
         link.query(b"COMMIT")

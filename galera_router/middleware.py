@@ -1,4 +1,6 @@
-"""``GaleraMiddleware``: a request that failed in its transaction is run once more, unseen."""
+"""``GaleraMiddleware``: a request that failed in its transaction is run once more, unseen;
+and what a client has written, it sees in its next request, whoever answers that.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +9,17 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import internals
+from . import causality, internals, scope
 from .attempts import ATTEMPTS, Attempts, pause
 from .cluster import clusters
 from .context import Context, context_of, contexts
+from .cookies import carrier
+from .responses import keep_scope
 
 _ATTRIBUTE = "galera_runs"
 
@@ -46,6 +50,12 @@ class GaleraMiddleware:
 
     A view outside a transaction is never run again, nor is a request that has committed
     something (its middleware included) or whose body cannot be read a second time.
+
+    A response to a request that has written carries a token of that write; a request that
+    brings one reads no older than that. See :mod:`galera_router.cookies`.
+
+    Raises:
+        ConfigurationError: one of the settings ``GALERA_…`` is wrong.
     """
 
     sync_capable = True
@@ -53,6 +63,8 @@ class GaleraMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
+        self._carrier = carrier()
+        self._aliases = tuple(cluster.alias for cluster in clusters())
         self._async = iscoroutinefunction(get_response)
         if self._async:
             markcoroutinefunction(self)
@@ -61,6 +73,13 @@ class GaleraMiddleware:
         return self._call_async(request) if self._async else self._call(request)
 
     def _call(self, request: HttpRequest) -> HttpResponseBase:
+        with scope.needing(self._carrier.read(request, self._aliases), request=True):
+            response = self._run(request)
+            if scope.written():
+                self._carrier.write(response, causality.written())
+            return keep_scope(response)
+
+    def _run(self, request: HttpRequest) -> HttpResponseBase:
         runs = Runs(request)
         while True:
             response: HttpResponseBase = self.get_response(request)
@@ -69,6 +88,13 @@ class GaleraMiddleware:
             time.sleep(runs.next(request))
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
+        with scope.needing(self._carrier.read(request, self._aliases), request=True):
+            response = await self._run_async(request)
+            if scope.written():
+                self._carrier.write(response, await sync_to_async(causality.written)())
+            return keep_scope(response)
+
+    async def _run_async(self, request: HttpRequest) -> HttpResponseBase:
         runs = Runs(request)
         while True:
             response: HttpResponseBase = await self.get_response(request)

@@ -16,6 +16,9 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+#: Where reads come from; see ``galera_router.reads``.
+MODES = ("primary", "causal", "any")
+
 # The engines whose driver is known to take DRIVER_OPTIONS and nothing else.
 STRICT_ENGINES = frozenset({"django.db.backends.mysql", "django.contrib.gis.db.backends.mysql"})
 
@@ -50,8 +53,9 @@ class Options:
     ``wsrep_sync_after_write``: read on a secondary only what has caught up with our own writes.
     ``optimistic_transactions``: begin transactions on a secondary.
     ``reconnect_wait_time``: seconds that a failover may wait for some node to be well.
-    ``wsrep_sync_timeout``: seconds that a read may wait for a secondary to catch up.
-    ``wsrep_sync_use_gtid``: wait for the GTID of the last write instead of all writes.
+    ``wsrep_sync_timeout``: seconds that a read may wait for secondaries to catch up, all in all.
+    ``wsrep_sync_use_gtid``: wait for the last write by the server's GTID.
+    ``reads``: where reads come from, unless ``galera_router.reads`` says otherwise.
     ``disable_update_can_self_select``: let an UPDATE that depends on its own table look up the keys
     with a SELECT of its own first, instead of a subquery.
     ``commit_marker``: find out what became of a COMMIT whose answer was lost; needs ``migrate``.
@@ -70,6 +74,7 @@ class Options:
     reconnect_wait_time: float = 15.0
     wsrep_sync_timeout: float = 5.0
     wsrep_sync_use_gtid: bool = False
+    reads: str = "causal"
     disable_update_can_self_select: bool = False
     commit_marker: bool = True
     conflict_retries: int = 5
@@ -78,7 +83,7 @@ class Options:
     watchdog_timeout: float = 1.0
 
 
-DEFAULTS: dict[str, bool | int | float] = {
+DEFAULTS: dict[str, bool | int | float | str] = {
     field.name: getattr(Options(), field.name) for field in fields(Options)
 }
 
@@ -100,6 +105,8 @@ def check_option(name: str, value: Any, path: tuple[object, ...] = ("OPTIONS",))
     default = DEFAULTS[name]
     if isinstance(default, bool):
         return _boolean((*path, name), value)
+    if isinstance(default, str):
+        return _mode((*path, name), value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise wrong((*path, name), f"must be a number, not {type(value).__name__}.")
     if isinstance(default, int) and not isinstance(value, int):
@@ -113,6 +120,12 @@ def _boolean(path: tuple[object, ...], value: Any) -> bool:
     if not isinstance(value, bool):
         raise wrong(path, f"must be True or False, not {type(value).__name__}.")
     return value
+
+
+def _mode(path: tuple[object, ...], value: Any) -> str:
+    if value not in MODES:
+        raise wrong(path, f"must be one of {', '.join(map(repr, MODES))}, not {value!r}.")
+    return str(value)
 
 
 def split_options(

@@ -58,7 +58,7 @@ def commit(context: Context) -> None:
             give_back(context, link, committed=True)
             links.closed(context, link)
             break
-    context.note_commit()
+    context.note_commit(wrote=context.marking.wanted)
 
 
 def lost_when_uncertain(context: Context, link: Link, error: Exception) -> NoReturn:

@@ -13,6 +13,7 @@ from django.db import Error, connections
 
 from . import internals
 from .cluster import Node
+from .positions import STATUS, Position, position
 from .verdict import Verdict, errno, verdict
 
 logger = logging.getLogger("galera_router")
@@ -27,7 +28,9 @@ QUESTION = (
 )
 _WELL = frozenset({1146, 1142})
 #: Answered by a node out of the cluster too.
-_STATUS = b"SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_local_state', 'Uptime')"
+_STATUS = (
+    f"SHOW GLOBAL STATUS WHERE Variable_name IN {('wsrep_local_state', 'Uptime', *STATUS)}"
+).encode()
 _WHO = b"SELECT CONCAT_WS(' ', @@hostname, @@port, @@wsrep_node_name)"
 _THREADS = (
     b"SELECT ID, COMMAND FROM information_schema.PROCESSLIST WHERE ID IN (CONNECTION_ID(), %s)"
@@ -44,6 +47,7 @@ class Answer:
     Attributes:
         error: why it takes no statements; None if it does.
         synced: it does not say that it is out of step with the cluster.
+        position: how far it has come; None if that was not to be learnt.
         started: when its server started, by the time of day; None if it was not to be learnt.
         server: its name for itself; empty if that was not to be learnt.
         commands: what each of the threads asked for is doing, by its number; those that there
@@ -53,6 +57,7 @@ class Answer:
 
     error: Exception | None = None
     synced: bool = True
+    position: Position | None = None
     started: float | None = None
     server: str = ""
     commands: Mapping[int, str] | None = None
@@ -133,6 +138,7 @@ def _put(driver: Any, threads: list[int], errors: tuple[type[Exception], ...]) -
     return Answer(
         error=trouble,
         synced=status.get("wsrep_local_state", _SYNCED) == _SYNCED,
+        position=position(status.items()),
         started=None if uptime is None else time.time() - float(uptime),
         server="".join(name for (name,) in _told(driver, _WHO, errors)),
         commands=_commands(driver, threads, errors) if threads else None,

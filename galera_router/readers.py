@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from . import failover, links
+import time
+
+from . import failover, links, waits
 from .candidates import candidates
 from .cluster import Node
 from .context import Context, Phase
 from .exceptions import ClusterError, FailoverImpossible, ReplayMismatch
 from .verdict import Verdict, verdict
+from .waits import Wait
 from .wire import Link
 
+#: Seconds that a node is waited for at least before its answers count as different.
+LAST_WAIT = 1.0
 
-def reader(context: Context) -> tuple[Link, bytes]:
+
+def reader(context: Context) -> tuple[Link, Wait]:
     """A connection to read from outside a transaction, and what must go before the read."""
     for node in candidates(context, context.pinned, electable=False):
         link = _connect_reader(context, node)
+        wait = waits.before(context, link) if link is not None else None
+        if link is not None and wait is not None:
+            return link, wait
         if link is not None:
-            return link, links.SYNCED + b"SELECT 1" if _must_wait(context, node) else b""
+            waits.leave_out(context, node)
     raise AssertionError("the candidates end with an error")
 
 
-def snapshot(context: Context) -> tuple[Link, bytes]:
-    """The secondary's snapshot, and the BEGIN that must go before the next read, if any.
+def snapshot(context: Context) -> tuple[Link, Wait | None]:
+    """The secondary's snapshot, and what must go before the next read, its BEGIN last, if any.
 
     Where reads have been made already, on a node since lost, they are replayed and compared.
 
@@ -30,7 +39,7 @@ def snapshot(context: Context) -> tuple[Link, bytes]:
     """
     link = context.snapshot
     if link is not None and links.intact(link):
-        return link, b""
+        return link, None
     if link is not None:
         forget_snapshot(context)
         failover.refuse(context, link, FailoverImpossible("its connection was closed"))
@@ -41,35 +50,47 @@ def snapshot(context: Context) -> tuple[Link, bytes]:
     raise AssertionError("the candidates end with an error")
 
 
-def _open_snapshot(context: Context, node: Node) -> tuple[Link, bytes] | None:
+def _open_snapshot(context: Context, node: Node) -> tuple[Link, Wait | None] | None:
     link = _connect_reader(context, node)
     if link is None:
         return None
+    wait = waits.before(context, link, links.BEGIN_READ_ONLY)
+    if wait is None:
+        waits.leave_out(context, node)
+        return None
     if not any(entry.savepoint is None for entry in context.journal):
-        return link, begin_snapshot(context, node)
+        return link, wait
     try:
-        _replay_reads(context, link)
+        _replay_reads(context, link, wait)
     except ReplayMismatch as error:
         context.broken = error
         raise
     except links.errors(context) as error:
-        if verdict(error) is Verdict.LOCK_WAIT:
-            pass_by(context, node)
-        else:
-            lose_reader(context, link, error, certain=True)
+        _replay_failed(context, link, wait, error)
         return None
     snapshot_begun(context, link)
-    return link, b""
+    return link, None
 
 
-def _replay_reads(context: Context, link: Link) -> None:
+def _replay_failed(context: Context, link: Link, wait: Wait, error: Exception) -> None:
+    if waits.is_foreign(context, error):
+        return
+    if waits.is_late(link, wait, error) or verdict(error) is Verdict.LOCK_WAIT:
+        waits.pass_by(context, link)
+    else:
+        lose_reader(context, link, error, certain=True)
+
+
+def _replay_reads(context: Context, link: Link, wait: Wait) -> None:
     try:
-        _replay_or_end(context, link, begin_snapshot(context, link.node))
+        _replay_or_end(context, link, wait.steps)
     except ReplayMismatch:  # the node may only lag: once more, when it has caught up
-        _replay_or_end(context, link, links.SYNCED + links.BEGIN_READ_ONLY)
+        link.until = time.monotonic() + max(waits.allowance(context, link.node), LAST_WAIT)
+        steps = [links.Step(links.SYNCED + links.BEGIN_READ_ONLY, waits.ended(link))]
+        _replay_or_end(context, link, steps)
 
 
-def _replay_or_end(context: Context, link: Link, begin: bytes) -> None:
+def _replay_or_end(context: Context, link: Link, begin: list[links.Step]) -> None:
     """Replay; a snapshot that differs is not left open, where it would hold locks and undo logs.
 
     Nor would a BEGIN inside it wait for the applier.
@@ -77,30 +98,24 @@ def _replay_or_end(context: Context, link: Link, begin: bytes) -> None:
     try:
         # A snapshot has no use for savepoints.
         entries = [entry for entry in context.journal if entry.savepoint is None]
-        failover.replay(context, link, [links.Step(begin)], entries)
+        failover.replay(context, link, begin, entries)
     except ReplayMismatch:
         link.query(b"ROLLBACK")
         raise
-
-
-def begin_snapshot(context: Context, node: Node) -> bytes:
-    """The BEGIN of a snapshot on ``node``: one that waits if this thread has written."""
-    return (
-        links.SYNCED + links.BEGIN_READ_ONLY if _must_wait(context, node) else links.BEGIN_READ_ONLY
-    )
 
 
 def snapshot_begun(context: Context, link: Link) -> None:
     """The server has opened the snapshot."""
     context.snapshot = link
     context.phase = Phase.SNAPSHOT
-    context.behind.discard(link.node)
-    context.lagging.clear()
+    in_time(context)
     context.cluster.mark_up(link.node)
 
 
-def _must_wait(context: Context, node: Node) -> bool:
-    return node in context.behind and context.options.wsrep_sync_after_write
+def in_time(context: Context) -> None:
+    """A read has been answered: the next one may wait as long again."""
+    context.sync_until = 0.0
+    context.lagging.clear()
 
 
 def _connect_reader(context: Context, node: Node) -> Link | None:
@@ -115,15 +130,6 @@ def _connect_reader(context: Context, node: Node) -> Link | None:
 
 def _reader_down(context: Context, node: Node, error: Exception) -> None:
     context.cluster.mark_down(node, error)
-    context.pin = None
-
-
-def pass_by(context: Context, node: Node) -> None:
-    """The applier of ``node`` was waited for in vain: it may be well, but is not to be read now.
-
-    Nodes that are forming a new view answer so too.
-    """
-    context.lagging.add(node)
     context.pin = None
 
 

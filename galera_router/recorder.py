@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import autocommit, links, reads, writes
+from . import autocommit, links, secondary, writes
 from .calls import Call, Execute, call
 from .cluster import Node
 from .context import Context, Phase
@@ -42,7 +42,7 @@ def on_node(
     if statement.statement.write:
         raise _read_only(context, node, statement)
     wrapper = given["connection"]
-    routed = node in context.handed or node is context.pin
+    routed = node in context.handed or context.reads_on(node)
     if routed and not wrapper.in_atomic_block:
         return _run(context, statement, through_node=True)
     return _by_name(context, statement, node, wrapper)
@@ -71,7 +71,7 @@ def _run(context: Context, call: Call, *, through_node: bool) -> Any:
         context.wrapper.validate_no_broken_transaction()
     if context.autocommit:
         if through_node and call.statement.readable and context.pinned() is not None:
-            return reads.outside(context, call)
+            return secondary.outside(context, call)
         return autocommit.outside(context, call)
     if context.phase is Phase.LIVE:
         return writes.in_transaction(context, call)
@@ -84,8 +84,8 @@ def _before_first_write(context: Context, call: Call) -> Any:
         return _note_savepoint(context, savepoint, call.sql)
     comparable = call.statement.repeatable and not call.many
     if comparable and context.reads_elsewhere() and context.pinned() is not None:
-        return reads.in_snapshot(context, call)
-    return reads.promote(context, call)
+        return secondary.in_snapshot(context, call)
+    return secondary.promote(context, call)
 
 
 def _note_savepoint(context: Context, savepoint: Savepoint, sql: str | bytes) -> int:

@@ -97,7 +97,7 @@ class Replay:
         except self._error as error:
             self._raise(error, ours=packet[position][2])
         finally:
-            self._link.busy = 0.0
+            self._link.busy = self._link.until = 0.0
             cursor.close()
 
     def _alone(self, entry: Entry, template: Template) -> None:
@@ -115,7 +115,7 @@ class Replay:
                 raise ReplayMismatch(f"a statement that failed with {entry.error} now succeeds")
             self._compare(entry, cursor)
         finally:
-            self._link.busy = 0.0
+            self._link.busy = self._link.until = 0.0
             cursor.close()
 
     @staticmethod

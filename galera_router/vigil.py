@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -87,6 +87,7 @@ class Vigil:
             active: the cluster is in use.
         """
         busy = {link: sent for link in links if (sent := link.busy)}
+        self._end_waits(busy, moment.now)
         if self._asked is not None and self._finished(self._asked, moment):
             asked, self._asked = self._asked, None
             self._judge(asked, moment, links)
@@ -95,6 +96,17 @@ class Vigil:
             if self._due(moment, long, active=active):
                 self._ask(moment, busy, long)
         return bool(busy) or self._asked is not None
+
+    def _end_waits(self, busy: Iterable[Link], now: float) -> None:
+        """End waits for the applier that take too long: no limit of the server's own ends them.
+
+        Seen on 10.11: neither ``lock_wait_timeout`` nor ``max_statement_time`` does, only
+        ``repl.causal_read_timeout``, 30 s.
+        """
+        late = [link for link in busy if 0 < link.until <= now]
+        for link in late:
+            link.overdue = True
+        self._cut(late, "it does not catch up")
 
     # When to ask
 
@@ -181,6 +193,7 @@ class Vigil:
             at = math.floor(asked.at.wall)
             if node.failures == asked.failures:  # what was met since then counts for more
                 cluster.mark_answered(node, synced=answer.synced, started=answer.started, at=at)
+                cluster.note_position(node, answer.position)
         elif answer.verdict is Verdict.OUT:
             cluster.mark_down(node, answer.error)
             self._out(asked, answer.error, links)

@@ -38,6 +38,9 @@ class Link:
         locked: it holds LOCK TABLES.
         manual: its autocommit is off.
         busy: when the statement in flight was sent (monotonic seconds); 0 while none is.
+        until: when the wait that the packet in flight begins with is to be ended (monotonic
+            seconds); 0 without one, or when it is over.
+        overdue: it was ended because that moment had come.
     """
 
     def __init__(self, node: Node, connection: Any, options: Any = None) -> None:
@@ -50,6 +53,8 @@ class Link:
         self.locked = False
         self.manual = False
         self.busy = 0.0
+        self.until = 0.0
+        self.overdue = False
         self.thread_id: int = connection.thread_id()
         # A descriptor of our own: the driver gives its own to no other thread, and another
         # thread must be able to end a read that waits on it.
@@ -122,8 +127,10 @@ class Link:
         """Let go of a lost connection, so that its server notices too.
 
         It is not closed: a cursor that the application is still reading from would fail in
-        its own ``close()``. The driver's connection goes with the last cursor.
+        its own ``close()``. The driver's connection goes with the last cursor. And the server
+        may have started anew: how far it had come is not known any more.
         """
+        self.node.position = None
         self.cut()
         self.release()
 

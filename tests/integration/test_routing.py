@@ -6,7 +6,7 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test import Client
 
-from galera_router import galera_atomic
+from galera_router import galera_atomic, scope
 from tests.integration.support import Shop
 from tests.shop.models import Author, Book
 
@@ -76,7 +76,8 @@ def test_five_reads_then_a_save(warm: Shop) -> None:
     assert [s[:12] for s in primary[2:7]] == ["Query SELECT"] * 5
     assert primary[7] == "Query SELECT @@in_transaction"
     assert primary[8].startswith("Query UPDATE `shop_book`")
-    assert primary[9:] == ["Query COMMIT"]
+    assert primary[9] == "Query COMMIT"
+    assert [s[:24] for s in primary[10:]] == ["Query SHOW GLOBAL STATUS"], "for the token"
 
 
 def test_nested_atomic_with_reads_only_sends_the_primary_nothing(warm: Shop) -> None:
@@ -110,8 +111,8 @@ def test_a_write_sends_the_secondaries_nothing(warm: Shop) -> None:
     assert sent["db2"] == sent["db3"] == []
 
 
-def test_autocommit_reads_go_to_one_secondary_until_the_first_write(warm: Shop) -> None:
-    with warm.traffic() as sent:
+def test_autocommit_reads_of_a_request_go_to_one_secondary_until_it_writes(warm: Shop) -> None:
+    with warm.traffic() as sent, scope.needing({}, request=True):
         Author.objects.count()
         Book.objects.count()
         Author.objects.create(name="Bea")
@@ -128,6 +129,19 @@ def test_autocommit_reads_go_to_one_secondary_until_the_first_write(warm: Shop) 
         "Query END",
         "Query SELECT",
     ]
+
+
+def test_autocommit_reads_outside_of_requests_wait_for_each_write_once(warm: Shop) -> None:
+    with warm.traffic() as sent:
+        for name in ("Bea", "Cleo"):
+            Author.objects.create(name=name)
+            for _ in range(3):
+                Author.objects.count()
+    primary, secondary = split(sent)
+    assert not [s for s in primary if "COUNT" in s]
+    wait = "Query SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1"
+    count = "Query SELECT COUNT(*) AS `__count` FROM `shop_author`"
+    assert secondary == [wait, count, count, count] * 2
 
 
 def test_pessimistic_transactions_start_on_the_primary(shop: Shop) -> None:
@@ -172,15 +186,41 @@ def test_the_host_is_read_first(shop: Shop) -> None:
     assert sent["db1"] == sent["db2"] == []
 
 
-def test_the_secondary_is_chosen_anew_per_transaction(warm: Shop) -> None:
+def test_the_secondary_is_chosen_anew_per_request(warm: Shop) -> None:
     with warm.traffic() as sent:
         for _ in range(30):
+            warm.context.new_request()
             with transaction.atomic():
                 Author.objects.count()
     assert sent["db1"] == []
     assert len(sent["db2"]) + len(sent["db3"]) == 90
     assert sent["db2"]
     assert sent["db3"]
+
+
+def test_a_request_stays_with_its_secondary(warm: Shop) -> None:
+    with warm.traffic() as sent:
+        for _ in range(15):
+            with transaction.atomic():
+                Author.objects.count()
+            Author.objects.count()
+    primary, secondary = split(sent)
+    assert primary == []
+    assert len(secondary) == 60
+
+
+def test_a_thread_without_requests_chooses_anew_and_waits(
+    warm: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never back in time: the first read on another node is behind a wait."""
+    monkeypatch.setattr("galera_router.context.PINNED", 0.0)
+    with warm.traffic() as sent:
+        for _ in range(30):
+            with transaction.atomic():
+                Author.objects.count()
+    assert sent["db1"] == []
+    waits = [s for name in ("db2", "db3") for s in sent[name] if "wsrep_sync_wait" in s]
+    assert 0 < len(waits) < 30
 
 
 def test_a_transaction_after_a_write_waits_for_it_once(warm: Shop) -> None:

@@ -41,6 +41,7 @@ def test_defaults() -> None:
         "reconnect_wait_time": 15.0,
         "wsrep_sync_timeout": 5.0,
         "wsrep_sync_use_gtid": False,
+        "reads": "causal",
         "disable_update_can_self_select": False,
         "commit_marker": True,
         "conflict_retries": 5,

@@ -25,6 +25,8 @@ class Link:
         self.node = cluster.nodes[0]
         self.options = cluster.config.options
         self.busy = busy
+        self.until = 0.0
+        self.overdue = False
         self.state: str | None = None
         self.heard: tuple[int, int] | None = (10, 10)
         self.cuts = 0

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from django.db import connections
 
-from . import autocommit, links, readers, writes
+from . import autocommit, links, readers, waits, writes
 from .calls import Call
 from .candidates import Loss, Patience, tell
 from .context import Context
 from .verdict import Verdict, is_lost, verdict
+from .waits import Wait
 from .wire import Link
 
 
@@ -20,18 +20,20 @@ def in_snapshot(context: Context, call: Call) -> Any:
     loss: Loss | None = None
     patience = Patience(context)
     while True:
-        link, begin = readers.snapshot(context)
+        link, wait = readers.snapshot(context)
         call.bind(context, connections[link.node.alias], link.connection)
         if not call.buffered:  # it could not be compared on the primary
             return promote(context, call)
-        if begin:
-            call.carry([links.Step(begin, functools.partial(_begun, context, link))])
+        if wait is not None:
+            call.carry(_beginning(context, link, wait))
         try:
             result = call.send(link)
         except links.errors(context) as error:
             if verdict(error) is Verdict.READ_ONLY:
                 context.marking.wanted = True
                 return promote(context, call)
+            if wait is not None and _waited_in_vain(context, link, wait, error, patience):
+                continue
             _snapshot_error(context, call, link, error, patience)
             loss = loss or Loss(link.node, error)
         else:
@@ -40,13 +42,29 @@ def in_snapshot(context: Context, call: Call) -> Any:
             return result
 
 
-def _begun(context: Context, link: Link, rows: int) -> None:
-    readers.snapshot_begun(context, link)
+def _beginning(context: Context, link: Link, wait: Wait) -> list[links.Step]:
+    """The steps of ``wait``, of which the last is the BEGIN."""
+    *steps, last = wait.steps
+
+    def done(rows: int) -> None:
+        last.done(rows)
+        wait.over = True
+        readers.snapshot_begun(context, link)
+
+    return [*steps, links.Step(last.statement, done)]
 
 
-def _caught_up(context: Context, link: Link, rows: int) -> None:
-    context.behind.discard(link.node)
-    context.lagging.clear()
+def _waited_in_vain(
+    context: Context, link: Link, wait: Wait, error: Exception, patience: Patience
+) -> bool:
+    """Whether ``error`` ended a wait of ours; the read is then to be sent elsewhere, or again."""
+    if waits.is_foreign(context, error):
+        return True
+    if not waits.is_late(link, wait, error):
+        return False
+    waits.pass_by(context, link)
+    patience.wait(error)
+    return True
 
 
 def promote(context: Context, call: Call) -> Any:
@@ -59,12 +77,6 @@ def _snapshot_error(
 ) -> None:
     """Raise ``error`` unless the read may be tried once more, elsewhere if need be."""
     begun = context.snapshot is link
-    # A lock wait at the BEGIN is a wait for the applier that took too long.
-    late = not begun and verdict(error) is Verdict.LOCK_WAIT
-    if late:
-        readers.pass_by(context, link.node)
-        patience.wait(error)
-        return
     if is_lost(error):
         readers.lose_reader(context, link, error, certain=patience.again(link.node))
         patience.spend(link.node, error)
@@ -85,30 +97,27 @@ def outside(context: Context, call: Call) -> Any:
     while True:
         link, wait = readers.reader(context)
         call.bind(context, connections[link.node.alias], link.connection)
-        if wait:
-            call.carry([links.Step(wait, functools.partial(_caught_up, context, link))])
+        if wait.steps:
+            call.carry(wait.steps)
         try:
             result = call.send(link)
         except links.errors(context) as error:
             if verdict(error) is Verdict.READ_ONLY:
                 return autocommit.outside(context, call, hidden=True)
-            _outside_error(context, link, error, patience, waited=bool(wait))
+            if _waited_in_vain(context, link, wait, error, patience):
+                continue
+            _outside_error(context, link, error, patience)
             loss = loss or Loss(link.node, error)
         else:
+            context.seen = link.node
+            readers.in_time(context)
             context.cluster.mark_up(link.node)
             tell(context, loss, link.node)
             return result
 
 
-def _outside_error(
-    context: Context, link: Link, error: Exception, patience: Patience, *, waited: bool
-) -> None:
+def _outside_error(context: Context, link: Link, error: Exception, patience: Patience) -> None:
     """Raise ``error`` unless the read may be tried once more, elsewhere if need be."""
-    late = waited and link.node in context.behind and verdict(error) is Verdict.LOCK_WAIT
-    if late:  # the wait for the applier failed
-        readers.pass_by(context, link.node)
-        patience.wait(error)
-        return
     if not is_lost(error):
         raise error
     readers.lose_reader(context, link, error, certain=patience.again(link.node))

@@ -1,0 +1,57 @@
+"""Celery: a task sees what whoever queued it had written.
+
+Call :func:`install` where the Celery application is made. Each message then carries, in a
+header, the tokens of what its sender had committed, and the task reads no older than that. A
+task is treated like a request: what an earlier one of the worker has read or written does not
+bind it, and what it queues itself carries its own writes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.signals import before_task_publish, task_postrun, task_prerun
+
+from . import causality, scope
+from .cluster import clusters
+from .context import context_of, contexts
+
+#: The name of the message's header: a list of tokens, one for each cluster.
+HEADER = "galera_router"
+_UID = "galera_router.celery"
+_ATTRIBUTE = "galera_scope"
+
+
+def install() -> None:
+    """Have tasks carry and apply tokens, in senders and in workers; harmless when repeated."""
+    before_task_publish.connect(_publish, dispatch_uid=_UID, weak=False)
+    task_prerun.connect(_begin, dispatch_uid=_UID, weak=False)
+    task_postrun.connect(_end, dispatch_uid=_UID, weak=False)
+
+
+def _publish(headers: dict[str, Any], **kwargs: Any) -> None:
+    senders = [context_of(cluster.alias) for cluster in clusters()]
+    tokens = [token for c in senders if c is not None and (token := causality.token_of(c))]
+    if tokens:
+        headers.setdefault(HEADER, tokens)
+
+
+def _begin(task: Any, **kwargs: Any) -> None:
+    request = task.request
+    if request.is_eager:  # it runs within its sender, whose reads it shares
+        return
+    for context in contexts():
+        context.new_request()
+    tokens = request.get(HEADER) or (request.headers or {}).get(HEADER) or ()
+    block = scope.needing(causality.accepted(map(str, tokens)), request=True)
+    block.__enter__()
+    setattr(request, _ATTRIBUTE, block)
+
+
+def _end(task: Any, **kwargs: Any) -> None:
+    block = vars(task.request).pop(_ATTRIBUTE, None)
+    if block is None:
+        return
+    block.__exit__(None, None, None)
+    for context in contexts():
+        context.new_request()
