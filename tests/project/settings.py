@@ -1,4 +1,4 @@
-"""Settings of a project whose own tests are run, in a process of their own, on the cluster."""
+"""Settings of a project in a process of its own, on the cluster of the tests."""
 
 from __future__ import annotations
 
@@ -9,3 +9,4 @@ import galera_router
 from tests.settings import *  # noqa: F403
 
 DATABASES = galera_router.expand(json.loads(os.environ["PROJECT_DATABASES"]))
+globals().update(json.loads(os.environ.get("PROJECT_SETTINGS", "{}")))

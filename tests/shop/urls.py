@@ -17,4 +17,11 @@ urlpatterns = [
     path("conflict-non-atomic/", views.conflict_non_atomic),
     path("conflict-stream/", views.conflict_consumed),
     path("async/", views.read_async),
+    path("add/", views.add),
+    path("add-async/", views.add_async),
+    path("list/", views.Authors.as_view()),
+    path("stream/", views.stream),
+    path("stream-async/", views.stream_async),
+    path("sign-in/", views.sign_in),
+    path("who/", views.who),
 ]

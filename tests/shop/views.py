@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.contrib.auth import authenticate, login
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.views.generic import ListView
 
 from .models import Author, Book
 
@@ -69,3 +71,46 @@ def conflict_consumed(request: HttpRequest) -> HttpResponse:
 
 async def read_async(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(await sync_to_async(Author.objects.count)()))
+
+
+def add(request: HttpRequest) -> HttpResponse:
+    Author.objects.create(name=request.POST["name"])
+    return HttpResponse("added")
+
+
+async def add_async(request: HttpRequest) -> HttpResponse:
+    await Author.objects.acreate(name=request.POST["name"])
+    return HttpResponse("added")
+
+
+class Authors(ListView):  # type: ignore[type-arg]
+    """Its queryset is evaluated when the template is rendered, after the view."""
+
+    queryset = Author.objects.order_by("pk")
+    template_name = "authors.txt"
+
+
+def _names() -> Iterator[str]:
+    yield from Author.objects.order_by("pk").values_list("name", flat=True)
+
+
+def stream(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(_names())
+
+
+async def stream_async(request: HttpRequest) -> StreamingHttpResponse:
+    async def names() -> AsyncIterator[str]:
+        async for name in Author.objects.order_by("pk").values_list("name", flat=True):
+            yield name
+
+    return StreamingHttpResponse(names())
+
+
+def sign_in(request: HttpRequest) -> HttpResponse:
+    user = authenticate(request, username=request.POST["name"], password="secret")
+    login(request, user)  # type: ignore[arg-type]
+    return HttpResponse("welcome")
+
+
+def who(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(request.user.get_username())
