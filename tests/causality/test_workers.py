@@ -141,7 +141,7 @@ def test_api_clients_bring_the_token_in_a_header(shop: Shop, pair: tuple[Worker,
         timer = held(shop.galera["db3"], seconds=0.4)
         name = next(names)
         token = one.post("/add/", data={"name": name}).headers["X-Galera-Token"]
-        answer = other.get("/read/", **{"X-Galera-Token": token})
+        answer = other.get("/read/", headers={"X-Galera-Token": token})
         assert name in answer.content.split(",")
         timer.join()
 

@@ -79,17 +79,21 @@ class Worker:
         assert line, "the worker has ended"
         return json.loads(line)
 
-    def get(self, path: str, visitor: Visitor | None = None, **headers: str) -> Answer:
-        return self._ask("GET", path, visitor, None, headers)
+    def get(
+        self,
+        path: str,
+        visitor: Visitor | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        return self._ask("GET", path, visitor, None, headers or {})
 
     def post(
         self,
         path: str,
         visitor: Visitor | None = None,
         data: dict[str, str] | None = None,
-        **headers: str,
     ) -> Answer:
-        return self._ask("POST", path, visitor, data, headers)
+        return self._ask("POST", path, visitor, data, {})
 
     def _ask(
         self,

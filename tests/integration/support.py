@@ -101,6 +101,11 @@ class Shop:
         context.new_request()
         context.behind.clear()
 
+    def forget_positions(self) -> None:
+        """As if nobody had asked the nodes how far they have come."""
+        for node in self.context.cluster.nodes:
+            node.position = None
+
     def warm(self) -> None:
         """Connect everything, as in a worker that has been running for a while."""
         connections["default"].close()

@@ -19,6 +19,8 @@ urlpatterns = [
     path("async/", views.read_async),
     path("add/", views.add),
     path("add-async/", views.add_async),
+    path("primary-async/", views.primary_async),
+    path("any-async/", views.any_async),
     path("list/", views.Authors.as_view()),
     path("stream/", views.stream),
     path("stream-async/", views.stream_async),

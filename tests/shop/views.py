@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import authenticate, login
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.views.generic import ListView
+
+from galera_router import reads
 
 from .models import Author, Book
 
@@ -83,7 +86,13 @@ async def add_async(request: HttpRequest) -> HttpResponse:
     return HttpResponse("added")
 
 
-class Authors(ListView):  # type: ignore[type-arg]
+if TYPE_CHECKING:
+    AuthorList = ListView[Author]
+else:
+    AuthorList = ListView
+
+
+class Authors(AuthorList):
     """Its queryset is evaluated when the template is rendered, after the view."""
 
     queryset = Author.objects.order_by("pk")
@@ -108,9 +117,21 @@ async def stream_async(request: HttpRequest) -> StreamingHttpResponse:
 
 def sign_in(request: HttpRequest) -> HttpResponse:
     user = authenticate(request, username=request.POST["name"], password="secret")
-    login(request, user)  # type: ignore[arg-type]
+    login(request, user)
     return HttpResponse("welcome")
 
 
 def who(request: HttpRequest) -> HttpResponse:
     return HttpResponse(request.user.get_username())
+
+
+@reads("primary")
+async def primary_async(request: HttpRequest) -> HttpResponse:
+    await asyncio.sleep(0.05)
+    return HttpResponse(str(await Author.objects.acount()))
+
+
+@reads("any")
+async def any_async(request: HttpRequest) -> HttpResponse:
+    await asyncio.sleep(0.05)
+    return HttpResponse(str(await Author.objects.acount()))

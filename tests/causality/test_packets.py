@@ -1,0 +1,179 @@
+"""What a token costs: what is sent to whom, and what the client is given."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client, RequestFactory, override_settings
+
+from galera_router import after, reads, tokens
+from galera_router.exceptions import ConfigurationError
+from tests.causality.support import BEGIN, count, write
+from tests.integration.support import Shop
+
+
+def read_request(token: str | None = None) -> None:
+    client = Client()
+    if token is not None:
+        client.cookies["galera"] = token
+    assert client.get("/read/").status_code == 200
+
+
+def test_without_a_token_nothing_is_added(warm: Shop) -> None:
+    with warm.traffic() as sent:
+        read_request()
+    select = "Query SELECT `shop_author`.`name` AS `name` FROM `shop_author` ORDER BY"
+    assert [s[: len(select)] for s in sent["db2"]][1:-1] == [sent["db2"][1][: len(select)]]
+    assert sent["db2"][0] == BEGIN
+    assert sent["db2"][-1] == "Query COMMIT"
+    assert len(sent["db2"]) == 3
+    assert sent["db1"] == sent["db3"] == []
+
+
+def test_a_token_that_the_node_has_reached_costs_no_round_trip(warm: Shop) -> None:
+    """The question travels with the BEGIN, and is asked once."""
+    token = write()
+    warm.settle()
+    warm.forget_positions()
+    node = warm.galera["db2"]
+    with node.statements() as packets:
+        read_request(token)
+    with warm.traffic() as again:
+        read_request(token)
+    assert len(packets) == 2, "one with the question, BEGIN and the read; COMMIT"
+    assert packets[0].sql.startswith("BEGIN NOT ATOMIC DECLARE cluster")
+    assert "START TRANSACTION READ ONLY" in packets[0].sql
+    assert "FROM `shop_author`" in packets[0].sql
+    assert len(again["db2"]) == 3, "this process knows now"
+    assert again["db1"] == again["db3"] == []
+
+
+def test_a_question_of_the_watchdog_tells_it_too(warm: Shop) -> None:
+    from galera_router.pings import Ping
+
+    token = write()
+    warm.settle()
+    warm.forget_positions()
+    known = warm.context.cluster.nodes[1]
+    ping = Ping(known, (), 5)
+    ping._run()
+    assert ping.answer is not None
+    warm.context.cluster.note_position(known, ping.answer.position)
+    with warm.traffic() as sent:
+        read_request(token)
+    assert len(sent["db2"]) == 3
+
+
+def test_a_read_outside_a_transaction_asks_in_its_packet(warm: Shop) -> None:
+    token = write()
+    warm.settle()
+    warm.forget_positions()
+    with warm.galera["db2"].statements() as packets, after(token):
+        assert count() == 2
+        assert count() == 2
+    assert len(packets) == 2
+    assert packets[0].sql.startswith("BEGIN NOT ATOMIC DECLARE cluster")
+
+
+def test_a_response_that_has_written_costs_one_question(warm: Shop) -> None:
+    with warm.traffic() as sent:
+        response = Client().post("/add/", {"name": "Bea"})
+    assert [s for s in sent["db1"] if "STATUS" in s] == [sent["db1"][-1]]
+    assert response.cookies["galera"].value
+
+
+def test_the_cookie_is_as_a_cookie_should_be(warm: Shop) -> None:
+    response = Client().post("/add/", {"name": "Bea"})
+    cookie = response.cookies["galera"]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    assert cookie["path"] == "/"
+    assert cookie["max-age"] == 300
+    assert not cookie["secure"]
+    assert response.headers["X-Galera-Token"] == cookie.value
+    assert {"Cookie", "X-Galera-Token"} <= set(response.headers["Vary"].split(", "))
+
+
+@pytest.mark.parametrize("path", ["/read/", "/nothing/"])
+def test_a_response_that_has_written_nothing_is_left_as_it_is(warm: Shop, path: str) -> None:
+    response = Client().get(path)
+    assert not response.cookies
+    assert "X-Galera-Token" not in response.headers
+    assert "X-Galera-Token" not in response.headers.get("Vary", "")
+    read = Client(headers={"X-Galera-Token": write()}).get(path)
+    assert not read.cookies
+
+
+def test_a_request_that_reads_on_the_primary_has_written_nothing(warm: Shop) -> None:
+    with reads("primary"):
+        response = Client().get("/read/")
+    assert not response.cookies
+
+
+@override_settings(
+    SESSION_COOKIE_SECURE=True,
+    SESSION_COOKIE_DOMAIN="example.com",
+    GALERA_COOKIE_NAME="seen",
+    GALERA_COOKIE_AGE=7,
+    GALERA_COOKIE_SAMESITE="Strict",
+    GALERA_HEADER_NAME=None,
+)
+def test_the_settings_are_djangos(warm: Shop) -> None:
+    response = Client().post("/add/", {"name": "Bea"})
+    cookie = response.cookies["seen"]
+    assert cookie["secure"]
+    assert cookie["domain"] == "example.com"
+    assert cookie["max-age"] == 7
+    assert cookie["samesite"] == "Strict"
+    assert "X-Galera-Token" not in response.headers
+    assert response.headers["Vary"] == "Cookie"
+
+
+@override_settings(GALERA_COOKIE_NAME=None)
+def test_the_cookie_can_be_turned_off(warm: Shop) -> None:
+    response = Client().post("/add/", {"name": "Bea"})
+    assert not response.cookies
+    assert response.headers["Vary"] == "X-Galera-Token"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("GALERA_COOKIE_NAME", "two words", "plain name"),
+        ("GALERA_COOKIE_NAME", 7, "plain name"),
+        ("GALERA_HEADER_NAME", "", "plain name"),
+        ("GALERA_COOKIE_AGE", 0, "1 or more"),
+        ("GALERA_COOKIE_AGE", "300", "1 or more"),
+        ("GALERA_COOKIE_AGE", True, "1 or more"),
+        ("GALERA_COOKIE_SECURE", "yes", "True or False"),
+        ("GALERA_COOKIE_SAMESITE", "Loose", "'Strict'"),
+        ("GALERA_COOKIE_DOMAIN", 7, "text"),
+        ("GALERA_COOKIE_PATH", 7, "text"),
+        ("GALERA_COOKIE_MAXAGE", 7, "Did you mean GALERA_COOKIE_AGE"),
+        ("GALERA_COKIE_NAME", "x", "Did you mean GALERA_COOKIE_NAME"),
+    ],
+)
+def test_a_wrong_setting_is_named(warm: Shop, name: str, value: object, said: str) -> None:
+    with (
+        override_settings(**{name: value}),
+        pytest.raises(ConfigurationError, match=said) as error,
+    ):
+        Client().get("/read/")
+    assert name in str(error.value)
+
+
+def test_the_latest_of_cookie_and_header_counts(warm: Shop) -> None:
+    old = write("Bea")
+    new = write("Cleo")
+    request = RequestFactory().get("/", headers={"X-Galera-Token": old})
+    request.COOKIES["galera"] = new
+    from galera_router.cookies import carrier
+
+    found = carrier().read(request, ("default",))
+    assert tokens.load(new, 60) == ("default", found["default"])
+
+
+@pytest.mark.parametrize("text", ["", "x", "a:b:c", ":::", "x" * 5000])
+def test_a_wrong_token_is_ignored(warm: Shop, text: str) -> None:
+    with warm.traffic() as sent:
+        read_request(text)
+    assert len(sent["db2"]) == 3
