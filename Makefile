@@ -17,7 +17,7 @@ PROCESSES ?= 4
 THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos lint format coverage system clean
+.PHONY: help setup demo test chaos lint format coverage clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -49,11 +49,12 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-system:
-	@scripts/system-packages $(PYTHON)
+# What the extra of that name needs of the system.
+system-%:
+	@scripts/system-packages $(PYTHON) $*
 
 # One stamp per extra: "demo" brings what the site needs, "dev" everything.
-$(VENV)/.installed-%: setup.cfg pyproject.toml scripts/virtual-environment | system
+$(VENV)/.installed-%: setup.cfg pyproject.toml scripts/virtual-environment | system-%
 	@scripts/virtual-environment $(PYTHON) $(VENV) $*
 	@touch $@
 
