@@ -13,10 +13,10 @@ from django.db import connection, connections, transaction
 from django.http import HttpResponse
 
 import galera_router
-from galera_router import after, causal_token, positions, scope, tokens
+from galera_router import after, causal_token, positions, reads, scope, tokens
 from galera_router.exceptions import ConfigurationError, NotCommitted
 from galera_router.positions import EVERYTHING, Position
-from tests.causality.support import BEGIN, SYNC, count, write
+from tests.causality.support import BEGIN, REACH, SYNC, count, write
 from tests.integration.support import Shop, elsewhere, use_databases
 from tests.shop.models import Author, Book
 
@@ -320,3 +320,44 @@ def test_logging_says_no_more_than_it_should(warm: Shop, caplog: pytest.LogCaptu
     with caplog.at_level(logging.DEBUG, "galera_router"), after(token):
         count()
     assert token not in caplog.text
+
+
+def test_a_primary_that_others_wrote_past_catches_up_first(warm: Shop) -> None:
+    """Another worker holds another node for the primary, and its client comes here."""
+    with reads("primary"):
+        count()  # connected, and nothing to catch up with
+    late = warm.galera["db1"]
+    with late.hold_applier():
+        warm.galera["db2"].query("INSERT INTO galera_router.shop_author (name) VALUES ('Bea')")
+        here = positions.position(warm.galera["db2"].query(positions.ASK.decode()))
+        assert here is not None
+        threading.Timer(0.4, late.release_applier).start()
+        with after(tokens.dump("default", here)), reads("primary"):
+            assert count() == 2
+
+
+def test_a_primary_that_lost_its_place_and_has_it_back_catches_up(warm: Shop) -> None:
+    with reads("primary"):
+        count()
+    cluster = warm.context.cluster
+    late = warm.galera["db1"]
+    with late.hold_applier():
+        warm.galera["db2"].query("INSERT INTO galera_router.shop_author (name) VALUES ('Bea')")
+        cluster.acting = cluster.nodes[1]  # as another thread has left it
+        threading.Timer(0.4, late.release_applier).start()
+        with reads("primary"):
+            assert count() == 2
+    assert cluster.acting is cluster.nodes[0]
+
+
+def test_what_is_lost_with_a_connection_is_asked_again(warm: Shop) -> None:
+    """Its server may have been started anew, from an older state."""
+    token = write()
+    warm.settle()
+    with after(token):
+        count()
+    assert warm.context.cluster.nodes[1].position is not None
+    warm.galera["db2"].kill_connections()
+    with warm.traffic() as sent, after(token):
+        count()
+    assert any(s.startswith(REACH) for s in sent["db2"]), sent["db2"]

@@ -11,6 +11,7 @@ import pytest
 from galera_router import cluster as module
 from galera_router.cluster import Cluster
 from galera_router.conf import cluster_config, expand
+from galera_router.positions import Position
 
 
 class Clock:
@@ -365,3 +366,43 @@ def test_a_choice_is_noted_as_use() -> None:
     assert cluster.used < clock.now
     cluster.reader()
     assert cluster.used == clock.now
+
+
+def test_a_position_only_goes_on() -> None:
+    cluster = make()
+    node = cluster.nodes[1]
+    cluster.note_position(node, None)
+    assert node.position is None
+    cluster.note_position(node, Position("c", 5, "n"))
+    cluster.note_position(node, Position("c", 3))
+    assert node.position == Position("c", 5, "n")
+    cluster.note_position(node, Position("c", 6))
+    assert node.position == Position("c", 6, "n"), "which server it is stays known"
+    cluster.note_position(node, Position("c", 2, "m"))
+    assert node.position == Position("c", 2, "m"), "it has been started anew"
+    cluster.note_position(node, Position("d", 1))
+    assert node.position == Position("d", 1), "the cluster has been rebuilt"
+    cluster.mark_down(node, LOST)
+    assert node.position is None
+
+
+def test_a_node_that_lags_is_not_read_from_for_a_while() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    cluster.note_lag(cluster.nodes[1])
+    assert readers(cluster) == {"db3"}
+    assert cluster.lags(cluster.nodes[1])
+    cluster.note_lag(cluster.nodes[2])
+    assert readers(cluster) == {"db2", "db3"}, "the primary is still left alone"
+    clock.now += module.LAG_REMEMBERED
+    assert not cluster.lags(cluster.nodes[1])
+
+
+def test_whether_there_is_another_secondary() -> None:
+    cluster = make()
+    db1, db2, db3 = cluster.nodes
+    assert cluster.others(db2, ())
+    assert not cluster.others(db2, {db3})
+    assert cluster.others(db1, {db3})
+    cluster.mark_down(db3, LOST)
+    assert not cluster.others(db2, ())

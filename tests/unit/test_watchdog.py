@@ -12,6 +12,7 @@ from galera_router import vigil as module
 from galera_router import watchdog, wire
 from galera_router.cluster import Cluster
 from galera_router.pings import Answer
+from galera_router.positions import Position
 from galera_router.vigil import Moment, Vigil
 from tests.unit.test_cluster import make
 
@@ -424,3 +425,36 @@ def test_a_thread_that_cannot_be_had_is_logged(
     monkeypatch.setattr(threading.Thread, "start", refuse)
     watchdog.ensure()
     assert "can't start new thread" in caplog.text
+
+
+def test_a_wait_for_the_applier_is_ended_when_its_time_is_over() -> None:
+    scene = Scene()
+    scene.link.busy = scene.now
+    scene.link.until = scene.now + 0.3
+    scene.run(0.25)
+    assert scene.link.cuts == 0
+    scene.run(0.25)
+    assert scene.link.cuts == 1
+    assert scene.link.overdue
+    assert scene.node.up, "it is late, not dead"
+
+
+def test_a_statement_whose_wait_is_over_is_left_alone() -> None:
+    """Also an idle connection on which a wait was noted."""
+    scene = Scene()
+    scene.link.busy = scene.now
+    scene.link.until = 0.0
+    scene.reply = WELL
+    scene.run(3)
+    scene.link.busy, scene.link.until = 0.0, scene.now - 1
+    scene.run(3)
+    assert scene.link.cuts == 0
+    assert not scene.link.overdue
+
+
+def test_what_a_node_says_of_its_position_is_kept() -> None:
+    scene = Scene()
+    scene.active = True
+    scene.reply = Answer(server="one", position=Position("c", 7, "n"))
+    scene.run(7)
+    assert scene.node.position == Position("c", 7, "n")
