@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from django.db import connection, connections, transaction
+from django.db.models import Func, Value
 from django.http import HttpResponse
 
 import galera_router
@@ -361,3 +362,15 @@ def test_what_is_lost_with_a_connection_is_asked_again(warm: Shop) -> None:
     with warm.traffic() as sent, after(token):
         count()
     assert any(s.startswith(REACH) for s in sent["db2"]), sent["db2"]
+
+
+def test_a_long_read_behind_a_short_wait_is_left_alone(warm: Shop) -> None:
+    """What has its limit is the wait, not the read in the same packet."""
+    warm.configure(OPTIONS={"wsrep_sync_timeout": 0.5})
+    warm.warm()
+    Author.objects.create(name="Bea")
+    slow = Author.objects.annotate(slept=Func(Value(1.2), function="SLEEP"))
+    with warm.traffic() as sent:
+        assert slow.get(name="Bea").slept == 0
+    assert sum("SLEEP" in s for log in sent.values() for s in log) == 1
+    assert not [s for s in sent["db1"] if "SLEEP" in s]
