@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
@@ -27,12 +28,12 @@ def filled(shop: Shop) -> Iterator[Shop]:
         node.query(f"DROP DATABASE `{name}`")
 
 
-def at_work(seen: list[tuple[str, str, str]]) -> dict[str, set[str]]:
+def at_work(seen: list[tuple[str, str, str]]) -> defaultdict[str, set[str]]:
     """The databases in which tables were read or written, by node."""
-    found: dict[str, set[str]] = {}
+    found: defaultdict[str, set[str]] = defaultdict(set)
     for node, database, sql in seen:
         if any(table in sql for table in OURS):
-            found.setdefault(node, set()).add(database)
+            found[node].add(database)
     return found
 
 
