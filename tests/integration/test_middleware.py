@@ -92,9 +92,7 @@ def test_a_small_body_is_kept_for_a_view_that_reads_it_as_a_stream(atomic: Shop)
     assert stock(atomic) == [(6,)]
 
 
-def test_a_consumed_stream_is_not_run_again(
-    atomic: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_consumed_stream_is_not_run_again(atomic: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("galera_router.middleware.BODY_KEPT", 1)
     views.meanwhile.append(lambda request: change(atomic))
     with pytest.raises(ReplayMismatch):
