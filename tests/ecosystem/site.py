@@ -1,0 +1,87 @@
+"""Views with packages around them, and their URLs: a ROOT_URLCONF."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import include, path
+from rest_framework import serializers, viewsets
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.routers import SimpleRouter
+from rest_framework.views import APIView
+
+from tests.shop.models import Author, Book
+from tests.shop.views import meanwhile
+
+
+def shown(request: HttpRequest) -> bool:
+    """Have the toolbar on every page (SHOW_TOOLBAR_CALLBACK)."""
+    return True
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """Three reads, the last of them raw, and with ``?write`` a write between them."""
+    names = list(Author.objects.values_list("name", flat=True))
+    names += [str(Book.objects.count())]
+    if "write" in request.GET:
+        Author.objects.create(name=f"n{len(names)}")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM shop_tag")
+        names += [str(cursor.fetchone()[0])]
+    return HttpResponse(f"<html><body>{','.join(names)}</body></html>")
+
+
+class AuthorSerializer(serializers.ModelSerializer):  # type: ignore[misc]
+    class Meta:
+        model = Author
+        fields = ("id", "name")
+
+
+class Authors(viewsets.ModelViewSet):  # type: ignore[misc]
+    queryset = Author.objects.order_by("pk")
+    serializer_class = AuthorSerializer
+
+
+class Refusal(APIView):  # type: ignore[misc]
+    """Reads, writes if it is a POST, and raises what the framework answers itself."""
+
+    def get(self, request: Request) -> Response:
+        raise APIException(f"{Author.objects.count()} authors")
+
+    def post(self, request: Request) -> Response:
+        Author.objects.create(name=f"of {Author.objects.count()}")
+        return self.get(request)
+
+
+class Sale(APIView):  # type: ignore[misc]
+    """Reads, and writes what follows from that; somebody else comes in between."""
+
+    def post(self, request: Request) -> Response:
+        book = Book.objects.get()
+        if meanwhile:
+            meanwhile.pop()(request)
+        book.stock -= int(request.data["count"])
+        book.save()
+        return Response({"stock": book.stock})
+
+
+def visit(request: HttpRequest) -> HttpResponse:
+    """Count the visits of one session."""
+    request.session["visits"] = request.session.get("visits", 0) + 1
+    return JsonResponse({"visits": request.session["visits"]})
+
+
+router = SimpleRouter()
+router.register("authors", Authors)
+urlpatterns: list[Any] = [
+    path("", include("tests.shop.urls")),
+    path("page/", page),
+    path("visit/", visit),
+    path("api/", include(router.urls)),
+    path("api/refusal/", Refusal.as_view()),
+    path("api/sale/", Sale.as_view()),
+]
