@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from django.db import connection
+from asgiref.sync import sync_to_async
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import include, path
 from rest_framework import serializers, viewsets
@@ -14,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
-from tests.shop.models import Author, Book
+from tests.shop.models import Author, Book, Shelf
 from tests.shop.views import meanwhile
 
 
@@ -75,12 +77,40 @@ def visit(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"visits": request.session["visits"]})
 
 
+async def names(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(",".join([author.name async for author in Author.objects.all()]))
+
+
+async def own(request: HttpRequest) -> HttpResponse:
+    """What a request does in coroutines and in threads is its own: its number in a row."""
+    number = int(request.GET["number"])
+    shelf, _ = await Shelf.objects.aget_or_create(code=f"s{number}", defaults={"room": number})
+    seen = [shelf.room]
+
+    def raise_and_lower() -> int:
+        with transaction.atomic():
+            room: int = Shelf.objects.get(code=shelf.code).room
+            Shelf.objects.filter(code=shelf.code).update(room=room + 1000)
+            seen.append(Shelf.objects.get(code=shelf.code).room - 1000)
+            Shelf.objects.filter(code=shelf.code).update(room=room)
+        return room
+
+    if "write" in request.GET:
+        seen.append(await sync_to_async(raise_and_lower)())
+    await asyncio.sleep(0.001)
+    seen.append((await Shelf.objects.aget(code=shelf.code)).room)
+    seen += [other.room async for other in Shelf.objects.filter(code=shelf.code)]
+    return JsonResponse(dict(enumerate(seen)))
+
+
 router = SimpleRouter()
 router.register("authors", Authors)
 urlpatterns: list[Any] = [
     path("", include("tests.shop.urls")),
     path("page/", page),
     path("visit/", visit),
+    path("own/", own),
+    path("read-async/", names),
     path("api/", include(router.urls)),
     path("api/refusal/", Refusal.as_view()),
     path("api/sale/", Sale.as_view()),
