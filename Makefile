@@ -1,6 +1,7 @@
 # make demo           a three-node cluster, a site, clients, and nodes that die: about a minute
 # make demo SERVE=1   the same, and then the site stays up until Ctrl-C
 # make test           the whole suite on a real cluster; ARGS="-k failover" picks
+# make versions       the suite on each Python and Django that is there; ENVS=py313-django61 picks
 # make chaos          load, faults, and every node checked; SECONDS=60 SEED=1 PROCESSES=4 THREADS=4
 # make lint           ruff and mypy
 # make coverage       the suite again, with a report of the lines it reached
@@ -10,6 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 ARGS ?=
+ENVS ?= ALL
 SERVE ?=
 SECONDS ?= 60
 SEED ?= 1
@@ -17,7 +19,7 @@ PROCESSES ?= 4
 THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos lint format coverage clean
+.PHONY: help setup demo test versions chaos lint format coverage clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -29,6 +31,9 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS)
+
+versions: $(VENV)/.installed-dev
+	scripts/versions $(BIN)/tox $(ENVS) $(ARGS)
 
 chaos: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) \
@@ -59,6 +64,6 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml scripts/virtual-environment | sys
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf htmlcov .coverage .coverage.* example_project/.mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from . import failover, links, waits
+from . import failover, links, scope, waits
 from .candidates import candidates
 from .cluster import Node
 from .context import Context, Phase
@@ -107,6 +107,7 @@ def _replay_or_end(context: Context, link: Link, begin: list[links.Step]) -> Non
 def snapshot_begun(context: Context, link: Link) -> None:
     """The server has opened the snapshot."""
     context.snapshot = link
+    context.begun_with = scope.needs(context.cluster.alias)
     context.phase = Phase.SNAPSHOT
     in_time(context)
     context.cluster.mark_up(link.node)

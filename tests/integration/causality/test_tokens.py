@@ -13,7 +13,6 @@ from django.core import signing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tests.integration.conftest  # noqa: F401, sets Django up
 from galera_router import tokens
 from galera_router.positions import EVERYTHING, Position, is_position, position
 

@@ -7,7 +7,7 @@ from django.test import Client, RequestFactory, override_settings
 
 from galera_router import after, reads, tokens
 from galera_router.exceptions import ConfigurationError
-from tests.causality.support import BEGIN, count, write
+from tests.integration.causality.support import BEGIN, count, write
 from tests.integration.support import Shop
 
 
