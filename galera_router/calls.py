@@ -30,8 +30,14 @@ class Call:
     statement: Statement
     carries: bool = False
 
-    def send(self, link: Link) -> Any:
-        """Execute it on ``link``, which the cursor is bound to."""
+    def send(self, link: Link, until: float = 0.0) -> Any:
+        """Execute it on ``link``, which the cursor is bound to.
+
+        Args:
+            link: the connection.
+            until: when the wait that its packet begins with is to be ended (monotonic seconds).
+        """
+        link.until = until
         link.busy = time.monotonic()
         try:
             return self.execute(self.sql, self.params, self.many, self.context)

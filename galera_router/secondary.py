@@ -27,7 +27,7 @@ def in_snapshot(context: Context, call: Call) -> Any:
         if wait is not None:
             call.carry(_beginning(context, link, wait))
         try:
-            result = call.send(link)
+            result = call.send(link, wait.until if wait is not None else 0.0)
         except links.errors(context) as error:
             if verdict(error) is Verdict.READ_ONLY:
                 context.marking.wanted = True
@@ -100,7 +100,7 @@ def outside(context: Context, call: Call) -> Any:
         if wait.steps:
             call.carry(wait.steps)
         try:
-            result = call.send(link)
+            result = call.send(link, wait.until)
         except links.errors(context) as error:
             if verdict(error) is Verdict.READ_ONLY:
                 return autocommit.outside(context, call, hidden=True)
