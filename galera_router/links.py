@@ -12,8 +12,9 @@ from typing import Any
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from MySQLdb.constants import CLIENT
+from MySQLdb.cursors import Cursor
 
-from . import internals
+from . import identity, internals
 from .cluster import Node
 from .context import Context
 from .exceptions import NoNodeAvailable
@@ -73,17 +74,19 @@ def to_primary(context: Context, node: Node) -> Link:
 
 def _begin_with_prime(context: Context, link: Link, prime: bytes) -> bool:
     """Begin and end; False if the wait for the applier failed, as it does in a change of view."""
-    cursor = link.connection.cursor()
-    carry(cursor, [Step(prime)])
+    cursor = link.connection.cursor(Cursor)
+    carry(cursor, [Step(prime), Step(b"COMMIT")])
     try:
         with link.in_flight():
-            cursor.execute("COMMIT")
+            cursor.execute(identity.QUESTION)
+            told = cursor.fetchall()
     except errors(context) as error:
         if verdict(error) is not Verdict.LOCK_WAIT:
             raise
         return False
     finally:
         cursor.close()
+    identity.judge(link, told)
     return True
 
 
@@ -212,8 +215,10 @@ def to_node(context: Context, node: Node) -> Link:
 
 def _initialise(context: Context, node: Node, wrapper: BaseDatabaseWrapper) -> None:
     """Have the statements of a connection's set-up watched as well."""
-    with _keep(context, node, wrapper).in_flight():
+    link = _keep(context, node, wrapper)
+    with link.in_flight():
         wrapper.init_connection_state()
+    identity.confirm(link)
 
 
 def _keep(context: Context, node: Node, wrapper: BaseDatabaseWrapper) -> Link:

@@ -16,6 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("conf",),
     ("cluster",),
     ("wire", "pings", "markers", "scope"),
+    ("identity",),
     ("context", "primary", "vigil", "responses"),
     ("links", "attempts", "candidates", "watchdog"),
     ("replay", "leases", "waits"),
