@@ -33,7 +33,12 @@ _NOT_JOINED = "00000000-0000-0000-0000-000000000000"
 
 
 class ForeignNode(OperationalError):
-    """A node belongs to another cluster than those beside it in NODES."""
+    """A node belongs to another cluster than those beside it in NODES.
+
+    ``news``: that was not known before.
+    """
+
+    news = True
 
 
 class _Heard(NamedTuple):
@@ -80,14 +85,16 @@ class Membership:
         """Take in what ``node`` has said; the error if it is in another cluster than the others."""
         with self._lock:
             self._said[node] = identity
-            before, self.agreed = self.agreed, self._decide(node)
-            if self.agreed is not None and self.agreed != before:
+            if (found := self._decide(node)) != self.agreed:
+                self._agree(found)
                 self._review(node)
             if self.agreed in (None, identity):
                 self._accept(node, thread)
                 return None
+            error = self._error(node)
+            error.news = node not in self._foreign
             self._foreign.add(node)
-            return self._error(node)
+            return error
 
     def first(self, node: Node, identity: str) -> None:
         """Agree on a cluster before the first use of a node, with the others if they answer."""
@@ -100,7 +107,12 @@ class Membership:
             for some in (others, [primary]) if ASK else ():
                 self._ask(other for other in some if other is not node)
             with self._lock:
-                self.agreed = self._majority(self._said) or self._commonest()
+                self._agree(self._majority(self._said) or self._commonest())
+
+    def _agree(self, identity: str | None) -> None:
+        self.agreed = identity
+        members = {node: said for node, said in self._said.items() if said == identity}
+        self._member_of.update(members)
 
     def _accept(self, node: Node, thread: int) -> None:
         last = self._heard.get(node)
@@ -227,7 +239,7 @@ def judge(link: Link, rows: Iterable[Iterable[object]]) -> None:
 def expel(node: Node, error: ForeignNode) -> None:
     """Use ``node`` no more, on the connections that there are as well."""
     node.cluster.mark_down(node, error)
-    for link in links():
+    for link in links() if error.news else ():
         if link.node is node:
             link.cut()
 
