@@ -191,7 +191,8 @@ class Vigil:
         node, cluster = self.node, self.node.cluster
         foreign = identity.heard(node, answer)
         if foreign is not None:
-            identity.expel(node, foreign)
+            cluster.mark_down(node, foreign)
+            self._cut(links if foreign.news else (), str(foreign))
         elif answer.error is None:
             self._out_since = None
             at = math.floor(asked.at.wall)

@@ -39,7 +39,7 @@ def test_most_nodes_say_which_cluster_it_is() -> None:
     known = Membership(c := cluster())
     assert known.hear(c.nodes[0], OTHER) is None, "alone, it may be right"
     assert known.hear(c.nodes[1], OLD) is None
-    assert known.agreed is None
+    assert not known.agreed
     assert known.hear(c.nodes[2], OLD) is None
     assert known.agreed == OLD
     assert not c.nodes[0].up, "it has said that it is another one's"

@@ -11,6 +11,7 @@ from MySQLdb import OperationalError
 from galera_router import vigil as module
 from galera_router import watchdog, wire
 from galera_router.cluster import Cluster
+from galera_router.identity import membership
 from galera_router.pings import Answer
 from galera_router.positions import Position
 from galera_router.vigil import Moment, Vigil
@@ -458,3 +459,23 @@ def test_what_a_node_says_of_its_position_is_kept() -> None:
     scene.reply = Answer(server="one", position=Position("c", 7, "n"))
     scene.run(7)
     assert scene.node.position == Position("c", 7, "n")
+
+
+def test_a_node_that_is_in_another_cluster_is_down_and_what_is_kept_to_it_ended() -> None:
+    scene = Scene()
+    scene.active = True
+    known = membership(scene.cluster)
+    for node in scene.cluster.nodes:
+        known.hear(node, "ours")
+    scene.reply = Answer(server="one", cluster_id="ours")
+    scene.run(10)
+    assert scene.node.up
+    assert scene.link.cuts == 0
+    scene.reply = Answer(server="one", cluster_id="theirs")
+    scene.run(10)
+    assert not scene.node.up
+    assert "another cluster" in scene.node.reason
+    assert scene.link.cuts == 1
+    scene.reply = Answer(server="one", cluster_id="ours")
+    scene.run(10)
+    assert scene.node.up
