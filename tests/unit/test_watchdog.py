@@ -473,9 +473,9 @@ def test_a_node_that_is_in_another_cluster_is_down_and_what_is_kept_to_it_ended(
     assert scene.link.cuts == 0
     scene.reply = Answer(server="one", cluster_id="theirs")
     scene.run(10)
-    assert not scene.node.up
+    assert [node.up for node in scene.cluster.nodes] == [False, True, True]
     assert "another cluster" in scene.node.reason
     assert scene.link.cuts == 1
     scene.reply = Answer(server="one", cluster_id="ours")
     scene.run(10)
-    assert scene.node.up
+    assert all(node.up for node in scene.cluster.nodes)
