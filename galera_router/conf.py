@@ -1,6 +1,6 @@
 """From the DATABASES that a user writes to those that Django reads: one alias per node.
 
-Pure, and imported by settings modules: it looks at nothing but its argument.
+Imported by settings modules, so it looks at nothing but its argument.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .installation import CLUSTER_KEY, watch
 from .nodes import (
     check_connection,
     check_engine,
@@ -35,7 +36,6 @@ __all__ = [
 
 Path = tuple[object, ...]
 
-CLUSTER_KEY = "GALERA"
 ROLE_KEY = "GALERA_ROLE"
 HOST_NODE = "host"  # the node that HOST names when it is none of NODES
 
@@ -116,6 +116,8 @@ def expand(databases: Mapping[str, Any]) -> dict[str, Any]:
                     f"needs the alias {new!r}, which is taken. Rename the node or the other alias.",
                 )
             result[new] = expanded
+            if CLUSTER_KEY in expanded:
+                watch()
     return result
 
 

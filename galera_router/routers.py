@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, models
 
 from .cluster import Cluster, cluster_of
 from .context import context_of
+from .exceptions import ConfigurationError
+from .installation import APP
 
 
 class GaleraRouter:
     """For ``DATABASE_ROUTERS``; answers for clusters and leaves other databases alone."""
+
+    def __init__(self) -> None:
+        if not apps.is_installed(APP):
+            raise ConfigurationError(
+                f'DATABASE_ROUTERS names GaleraRouter, but INSTALLED_APPS lacks "{APP}".'
+            )
 
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str | None:
         """The pinned secondary's alias, or the cluster's where the read must follow a write."""

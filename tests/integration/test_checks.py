@@ -11,13 +11,20 @@ from django.core.management import call_command
 from django.db import transaction
 from django.test import override_settings
 
-from tests.integration.support import Shop
+from tests.integration.support import Shop, durable
 
 MIDDLEWARE = "galera_router.middleware.GaleraMiddleware"
 
 
 def found(**kwargs: Any) -> set[str | None]:
     return {message.id for message in run_checks(**kwargs) if "galera" in (message.id or "")}
+
+
+@pytest.fixture(autouse=True)
+def safe(shop: Shop) -> Iterator[None]:
+    """Servers as they should be; those of the tests are set to be quick."""
+    with durable(shop.galera.nodes):
+        yield
 
 
 @pytest.fixture

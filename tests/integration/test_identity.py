@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,11 +14,8 @@ from django.db import connections, transaction
 from galera_router import expand, identity, vigil
 from galera_router.exceptions import NoNodeAvailable
 from galera_router.testing import GaleraCluster, GaleraNode, Proxy
-from galera_router.testing.admin import open_connection
-from galera_router.testing.options import server_command
-from galera_router.testing.process import ServerProcess
 from galera_router.testing.relay import Server
-from tests.integration.support import Shop, elsewhere, use_databases, wait_until
+from tests.integration.support import Shop, elsewhere, use_databases, without_galera
 from tests.shop.models import Author
 
 
@@ -152,33 +148,10 @@ def test_a_server_that_becomes_a_stranger_is_left_at_once(
         connections.close_all()
 
 
-@contextmanager
-def alone(node: GaleraNode, *options: str) -> Iterator[None]:
-    """The node's server without Galera, for the time of the block."""
-    node.stop()
-    place = node.place
-    command = [*server_command(place.binaries, place.folder), f"--port={node.port}", *options]
-    server = ServerProcess(command, place.folder, place.account)
-    try:
-        wait_until(lambda: answers(node), 30)
-        yield
-    finally:
-        server.kill()
-        node.start()
-
-
-def answers(node: GaleraNode) -> bool:
-    try:
-        open_connection(node.socket).close()
-    except Exception:
-        return False
-    return True
-
-
 def test_a_server_without_galera_is_a_stranger_beside_a_cluster_and_fine_by_itself(
     shop: Shop, mixed: Callable[..., None], stranger: GaleraNode
 ) -> None:
-    with alone(stranger):
+    with without_galera(stranger):
         mixed("stranger", "db2", "db3")
         assert names() == ["Ann"]
         Author.objects.create(name="Bea")

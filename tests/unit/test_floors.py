@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "galera_router"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("exceptions", "verdict", "internals", "statements"),
     ("options", "signals", "journal", "positions"),
-    ("urls", "nodes", "keys", "tokens"),
+    ("urls", "nodes", "keys", "tokens", "installation"),
     ("conf",),
     ("cluster",),
     ("wire", "pings", "markers", "scope"),
