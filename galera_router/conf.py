@@ -14,6 +14,7 @@ from .nodes import (
     check_connection,
     check_engine,
     check_nodes,
+    check_settings,
     connection_settings,
     mapping,
     node_alias_options,
@@ -105,6 +106,8 @@ def expand(databases: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(databases, Mapping):
         raise wrong((), f"must be a mapping of aliases, not {type(databases).__name__}.")
+    if "NODES" in databases or isinstance(databases.get("ENGINE"), str):
+        raise wrong((), "must be a mapping of aliases. Write {'default': {'ENGINE': …}}.")
     plain = {alias: _settings((alias,), value) for alias, value in databases.items()}
     result: dict[str, Any] = {}
     for alias, settings in plain.items():
@@ -170,6 +173,7 @@ def _cluster(alias: Any, settings: dict[str, Any]) -> Iterator[tuple[str, dict[s
     if not isinstance(alias, str):
         raise wrong((alias,), f"the alias of a cluster must be text, not {type(alias).__name__}.")
     engine = check_engine((alias, "ENGINE"), settings.get("ENGINE"))
+    check_settings((alias,), settings)
     check_connection((alias,), settings)
     path = (alias, "OPTIONS")
     options, driver = split_options(path, engine, mapping(path, settings.get("OPTIONS")))
