@@ -25,7 +25,7 @@ def check(found: list[Cluster]) -> list[CheckMessage]:
     messages = [message for alias in connections.settings for message in _unexpanded(alias)]
     for cluster in found:
         messages += [*_changed(cluster), *_replaced(cluster), *_atomic(cluster)]
-        messages += _beside(cluster)
+        messages += [*_names(cluster), *_beside(cluster)]
     return messages
 
 
@@ -118,6 +118,21 @@ def _atomic(cluster: Cluster) -> list[CheckMessage]:
             f"ATOMIC_REQUESTS is on for {listed(wrong)}, aliases of single nodes: every request"
             " would begin a transaction on each.",
             f"Set ATOMIC_REQUESTS on {cluster.alias!r}, before expand().",
+        )
+    ]
+
+
+def _names(cluster: Cluster) -> list[CheckMessage]:
+    names = {node.name: str(node.role_settings["NAME"]) for node in cluster.config.nodes}
+    if len(set(names.values())) < 2:
+        return []
+    return [
+        error(
+            18,
+            f"The nodes of {cluster.alias!r} have different NAMEs:"
+            f" {listed([f'{node} {name!r}' for node, name in names.items()])}. Which database is"
+            " used would depend on which node is.",
+            "Write one NAME beside NODES: a database is on all nodes of a cluster.",
         )
     ]
 

@@ -15,9 +15,13 @@ from ..cluster import Node
 
 VARIABLES = (
     "version", "wsrep_on", "wsrep_provider", "wsrep_cluster_name", "wsrep_gtid_mode",
-    "wsrep_gtid_domain_id", "log_slave_updates", "innodb_flush_log_at_trx_commit",
+    "wsrep_gtid_domain_id", "log_slave_updates", "innodb_flush_log_at_trx_commit", "hostname",
+    "port", "datadir",
 )  # fmt: skip
-STATUS = ("wsrep_cluster_state_uuid", "wsrep_cluster_status", "wsrep_ready")
+STATUS = (
+    "wsrep_cluster_state_uuid", "wsrep_cluster_status", "wsrep_ready", "wsrep_gcomm_uuid",
+)  # fmt: skip
+DATABASE = "SELECT DATABASE()"
 #: MariaDB 11.1 has given two of them new names, and keeps the old ones for a while.
 SESSION = (
     "tx_isolation", "transaction_isolation", "tx_read_only", "transaction_read_only", "autocommit",
@@ -55,7 +59,8 @@ class Report:
         role_session: variables of a session of the role's alias on this node.
         skew: seconds by which its clock is ahead of this machine's.
         doubt: seconds by which that may be wrong.
-        tables: of the application's database; None if they were not to be learnt.
+        database: the one that the connection is in; empty if in none.
+        tables: of that database.
     """
 
     node: Node
@@ -66,7 +71,8 @@ class Report:
     role_session: Mapping[str, str] = field(default_factory=dict)
     skew: float = 0.0
     doubt: float = 0.0
-    tables: list[Table] | None = None
+    database: str = ""
+    tables: list[Table] = field(default_factory=list)
 
     @property
     def version(self) -> str:
@@ -75,6 +81,12 @@ class Report:
     @property
     def is_mariadb(self) -> bool:
         return "mariadb" in self.version.lower()
+
+    @property
+    def server(self) -> tuple[str, ...]:
+        """What tells this server from any other."""
+        own = [self.variables.get(name, "") for name in ("hostname", "port", "datadir")]
+        return (self.status.get("wsrep_gcomm_uuid", ""), *own)
 
     @property
     def has_galera(self) -> bool:
@@ -116,6 +128,7 @@ def _general(report: Report, driver: Any) -> None:
     report.status = _named(driver, "SHOW GLOBAL STATUS", STATUS)
     _clock(report, driver)
     report.session = _session(driver)
+    report.database = _rows(driver, DATABASE)[0][0] or ""
     keyed = {name for (name,) in _rows(driver, KEYS)}
     report.tables = [Table(name, kind or "", name in keyed) for name, kind in _rows(driver, TABLES)]
 

@@ -29,9 +29,9 @@ def check(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
     messages = [_absent(cluster, report) for report in reports if report.error is not None]
     messages += [_kind(cluster, report) for report in answered if not report.is_mariadb]
     for report in answered:
-        for question in (_age, _guard, _session, _primary_session, _clock):
+        for question in (_database, _age, _guard, _session, _primary_session, _clock):
             messages += question(cluster, report) if report.is_mariadb else []
-    for together in (_flush, _out, _without_galera, _foreign, _gtid):
+    for together in (_same, _flush, _out, _without_galera, _foreign, _gtid):
         messages += together(cluster, answered)
     return messages
 
@@ -60,6 +60,18 @@ def _absent(cluster: Cluster, report: Report) -> CheckMessage:
         f"{node} cannot be reached: {report.error}",
         "Nothing to do if it is down for a while. Otherwise correct HOST and PORT.",
     )
+
+
+def _database(cluster: Cluster, report: Report) -> list[CheckMessage]:
+    if report.database:
+        return []
+    return [
+        error(
+            11,
+            f"Connections to {_node(cluster, report)} are in no database: NAME is empty.",
+            "Write the database's name as NAME, beside NODES.",
+        )
+    ]
 
 
 def _kind(cluster: Cluster, report: Report) -> CheckMessage:
@@ -147,6 +159,24 @@ def _clock(cluster: Cluster, report: Report) -> list[CheckMessage]:
 
 
 # All together
+
+
+def _same(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
+    """HOST may be another name of a node, and is not asked for that."""
+    names: dict[object, list[str]] = {}
+    for report in reports:
+        if report.node.config.electable:
+            names.setdefault(report.server, []).append(report.node.name)
+    return [
+        warning(
+            14,
+            f"The nodes {listed(same)} of {cluster.alias!r} are one server under several names:"
+            " a failover from one to the other would not help.",
+            "Keep one of them in NODES.",
+        )
+        for same in names.values()
+        if len(same) > 1
+    ]
 
 
 def _flush(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:

@@ -14,8 +14,8 @@ MIGRATED = "django_migrations"
 
 def check(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
     """The same on all nodes, so asked of the first that has answered."""
-    told = next((r for r in reports if r.error is None and r.tables is not None), None)
-    if told is None or told.tables is None:
+    told = next((report for report in reports if report.error is None), None)
+    if told is None or not told.database:
         return []
     place = f"in the database of {cluster.alias!r}"
     messages = [*_marker(cluster, told.tables), *_keys(place, told.tables)]

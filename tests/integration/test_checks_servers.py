@@ -67,11 +67,19 @@ def test_a_node_that_refuses_the_password(shop: Shop) -> None:
         call_command("check", databases=["default"])
 
 
-def test_a_node_without_the_database(shop: Shop) -> None:
-    nodes(shop, db3={"NAME": "test_nowhere"})
-    found("E011", "Node db3 of 'default' lacks the database", "test_nowhere")
-    nodes(shop, db3={"NAME": "mysql"})
-    found("E011", "'galera' may not use it")
+@pytest.mark.parametrize("name", ["test_nowhere", "mysql"])
+def test_a_node_without_the_database(shop: Shop, name: str) -> None:
+    nodes(shop, db3={"NAME": name})
+    assert ids() == {"E011", "E018"}
+    text = "Node db3 of 'default' lacks the database, or 'galera' may not use it: (10"
+    (message,) = [m for m in run_checks(databases=["default"]) if m.id == "galera_router.E011"]
+    assert text in message.msg
+    assert name in message.msg
+
+
+def test_no_database_at_all(shop: Shop) -> None:
+    shop.configure(NAME="")
+    assert len(found("E011", "Connections to Node db1", "NAME is empty")) == 3
 
 
 def test_a_node_that_is_down(shop: Shop) -> None:
@@ -89,6 +97,14 @@ def test_a_node_that_is_out_of_its_cluster(shop: Shop) -> None:
     while ids() == set() and time.monotonic() < deadline:
         time.sleep(0.2)
     found("W006", "Node db2 of 'default' takes no part in its cluster now")
+
+
+def test_two_names_of_one_server(shop: Shop) -> None:
+    local = {"HOST": "localhost", "OPTIONS": {"unix_socket": str(shop.galera["db1"].socket)}}
+    shop.configure(NODES={"db1": at(shop.galera["db1"]), "again": local})
+    found("W014", "db1, again of 'default' are one server")
+    shop.configure(HOST=str(shop.galera["db1"].socket))
+    assert ids() == set(), "HOST may be another name of a node"
 
 
 # Servers of another kind

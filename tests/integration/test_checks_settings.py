@@ -23,7 +23,7 @@ from tests.integration.support import use_databases
 ROUTER = "galera_router.routers.GaleraRouter"
 MIDDLEWARE = "galera_router.middleware.GaleraMiddleware"
 HERE = __name__
-CLUSTER = {
+CLUSTER: dict[str, Any] = {
     "ENGINE": "django.db.backends.mysql",
     "NAME": "shop",
     "USER": "app",
@@ -203,6 +203,12 @@ def test_atomic_requests_on_a_node_alias(databases: dict[str, Any]) -> None:
     databases["default_db2"]["ATOMIC_REQUESTS"] = True
     use_databases(databases)
     only("E008", "ATOMIC_REQUESTS is on for default_db2", "Set ATOMIC_REQUESTS on 'default'")
+
+
+def test_nodes_with_different_names_of_the_database() -> None:
+    nodes = {**CLUSTER["NODES"], "db3": {"HOST": "10.0.1.4", "NAME": "ship"}}
+    use_databases(expand({"default": {**CLUSTER, "NODES": nodes}}))
+    only("E018", "db2 'shop', db3 'ship'", "one NAME beside NODES")
 
 
 # The app
