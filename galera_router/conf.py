@@ -227,6 +227,8 @@ def _preferred(
         return {}, (exact or same)[0]
     if same and not common.get("PORT"):
         raise wrong((alias, "HOST"), f"fits the nodes {', '.join(same)}. Add the PORT of one.")
+    if host in members:  # a node's name, as django-galera reads it
+        return {}, host
     if HOST_NODE in members:
         raise wrong(
             (alias, "HOST"),

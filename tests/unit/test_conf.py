@@ -204,6 +204,8 @@ def test_init_command_needs_several_statements() -> None:
         ("h", None, {"a": {"HOST": "h", "PORT": 3307}, "b": {"HOST": "h"}}, "b"),
         ("/run/b", 1, {"a": {"HOST": "a"}, "b": {"HOST": "/run/b", "PORT": 2}}, "b"),
         ("h", None, {"host": {"HOST": "h"}}, "host"),
+        ("db3", 3306, NODES, "db3"),  # its name
+        ("b", None, {"b": {"HOST": "a"}, "c": {"HOST": "b"}}, "c"),
     ],
 )
 def test_host_is_one_of_the_nodes(
