@@ -26,6 +26,8 @@ logger = logging.getLogger("galera_router")
 QUESTION = b"SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'"
 #: Seconds for which what a node has said is good for further connections to read from.
 FRESH = 5.0
+#: Seconds that the other nodes are given for their answers at least.
+SHORTEST = 0.1
 #: Ask the other nodes before the first one of a process is used.
 ASK = True
 
@@ -63,7 +65,7 @@ class Membership:
         self.agreed: str | None = None
         self._nodes = cluster.nodes
         self._electable = [node for node in cluster.nodes if node.config.electable]
-        self._timeout = cluster.config.options.watchdog_timeout
+        self._timeout = max(SHORTEST, cluster.config.options.watchdog_timeout)
         self._said: dict[Node, str] = {}
         self._member_of: dict[Node, str] = {}  # the cluster in which it was last accepted
         self._foreign: set[Node] = set()

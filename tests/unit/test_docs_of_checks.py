@@ -14,12 +14,18 @@ def given_out() -> set[str]:
     found: set[str] = set()
     for path in (ROOT / "galera_router" / "checks").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                if node.func.id in ("error", "warning") and node.args:
-                    assert isinstance(node.args[0], ast.Constant)
-                    found.add(f"{node.func.id[0]}{node.args[0].value:03}".upper())
+            found |= numbered(node)
     text = (ROOT / "galera_router" / "installation.py").read_text("utf-8")
     return found | set(re.findall(r"galera_router\.([EW]\d{3})", text))
+
+
+def numbered(node: ast.AST) -> set[str]:
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+        return set()
+    letter = {"error": "E", "warning": "W"}.get(node.func.id)
+    if letter is None or not isinstance(node.args[0], ast.Constant):
+        return set()
+    return {f"{letter}{int(str(node.args[0].value)):03}"}
 
 
 def test_every_id_is_explained_once() -> None:
