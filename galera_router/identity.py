@@ -31,6 +31,7 @@ SHORTEST = 0.1
 #: Ask the other nodes before the first one of a process is used.
 ASK = True
 
+_ALONE = b" FROM DUAL WHERE @@wsrep_provider = 'none'"
 _NOT_JOINED = "00000000-0000-0000-0000-000000000000"
 
 
@@ -225,9 +226,9 @@ def judge(link: Link, rows: Iterable[Iterable[object]]) -> None:
     """
     identity = "".join(_text(value) for _, value in rows)
     if not identity:
-        link.query(WHO)
+        link.query(WHO + _ALONE)
         identity = "".join(_text(value) for (value,) in link.rows())
-    if identity == _NOT_JOINED:  # it takes no statements either
+    if identity in ("", _NOT_JOINED):  # it is joining, and takes no statements yet
         return
     known = membership(link.node.cluster)
     if known.agreed is None:
