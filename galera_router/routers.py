@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from django.apps import apps
@@ -15,12 +16,6 @@ from .installation import APP
 
 class GaleraRouter:
     """For ``DATABASE_ROUTERS``; answers for clusters and leaves other databases alone."""
-
-    def __init__(self) -> None:
-        if not apps.is_installed(APP):
-            raise ConfigurationError(
-                f'DATABASE_ROUTERS names GaleraRouter, but INSTALLED_APPS lacks "{APP}".'
-            )
 
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str | None:
         """The pinned secondary's alias, or the cluster's where the read must follow a write."""
@@ -49,8 +44,18 @@ class GaleraRouter:
         return None if cluster.alias == db else False
 
 
+@functools.cache
+def _require_app() -> None:
+    """Without the app there is no snapshot and no failover: say so at the first query."""
+    if not apps.is_installed(APP):
+        raise ConfigurationError(
+            f'DATABASE_ROUTERS names GaleraRouter, but INSTALLED_APPS lacks "{APP}".'
+        )
+
+
 def _cluster(hints: dict[str, Any]) -> Cluster | None:
     """The cluster that the object at hand comes from, else the default one."""
+    _require_app()
     instance = hints.get("instance")
     alias = instance._state.db if instance is not None else None
     return cluster_of(alias or DEFAULT_DB_ALIAS)
