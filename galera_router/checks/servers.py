@@ -265,10 +265,11 @@ def _gtid(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
         warning(
             7,
             f"wsrep_sync_use_gtid is on for {cluster.alias!r}, but {'; '.join(found)}: the nodes"
-            " count GTIDs differently.",
+            " may count GTIDs differently.",
             "Set wsrep_gtid_mode, log_slave_updates and the same wsrep_gtid_domain_id on all nodes,"
             " or turn the option off. Some releases let GTIDs drift apart all the same"
-            " (MDEV-26359, MDEV-26176, MDEV-37373).",
+            " (MDEV-26359, MDEV-26176, MDEV-37373): compare SELECT WSREP_LAST_SEEN_GTID() on all"
+            " nodes of an idle cluster.",
         )
     ]
 
