@@ -10,6 +10,7 @@ import io
 import os
 import select
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -114,16 +115,17 @@ def initialise(wrapper: Wrapper) -> None:
 
 @contextmanager
 def uncounted(wrapper: Wrapper) -> Iterator[None]:
-    """Keep statements of a connection's set-up out of ``assertNumQueries`` and its like.
+    """Keep a connection's set-up out of ``connection.queries`` and ``assertNumQueries``.
 
-    Why private: Django connects before it turns this flag on, and so never counts them; a
-    lazy connection is made later.
+    Why private: Django connects before a test looks, and so never counts it; a lazy connection
+    is made in the middle. With DEBUG the flag alone does not keep statements out of the log.
     """
-    before, wrapper.force_debug_cursor = wrapper.force_debug_cursor, False
+    counted, log = wrapper.force_debug_cursor, wrapper.queries_log
+    wrapper.force_debug_cursor, wrapper.queries_log = False, deque(maxlen=log.maxlen)
     try:
         yield
     finally:
-        wrapper.force_debug_cursor = before
+        wrapper.force_debug_cursor, wrapper.queries_log = counted, log
 
 
 def connect_node(wrapper: Wrapper, initialise: Callable[[Wrapper], None]) -> None:
@@ -225,7 +227,7 @@ def forbidden_to_test(wrapper: Wrapper) -> bool:
         return True
     # In other threads than the test's own, the class itself is patched.
     guard: Any = BaseDatabaseWrapper.ensure_connection
-    if guard.__name__ != "patched_ensure_connection":
+    if getattr(guard, "__name__", "") != "patched_ensure_connection":  # a mock has no name
         return False
     cells = [cell.cell_contents for cell in guard.__closure__ or ()]
     allowed = [cell.databases for cell in cells if hasattr(cell, "databases")]

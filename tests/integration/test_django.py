@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import (
@@ -16,6 +17,7 @@ from django.db import (
     OperationalError,
     connection,
     connections,
+    reset_queries,
     transaction,
 )
 from django.db.models import Count, F, Prefetch
@@ -199,6 +201,30 @@ def test_closing_the_connection_inside_a_block(shop: Shop) -> None:
         Tag.objects.count()
     Tag.objects.create(name="y")
     assert shop.everywhere("SELECT name FROM galera_router.shop_tag") == [("y",)]
+
+
+def test_a_connection_that_was_closed_is_not_usable(shop: Shop) -> None:
+    """As far as ``is_usable`` can tell before it is opened again."""
+    connection.ensure_connection()
+    assert connection.is_usable()
+    connection._close()  # type: ignore[attr-defined]
+    assert not connection.is_usable()
+    connection.close()
+    assert Author.objects.using("default").count() == 0
+    assert connection.is_usable()
+
+
+def test_the_set_up_of_a_lazy_connection_is_not_among_the_queries(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With DEBUG everything is noted; Django connects before the first query of the application."""
+    monkeypatch.setattr(settings, "DEBUG", True)
+    reset_queries()
+    connections.close_all()
+    Author.objects.count()
+    Author.objects.using("default").count()
+    shown = [query["sql"] for wrapper in connections.all() for query in wrapper.queries]
+    assert [sql.split()[0] for sql in shown] == ["SELECT", "SELECT"]
 
 
 def test_two_threads_of_mixed_transactions(shop: Shop) -> None:
