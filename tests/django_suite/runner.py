@@ -11,7 +11,8 @@ from django.db import connections
 from django.test import TestCase, TransactionTestCase
 from django.test.runner import DiscoverRunner
 
-from galera_router.conf import cluster_config
+from galera_router.conf import ClusterConfig, cluster_config
+from galera_router.context import contexts
 
 from .outcomes import FAILED, PASSED, SKIPPED, Outcomes
 from .sides import ROUTER
@@ -74,13 +75,63 @@ class Runner(DiscoverRunner):
         return Recording
 
     def run_suite(self, suite: Any, **kwargs: Any) -> Any:
+        if committing():
+            commit_every_test()
         if os.environ["SUITE_SIDE"] == ROUTER:
             read_on_secondaries()
+            begin_requests()
         return super().run_suite(suite, **kwargs)
 
     def suite_result(self, suite: Any, result: Any, **kwargs: Any) -> int:
         result.outcomes.save(Path(os.environ["SUITE_OUTCOMES"]))
         return super().suite_result(suite, result, **kwargs)
+
+
+def committing() -> bool:
+    """Whether every test commits, so that what it reads can be on a secondary."""
+    return os.environ["SUITE_COMMITTING"] == "1"
+
+
+def commit_every_test() -> None:
+    """Run each TestCase as Django does where a database has no transactions: it is flushed."""
+    unsupported = classmethod(lambda cls: False)
+    TestCase._databases_support_transactions = unsupported  # type: ignore[attr-defined]
+
+
+def begin_requests() -> None:
+    """Let each test's own method be a request: what it reads may be on a secondary again.
+
+    What a thread reads outside a transaction, after a write in the same request, is read on the
+    primary; ``setUp`` and the flush of the test before are taken for other requests.
+    """
+    original = TransactionTestCase._callTestMethod  # type: ignore[attr-defined]
+
+    def _callTestMethod(self: Test, method: Any) -> None:
+        new_request()
+        original(self, method)
+
+    TransactionTestCase._callTestMethod = _callTestMethod  # type: ignore[attr-defined]
+
+
+def new_request() -> None:
+    for context in contexts():
+        context.new_request()
+
+
+class Databases(frozenset[str]):
+    """The aliases that a test names, to go through; those of their nodes are allowed besides.
+
+    Some tests do something on each alias of ``databases``, and nodes are read-only.
+    """
+
+    def __contains__(self, alias: object) -> bool:
+        return super().__contains__(alias) or any(
+            alias in config.node_aliases for config in map(_config, self) if config
+        )
+
+
+def _config(alias: str) -> ClusterConfig | None:
+    return cluster_config(connections.settings[alias])
 
 
 def read_on_secondaries() -> None:
@@ -93,13 +144,9 @@ def read_on_secondaries() -> None:
 
     def _validate_databases(cls: type[TransactionTestCase]) -> frozenset[str]:
         named: frozenset[str] = original(cls)
-        return named if issubclass(cls, TestCase) else named | _nodes(named)
+        rolled_back = issubclass(cls, TestCase) and not committing()
+        return named if rolled_back else Databases(named)
 
     TransactionTestCase._validate_databases = classmethod(  # type: ignore[attr-defined]
         _validate_databases
     )
-
-
-def _nodes(aliases: frozenset[str]) -> frozenset[str]:
-    configs = [cluster_config(connections.settings[alias]) for alias in aliases]
-    return frozenset(node for config in configs if config for node in config.node_aliases)

@@ -22,5 +22,5 @@ def databases(side: str, cluster: GaleraCluster) -> dict[str, dict[str, Any]]:
 
 
 def _one_node(settings: dict[str, Any]) -> dict[str, Any]:
-    first = next(iter(settings["NODES"].values()))
+    first: dict[str, Any] = next(iter(settings["NODES"].values()))
     return {key: value for key, value in settings.items() if key != "NODES"} | first
