@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import TestCase, TransactionTestCase
 from django.test.runner import DiscoverRunner
+from django.test.utils import CaptureQueriesContext
 
 from galera_router.conf import ClusterConfig, cluster_config
-from galera_router.context import contexts
 
 from .outcomes import FAILED, PASSED, SKIPPED, Outcomes
 from .sides import ROUTER
@@ -79,7 +80,7 @@ class Runner(DiscoverRunner):
             commit_every_test()
         if os.environ["SUITE_SIDE"] == ROUTER:
             read_on_secondaries()
-            begin_requests()
+            count_on_secondaries()
         return super().run_suite(suite, **kwargs)
 
     def suite_result(self, suite: Any, result: Any, **kwargs: Any) -> int:
@@ -96,26 +97,6 @@ def commit_every_test() -> None:
     """Run each TestCase as Django does where a database has no transactions: it is flushed."""
     unsupported = classmethod(lambda cls: False)
     TestCase._databases_support_transactions = unsupported  # type: ignore[attr-defined]
-
-
-def begin_requests() -> None:
-    """Let each test's own method be a request: what it reads may be on a secondary again.
-
-    What a thread reads outside a transaction, after a write in the same request, is read on the
-    primary; ``setUp`` and the flush of the test before are taken for other requests.
-    """
-    original = TransactionTestCase._callTestMethod  # type: ignore[attr-defined]
-
-    def _callTestMethod(self: Test, method: Any) -> None:
-        new_request()
-        original(self, method)
-
-    TransactionTestCase._callTestMethod = _callTestMethod  # type: ignore[attr-defined]
-
-
-def new_request() -> None:
-    for context in contexts():
-        context.new_request()
 
 
 class Databases(frozenset[str]):
@@ -150,3 +131,31 @@ def read_on_secondaries() -> None:
     TransactionTestCase._validate_databases = classmethod(  # type: ignore[attr-defined]
         _validate_databases
     )
+
+
+def count_on_secondaries() -> None:
+    """Have ``assertNumQueries`` and its like on a cluster's alias count what its nodes are sent.
+
+    Django records the queries of each alias by themselves.
+    """
+    enter, leave = CaptureQueriesContext.__enter__, CaptureQueriesContext.__exit__
+
+    def __enter__(self: CaptureQueriesContext) -> CaptureQueriesContext:
+        role = self.connection
+        for node in _node_wrappers(role):
+            node.force_debug_cursor, node.queries_log = True, role.queries_log
+        return enter(self)
+
+    def __exit__(self: CaptureQueriesContext, *error: Any) -> None:
+        leave(self, *error)
+        role = self.connection
+        for node in _node_wrappers(role):
+            node.force_debug_cursor = role.force_debug_cursor
+
+    CaptureQueriesContext.__enter__ = __enter__  # type: ignore[method-assign]
+    CaptureQueriesContext.__exit__ = __exit__  # type: ignore[method-assign]
+
+
+def _node_wrappers(role: BaseDatabaseWrapper) -> list[BaseDatabaseWrapper]:
+    config = cluster_config(role.settings_dict)
+    return [connections[alias] for alias in config.node_aliases] if config else []
