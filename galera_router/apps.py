@@ -21,7 +21,7 @@ class GaleraRouterConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import adoption, internals, watchdog
+        from . import adoption, generic, internals, watchdog
         from .checks import check_settings, check_tables
 
         checks.register(check_settings, "galera_router")
@@ -29,6 +29,7 @@ class GaleraRouterConfig(AppConfig):
         watchdog.install()
         internals.on_create(adoption.adopt)
         internals.load_as(adoption.role_of)
+        generic.follow_router(adoption.role_of)
         for wrapper in connections.all(initialized_only=True):
             adoption.adopt(wrapper)
         request_started.connect(_new_request, dispatch_uid="galera_router.request_started")

@@ -19,6 +19,7 @@ import MySQLdb
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.db.backends.utils import CursorDebugWrapper
 from django.db.models import Model
 from django.http import HttpRequest
 
@@ -126,6 +127,24 @@ def uncounted(wrapper: Wrapper) -> Iterator[None]:
         yield
     finally:
         wrapper.force_debug_cursor, wrapper.queries_log = counted, log
+
+
+@contextmanager
+def captured(
+    role: Wrapper, given: Mapping[str, Any], sql: Any, params: Any, *, many: bool
+) -> Iterator[None]:
+    """Show a query that goes to a node to those who capture the queries of ``role``.
+
+    Why private: ``assertNumQueries`` and its like turn this flag on for one wrapper. Who captures
+    the node's own finds it there; DEBUG has each wrapper note what it sends.
+    """
+    if not role.force_debug_cursor or given["connection"].force_debug_cursor:
+        yield
+        return
+    with CursorDebugWrapper(given["cursor"], role).debug_sql(
+        sql, params, use_last_executed_query=not many, many=many
+    ):
+        yield
 
 
 def connect_node(wrapper: Wrapper, initialise: Callable[[Wrapper], None]) -> None:
