@@ -15,10 +15,10 @@ from galera_router.testing import GaleraCluster
 
 from . import reads
 from .outcomes import Outcomes
-from .sides import ROUTER, databases
+from .sides import databases
 
 REPOSITORY = Path(__file__).parents[2]
-TIMEOUT = 1800.0
+TIMEOUT = 1800.0  # seconds for one label on one side
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Bench:
     committing: bool = False
 
     def run(self, label: str, side: str) -> Outcomes:
-        """Run ``label`` on ``side``; what had been run before with the same results is taken."""
+        """Run ``label`` on ``side``, unless ``results`` has its outcomes already."""
         file = self.results / f"{label}.{side}.json"
         if file.exists():
             return Outcomes.load(file)
@@ -60,7 +60,10 @@ class Bench:
 
     def _spawn(self, label: str, side: str, file: Path) -> None:
         command = [sys.executable, "-m", "tests.django_suite.child", label]
-        with file.with_suffix(".log").open("w") as output, contextlib.suppress(TimeoutError):
+        with (
+            file.with_suffix(".log").open("w") as output,
+            contextlib.suppress(subprocess.TimeoutExpired),
+        ):
             subprocess.run(
                 command,
                 cwd=self.tests,
@@ -87,6 +90,3 @@ def _crashed(file: Path) -> Outcomes:
     """The outcomes of a process that has left none: the end of its output says why."""
     output = file.with_suffix(".log").read_text(errors="replace")
     return Outcomes(tests={"(process)": "failed"}, details={"(process)": output[-4000:]})
-
-
-__all__ = ["ROUTER", "Bench"]

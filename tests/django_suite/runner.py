@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import TestCase, TransactionTestCase
 from django.test.runner import DiscoverRunner
-from django.test.utils import CaptureQueriesContext
 
 from galera_router.conf import ClusterConfig, cluster_config
 
@@ -80,7 +78,6 @@ class Runner(DiscoverRunner):
             commit_every_test()
         if os.environ["SUITE_SIDE"] == ROUTER:
             read_on_secondaries()
-            count_on_secondaries()
         return super().run_suite(suite, **kwargs)
 
     def suite_result(self, suite: Any, result: Any, **kwargs: Any) -> int:
@@ -131,31 +128,3 @@ def read_on_secondaries() -> None:
     TransactionTestCase._validate_databases = classmethod(  # type: ignore[attr-defined]
         _validate_databases
     )
-
-
-def count_on_secondaries() -> None:
-    """Have ``assertNumQueries`` and its like on a cluster's alias count what its nodes are sent.
-
-    Django records the queries of each alias by themselves.
-    """
-    enter, leave = CaptureQueriesContext.__enter__, CaptureQueriesContext.__exit__
-
-    def __enter__(self: CaptureQueriesContext) -> CaptureQueriesContext:
-        role = self.connection
-        for node in _node_wrappers(role):
-            node.force_debug_cursor, node.queries_log = True, role.queries_log
-        return enter(self)
-
-    def __exit__(self: CaptureQueriesContext, *error: Any) -> None:
-        leave(self, *error)
-        role = self.connection
-        for node in _node_wrappers(role):
-            node.force_debug_cursor = role.force_debug_cursor
-
-    CaptureQueriesContext.__enter__ = __enter__  # type: ignore[method-assign]
-    CaptureQueriesContext.__exit__ = __exit__  # type: ignore[method-assign]
-
-
-def _node_wrappers(role: BaseDatabaseWrapper) -> list[BaseDatabaseWrapper]:
-    config = cluster_config(role.settings_dict)
-    return [connections[alias] for alias in config.node_aliases] if config else []
