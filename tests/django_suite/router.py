@@ -21,5 +21,7 @@ class Router(GaleraRouter):
 
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str | None:
         for context in contexts():
+            handed = set(context.handed)  # a statement may have been compiled and not yet sent
             context.new_request()
+            context.handed |= handed
         return super().db_for_read(model, **hints)
