@@ -21,10 +21,13 @@ def follow_router(role_of: RoleOf) -> None:
     from django.contrib.contenttypes import fields
     from django.contrib.contenttypes.models import ContentType
 
-    manager: Any = ContentType.objects
-    if not isinstance(manager._cache, _ByRole):
-        manager._cache = _ByRole(role_of)
-        _ask_late(fields, role_of)
+    managers: list[Any] = [*ContentType._meta.local_managers, ContentType.objects]
+    if isinstance(managers[0]._cache, _ByRole):
+        return
+    met = _ByRole(role_of)
+    for manager in managers:  # the latter is a copy, which is made anew now and then
+        manager._cache = met
+    _ask_late(fields, role_of)
 
 
 class _ByRole(dict[str, Any]):

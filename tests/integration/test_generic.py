@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections, router, transaction
 
@@ -55,7 +56,10 @@ def test_an_alias_that_was_named_is_kept(shop: Shop, room: Room) -> None:
     assert room.notes(manager="objects").db_manager("default_db3").all().db == "default_db3"
 
 
-def test_content_types_are_met_once_for_all_nodes(shop: Shop) -> None:
+@pytest.mark.parametrize("anew", [False, True])
+def test_content_types_are_met_once_for_all_nodes(shop: Shop, anew: bool) -> None:
+    if anew:
+        apps.clear_cache()  # with it the managers, which are copies
     ContentType.objects.clear_cache()
     kept = ContentType.objects.get_for_model(Room)
     assert kept._state.db == "default"
