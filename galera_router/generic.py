@@ -19,7 +19,7 @@ def follow_router(role_of: RoleOf) -> None:
     if not apps.is_installed("django.contrib.contenttypes"):
         return
     from django.contrib.contenttypes import fields
-    from django.contrib.contenttypes.models import ContentType
+    from django.contrib.contenttypes.models import ContentType, ContentTypeManager
 
     managers: list[Any] = [*ContentType._meta.local_managers, ContentType.objects]
     if isinstance(managers[0]._cache, _ByRole):
@@ -27,7 +27,19 @@ def follow_router(role_of: RoleOf) -> None:
     met = _ByRole(role_of)
     for manager in managers:  # the latter is a copy, which is made anew now and then
         manager._cache = met
+    _remember_by_role(ContentTypeManager, role_of)
     _ask_late(fields, role_of)
+
+
+def _remember_by_role(manager: Any, role_of: RoleOf) -> None:
+    """Give further managers of this class, those of migrations among them, such a memory."""
+    original = manager.__init__
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self._cache = _ByRole(role_of)
+
+    manager.__init__ = __init__
 
 
 class _ByRole(dict[str, Any]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.apps import apps
-from django.contrib.contenttypes.models import ContentType
+from django.contrib.contenttypes.models import ContentType, ContentTypeManager
 from django.db import connections, router, transaction
 
 from galera_router import generic
@@ -70,6 +70,14 @@ def test_content_types_are_met_once_for_all_nodes(shop: Shop, anew: bool) -> Non
         ContentType.objects.clear_cache()
         assert ContentType.objects.get_for_model(Room) == kept
     assert any("django_content_type" in sql for log in sent.values() for sql in log)
+
+
+def test_a_manager_of_its_own_meets_them_by_itself(shop: Shop) -> None:
+    manager = ContentTypeManager()
+    manager.model = ContentType
+    kept = manager.db_manager("default_db2").get_for_model(Room)
+    assert manager.db_manager("default_db3").get_for_model(Room) is kept
+    assert ContentType.objects.get_for_model(Room) is not kept
 
 
 def test_doing_it_twice_is_harmless(shop: Shop, room: Room) -> None:
