@@ -19,6 +19,7 @@ MOCK = "the test has every alias connect the default one"
 
 _RUNNER = "test_runner.tests."
 _MAKE = "migrations.test_commands.MakeMigrationsTests."
+_LOADER = "migrations.test_loader.LoaderTests."
 _CONNECTION = "test_utils.tests.AssertNumQueriesUponConnectionTests."
 
 #: By the test's id.
@@ -30,6 +31,7 @@ KNOWN: dict[str, str] = {
     "many_to_many.tests.ManyToManyQueryTests.test_count_join_optimization_disabled": FEATURES,
     "many_to_many.tests.ManyToManyQueryTests.test_exists_join_optimization_disabled": FEATURES,
     f"{_MAKE}test_makemigrations_consistency_checks_respect_routers": ANY_ROUTER,
+    f"{_LOADER}test_loading_order_does_not_create_circular_dependency": SETTINGS,  # Django 6
     "multiple_database.tests.PickleQuerySetTestCase.test_pickling": READ_ALIAS,
     "multiple_database.tests.QueryTestCase.test_db_selection": READ_ALIAS,
     "queries.test_iterator.QuerySetIteratorTests.test_no_chunked_reads": FEATURES,
