@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 
+import django
+
 import galera_router
 from tests.django_suite.sides import ROUTER
 
@@ -16,5 +18,6 @@ if os.environ["SUITE_SIDE"] == ROUTER:
 TEST_RUNNER = "tests.django_suite.runner.Runner"
 SECRET_KEY = "django_tests_secret_key"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+if django.VERSION < (6,):
+    DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 USE_TZ = False
