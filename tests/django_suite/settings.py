@@ -13,7 +13,7 @@ from tests.django_suite.sides import ROUTER
 DATABASES = json.loads(os.environ["SUITE_DATABASES"])
 if os.environ["SUITE_SIDE"] == ROUTER:
     DATABASES = galera_router.expand(DATABASES)
-    DATABASE_ROUTERS = ["tests.django_suite.router.Router"]
+    DATABASE_ROUTERS = ["galera_router.routers.GaleraRouter"]
 
 TEST_RUNNER = "tests.django_suite.runner.Runner"
 SECRET_KEY = "django_tests_secret_key"
