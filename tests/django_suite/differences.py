@@ -15,6 +15,7 @@ SETTINGS = "the test writes DATABASES out with repr(), which cannot be read back
 ANY_ROUTER = "Django looks at every alias once there is a router"
 REPLAYED = "a deadlock is replayed and not told"
 CHECKED = "what the transaction had read was changed before it wrote"
+OTHER_THREAD = "another thread has written it just now, and the secondary may not have it yet"
 MOCK = "the test has every alias connect the default one"
 
 _RUNNER = "test_runner.tests."
@@ -35,6 +36,7 @@ KNOWN: dict[str, str] = {
     "multiple_database.tests.PickleQuerySetTestCase.test_pickling": READ_ALIAS,
     "multiple_database.tests.QueryTestCase.test_db_selection": READ_ALIAS,
     "queries.test_iterator.QuerySetIteratorTests.test_no_chunked_reads": FEATURES,
+    "select_for_update.tests.SelectForUpdateTests.test_block": OTHER_THREAD,
     "test_runner.test_discover_runner.DiscoverRunnerGetDatabasesTests.test_mixed": ALIASES,
     f"{_RUNNER}CustomTestRunnerOptionsCmdlineTests.test_no_testrunner": SETTINGS,
     f"{_RUNNER}CustomTestRunnerOptionsCmdlineTests.test_testrunner_equals": SETTINGS,
