@@ -3,6 +3,7 @@
 # make test           the whole suite on a real cluster; ARGS="-k failover" picks
 # make versions       the suite on each Python and Django that is there; ENVS=py313-django61 picks
 # make chaos          load, faults, and every node checked; SECONDS=60 SEED=1 PROCESSES=4 THREADS=4
+# make django-suite   Django's own suite, stock and with the router; ARGS="basic queries" picks
 # make lint           ruff and mypy
 # make coverage       the suite again, with a report of the lines it reached
 # make setup          only what the others need: system packages and .venv
@@ -19,7 +20,7 @@ PROCESSES ?= 4
 THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test versions chaos lint format coverage clean
+.PHONY: help setup demo test versions chaos django-suite lint format coverage clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -38,6 +39,9 @@ versions: $(VENV)/.installed-dev
 chaos: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) \
 		--processes $(PROCESSES) --threads $(THREADS) $(ARGS)
+
+django-suite: $(VENV)/.installed-dev
+	exec $(BIN)/python -m tests.django_suite $(ARGS)
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/coverage run -m pytest $(ARGS)

@@ -20,12 +20,13 @@ class GaleraRouterConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import adoption, checks, internals, watchdog
+        from . import adoption, checks, generic, internals, watchdog
 
         checks.register()
         watchdog.install()
         internals.on_create(adoption.adopt)
         internals.load_as(adoption.role_of)
+        generic.follow_router(adoption.role_of)
         for wrapper in connections.all(initialized_only=True):
             adoption.adopt(wrapper)
         request_started.connect(_new_request, dispatch_uid="galera_router.request_started")

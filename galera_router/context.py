@@ -182,7 +182,11 @@ class Context:
         return [need for need in needs if not need.is_met(node)]
 
     def read_alias(self) -> str:
-        """The alias that a read through the router goes to."""
+        """The alias that a read through the router goes to.
+
+        Raises DatabaseError in a thread that the role's wrapper has not been shared with.
+        """
+        self.wrapper.validate_thread_sharing()
         if self.reads_elsewhere() and (node := self.pinned()) is not None:
             self.handed.add(node)
             return node.alias

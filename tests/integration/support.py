@@ -24,6 +24,7 @@ from tests.shop.models import Author, Book
 
 TABLES = (
     "shop_book_tags", "shop_book", "shop_author", "shop_tag", "shop_ticket", "shop_shelf",
+    "shop_note", "shop_room",
     "django_session", "django_admin_log",
     "auth_user_user_permissions", "auth_user_groups", "auth_user",
 )  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "galera_router"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("exceptions", "verdict", "internals", "statements"),
+    ("exceptions", "verdict", "internals", "generic", "statements"),
     ("options", "signals", "journal", "positions"),
     ("urls", "nodes", "keys", "tokens", "installation"),
     ("conf",),
