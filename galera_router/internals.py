@@ -135,12 +135,10 @@ def captured(
 ) -> Iterator[None]:
     """Show a query that goes to a node to those who capture the queries of ``role``.
 
-    Why private: ``assertNumQueries`` and its like turn this flag on for one wrapper. Who captures
-    the node's own finds it there; DEBUG has each wrapper note what it sends.
+    For where they do, and do not capture the node's own: these would find it twice.
+
+    Why private: ``assertNumQueries`` and its like turn a flag on for one wrapper.
     """
-    if not role.force_debug_cursor or given["connection"].force_debug_cursor:
-        yield
-        return
     with CursorDebugWrapper(given["cursor"], role).debug_sql(
         sql, params, use_last_executed_query=not many, many=many
     ):

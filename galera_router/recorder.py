@@ -48,12 +48,16 @@ def on_node(
         raise _read_only(context, node, statement)
     if not routed:
         return _by_name(context, statement, node, wrapper)
+    if not context.wrapper.force_debug_cursor or wrapper.force_debug_cursor:
+        return _run(context, statement, through_node=True)
     with internals.captured(context.wrapper, given, sql, params, many=many):
         return _run(context, statement, through_node=True)
 
 
 def _as_on_role(role: BaseDatabaseWrapper, execute: Execute) -> Execute:
     """``execute`` within the wrappers that the application has installed on the cluster's alias."""
+    if len(role.execute_wrappers) == 1:  # ours
+        return execute
     for wrapper in reversed(role.execute_wrappers):
         if getattr(wrapper, "func", None) is not on_role:
             execute = functools.partial(wrapper, execute)
