@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from galera_router.testing import GaleraCluster
+from tests.django_suite import source
 from tests.django_suite.__main__ import run
 from tests.django_suite.labels import LABELS, expand_labels
 from tests.django_suite.outcomes import FAILED, PASSED, SKIPPED, Outcomes
 from tests.django_suite.report import Line, Report
 from tests.django_suite.run import Bench
 from tests.django_suite.sides import ROUTER, STOCK
-from tests.django_suite.source import tests_folder
 
 
 @pytest.fixture(scope="module")
 def tests() -> Path:
     try:
-        return tests_folder()
+        return source.tests_folder()
     except subprocess.CalledProcessError as error:
         pytest.skip(f"Django's source is not to be had: {error}")
 
