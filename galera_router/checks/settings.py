@@ -12,6 +12,8 @@ from django.utils.module_loading import import_string
 
 from ..cluster import Cluster
 from ..conf import node_role
+from ..cookies import carrier
+from ..exceptions import ConfigurationError
 from ..middleware import GaleraMiddleware
 from ..routers import GaleraRouter
 from .messages import error, listed, warning
@@ -25,8 +27,17 @@ def check(found: list[Cluster]) -> list[CheckMessage]:
     """Router and middleware are where a cluster needs them."""
     messages = _former_middleware()
     if found:
-        messages += [*_router(), *_writes_to_nodes(), *_middleware(found)]
+        messages += [*_router(), *_writes_to_nodes(), *_middleware(found), *_token()]
     return messages
+
+
+def _token() -> list[CheckMessage]:
+    """The settings of the token's cookie and header, which the middleware will refuse."""
+    try:
+        carrier()
+    except ConfigurationError as wrong:
+        return [error(19, str(wrong), "docs/causality.md has these settings.")]
+    return []
 
 
 def _router() -> list[CheckMessage]:

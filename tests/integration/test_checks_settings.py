@@ -213,6 +213,20 @@ def test_nodes_with_different_names_of_the_database() -> None:
     only("E018", "db2 'shop', db3 'ship'", "one NAME beside NODES")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("GALERA_COOKIE_AGE", 0, "must be seconds, 1 or more"),
+        ("GALERA_COOKIE_MAXAGE", 7, "Did you mean GALERA_COOKIE_AGE"),
+    ],
+)
+def test_a_setting_of_the_token(
+    databases: dict[str, Any], name: str, value: object, said: str
+) -> None:
+    with override_settings(**{name: value}):
+        only("E019", f"{name} ", said)
+
+
 # The app
 
 
