@@ -5,13 +5,15 @@ and what a client has written, it sees in its next request, whoever answers that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.core.exceptions import RequestDataTooBig
 from django.db import connections
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 
 from . import causality, internals, scope
@@ -22,6 +24,9 @@ from .cookies import carrier
 from .responses import keep_scope
 
 _ATTRIBUTE = "galera_runs"
+#: Bytes of a body that is read ahead of the view, so that a second run can read it too. Uploaded
+#: files are not a part of it: those that have been parsed can be read again, however large.
+BODY_KEPT = 2_621_440
 
 
 class Runs:
@@ -110,6 +115,7 @@ class GaleraMiddleware:
         atomic = _atomic_contexts(view)
         if runs is None or not atomic:
             return
+        _keep_body(request)
         for context in atomic:
             context.primary_only = context.cluster.alias in runs.promoted
         if runs.attempts is None:
@@ -130,6 +136,19 @@ class GaleraMiddleware:
         # A 5xx keeps the inner middleware from saving what the failed run left, the session
         # above all. Nobody gets to see it.
         return HttpResponse(status=503)
+
+
+def _keep_body(request: HttpRequest) -> None:
+    """Read a small body ahead of the view: what that reads as a stream would be gone.
+
+    Django REST framework does so with all that is no form.
+    """
+    length = request.META.get("CONTENT_LENGTH") or ""
+    if request.content_type == "multipart/form-data" or not length.isdecimal():
+        return
+    if 0 < int(length) <= BODY_KEPT:
+        with contextlib.suppress(RawPostDataException, RequestDataTooBig):
+            request.body  # noqa: B018
 
 
 def _atomic_contexts(view: Any) -> list[Context]:

@@ -32,6 +32,7 @@ _VERDICTS: dict[int, Verdict] = {
     2006: Verdict.LOST,  # server has gone away
     2013: Verdict.LOST,  # lost connection during query
     2014: Verdict.STATEMENT,  # commands out of sync: the caller's error
+    2026: Verdict.LOST,  # TLS: whatever a read or a write has met below it, or no agreement
     2055: Verdict.LOST,  # lost connection, with the system's reason
     4031: Verdict.LOST,  # disconnected by the server because of inactivity
     1047: Verdict.OUT,  # WSREP: not in the primary component, or wsrep_reject_queries
@@ -44,6 +45,9 @@ _VERDICTS: dict[int, Verdict] = {
 
 # Waiting does not mend these: rights, names, TLS. Everything else at connect may pass.
 _PERMANENT = frozenset({1044, 1045, 1049, 1130, 1131, 1698, 2019, 2026, 2054, 2059})
+# But the server may also end while TLS is being agreed upon.
+_TLS = 2026
+_ENDED = re.compile(r"eof|reset|pipe|syscall|timed out|closed", re.IGNORECASE)
 
 
 def errno(error: BaseException) -> int:
@@ -77,6 +81,8 @@ def is_lost(error: BaseException) -> bool:
 
 def is_permanent(error: BaseException) -> bool:
     """Whether a failure to connect will still be there after any wait."""
+    if errno(error) == _TLS and _ENDED.search(str(error)):
+        return False
     return errno(error) in _PERMANENT
 
 

@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -43,10 +43,12 @@ class GaleraCluster:
         database: str = "galera_router",
         user: str = "galera",
         password: str = "galera",
+        options: Sequence[str] = (),
     ) -> None:
         """Take the number of nodes and the names; nothing is started yet.
 
         The user may do everything in ``database`` and in all whose names begin with ``test_``.
+        options: more of every server's command line, such as ``--ssl-ca=/a/file``.
         Raises ValueError if ``size`` is below 1, or if ``database`` is more than letters, digits
         and underscores.
         """
@@ -58,6 +60,7 @@ class GaleraCluster:
         self.database = database
         self.user = user
         self.password = password
+        self.options = tuple(options)
         self.nodes: list[GaleraNode] = []
         self._ports: list[Ports] = []
         self._reaper: Reaper | None = None
@@ -185,7 +188,9 @@ class GaleraCluster:
         group = f"{uuid.uuid1()}:0"
         for number, ports in enumerate(self._ports, start=1):
             name = f"db{number}"
-            place = Place(name, self.folder / name, ports, binaries, account, addresses)
+            place = Place(
+                name, self.folder / name, ports, binaries, account, addresses, self.options
+            )
             place.folder.mkdir()
             shutil.copytree(initial, place.data)
             save_position(place.data, group)

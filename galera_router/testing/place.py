@@ -27,6 +27,7 @@ class Place:
     binaries: Binaries
     account: Account
     addresses: tuple[str, ...]
+    options: tuple[str, ...] = ()
 
     @property
     def data(self) -> Path:
@@ -46,7 +47,7 @@ class Place:
     def command(self) -> list[str]:
         """Return the command line, without what says how to begin."""
         galera = galera_options(self.binaries, self.name, self.ports, self.addresses)
-        return [*server_command(self.binaries, self.folder), *galera]
+        return [*server_command(self.binaries, self.folder), *galera, *self.options]
 
     def spawn(self, *options: str) -> ServerProcess:
         """Start the server with these options besides the usual ones; do not wait for it."""

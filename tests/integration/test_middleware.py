@@ -85,11 +85,25 @@ def test_a_non_atomic_view_is_not_run_again(atomic: Shop) -> None:
     assert stock(atomic) == [(5,)]
 
 
-def test_a_consumed_stream_is_not_run_again(atomic: Shop) -> None:
+def test_a_small_body_is_kept_for_a_view_that_reads_it_as_a_stream(atomic: Shop) -> None:
+    views.meanwhile.append(lambda request: change(atomic))
+    response = Client().post("/conflict-stream/", "x", content_type="text/plain")
+    assert response.json()["stock"] == 6
+    assert stock(atomic) == [(6,)]
+
+
+def test_a_consumed_stream_is_not_run_again(atomic: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("galera_router.middleware.BODY_KEPT", 1)
     views.meanwhile.append(lambda request: change(atomic))
     with pytest.raises(ReplayMismatch):
-        Client().post("/conflict-stream/", "x", content_type="text/plain")
+        Client().post("/conflict-stream/", "xy", content_type="text/plain")
     assert stock(atomic) == [(5,)]
+
+
+@override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=1)
+def test_a_body_that_django_finds_too_large_is_left_to_the_view(atomic: Shop) -> None:
+    response = Client().post("/conflict-stream/", "xy", content_type="text/plain")
+    assert response.json()["stock"] == 11
 
 
 def test_the_runs_are_bounded(atomic: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,13 @@ def test_verdicts() -> None:
     assert errno(Exception()) == -1
     assert is_permanent(OperationalError(1045, "denied"))
     assert not is_permanent(OperationalError(2003, "refused"))
+    assert is_permanent(OperationalError(2026, "TLS/SSL error: certificate verify failed"))
+    assert not is_permanent(OperationalError(2026, "TLS/SSL error: unexpected eof while reading"))
+
+
+def test_what_tls_meets_is_a_lost_connection() -> None:
+    error = OperationalError(2026, "TLS/SSL error: unexpected eof while reading")
+    assert verdict(error) is Verdict.LOST
     assert is_conflict(OperationalError(1213, "x"))
 
 
