@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from . import links, positions, scope
 from .cluster import Node
 from .context import Context
-from .links import Step
+from .packets import Step
 from .scope import Need
 from .verdict import Verdict, is_lost, verdict
 from .wire import Link

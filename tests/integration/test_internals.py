@@ -206,7 +206,7 @@ def test_cursors_are_freed_at_once_by_their_own_thread(shop: Shop, within: bool)
 
 
 def test_the_driver_says_whether_packets_may_carry_several_statements(shop: Shop) -> None:
-    from galera_router.links import several_statements
+    from galera_router.packets import several_statements
 
     node = shop.galera["db1"]
     login = {"host": node.host, "port": node.port, "user": "galera", "password": "galera"}

@@ -16,7 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("conf",),
     ("cluster",),
     ("wire", "pings", "markers", "scope"),
-    ("identity",),
+    ("identity", "packets"),
     ("context", "primary", "vigil", "responses"),
     ("links", "attempts", "candidates", "watchdog"),
     ("replay", "leases", "waits"),
