@@ -1,7 +1,9 @@
 # make demo           a three-node cluster, a site, clients, and nodes that die: about a minute
 # make demo SERVE=1   the same, and then the site stays up until Ctrl-C
 # make test           the whole suite on a real cluster; ARGS="-k failover" picks
+# make versions       the suite on each Python and Django that is there; ENVS=py313-django61 picks
 # make chaos          load, faults, and every node checked; SECONDS=60 SEED=1 PROCESSES=4 THREADS=4
+# make django-suite   Django's own suite, stock and with the router; ARGS="basic queries" picks
 # make lint           ruff and mypy
 # make coverage       the suite again, with a report of the lines it reached
 # make setup          only what the others need: system packages and .venv
@@ -10,6 +12,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 ARGS ?=
+ENVS ?= ALL
 SERVE ?=
 SECONDS ?= 60
 SEED ?= 1
@@ -17,7 +20,7 @@ PROCESSES ?= 4
 THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos lint format coverage clean
+.PHONY: help setup demo test versions chaos django-suite lint format coverage clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -30,9 +33,15 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS)
 
+versions: $(VENV)/.installed-dev
+	scripts/versions $(BIN)/tox $(ENVS) $(ARGS)
+
 chaos: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) \
 		--processes $(PROCESSES) --threads $(THREADS) $(ARGS)
+
+django-suite: $(VENV)/.installed-dev
+	exec $(BIN)/python -m tests.django_suite $(ARGS)
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/coverage run -m pytest $(ARGS)
@@ -59,6 +68,6 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml scripts/virtual-environment | sys
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf htmlcov .coverage .coverage.* example_project/.mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 from django.apps import AppConfig
-from django.core import checks
 from django.core.signals import request_finished, request_started
 from django.db import connections
 from django.db.backends.signals import connection_created
@@ -21,14 +20,13 @@ class GaleraRouterConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import adoption, internals, watchdog
-        from .checks import check_settings, check_tables
+        from . import adoption, checks, generic, internals, watchdog
 
-        checks.register(check_settings, "galera_router")
-        checks.register(check_tables, checks.Tags.database)
+        checks.register()
         watchdog.install()
         internals.on_create(adoption.adopt)
         internals.load_as(adoption.role_of)
+        generic.follow_router(adoption.role_of)
         for wrapper in connections.all(initialized_only=True):
             adoption.adopt(wrapper)
         request_started.connect(_new_request, dispatch_uid="galera_router.request_started")

@@ -19,9 +19,9 @@ from .context import Context
 from .exceptions import CommitOutcomeUnknown, FailoverImpossible, ReplayMismatch
 from .keys import key_returned
 from .leases import give_back, lease, renew
-from .links import Step
 from .markers import CHECK_FOUND, Marker, Marking, moved
 from .outcome import Doubt, Refused, Row
+from .packets import Step
 from .verdict import Verdict, is_conflict, is_lost, verdict
 from .wire import Link
 

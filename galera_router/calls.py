@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import internals, links
+from . import internals, packets
 from .context import Context
 from .journal import Answer, Entry, Template
 from .statements import Statement, classify
@@ -30,8 +30,14 @@ class Call:
     statement: Statement
     carries: bool = False
 
-    def send(self, link: Link) -> Any:
-        """Execute it on ``link``, which the cursor is bound to."""
+    def send(self, link: Link, until: float = 0.0) -> Any:
+        """Execute it on ``link``, which the cursor is bound to.
+
+        Args:
+            link: the connection.
+            until: when the wait that its packet begins with is to be ended (monotonic seconds).
+        """
+        link.until = until
         link.busy = time.monotonic()
         try:
             return self.execute(self.sql, self.params, self.many, self.context)
@@ -71,15 +77,15 @@ class Call:
         """Whether the answer will be held on the client, where it can be noted."""
         return hasattr(self.context["cursor"].cursor, "scroll")
 
-    def carry(self, before: Sequence[links.Step]) -> None:
+    def carry(self, before: Sequence[packets.Step]) -> None:
         """Have other statements sent in the packet of this one, ahead of it."""
         self.carries = True
-        links.carry(self.cursor, before)
+        packets.carry(self.cursor, before)
 
-    def enclose(self, before: Sequence[links.Step], head: bytes, tail: bytes) -> None:
-        """Have this one sent within a compound statement; see :func:`links.enclose`."""
+    def enclose(self, before: Sequence[packets.Step], head: bytes, tail: bytes) -> None:
+        """Have this one sent within a compound statement; see :func:`packets.enclose`."""
         self.carries = True
-        links.enclose(self.cursor, before, head, tail)
+        packets.enclose(self.cursor, before, head, tail)
 
     def entry(self) -> Entry:
         """The journal's entry of what has just been answered; only if it is buffered."""

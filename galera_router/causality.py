@@ -121,7 +121,9 @@ def _where(context: Context) -> Position:
     if context.told is not None and context.told[0] == last:
         return context.told[1]
     link = context.primary
-    if link is None or internals.is_stale(link.connection):
+    if link is None or link.node is not context.cluster.acting:
+        return EVERYTHING  # another thread of this request has written through another node
+    if internals.is_stale(link.connection):
         return EVERYTHING
     found = _ask(context, link)
     if found is None:

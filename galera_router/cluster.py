@@ -119,6 +119,8 @@ class Cluster:
         self.acting: Node | None = None
         #: what the backend once asked of a server (version, sql_mode …), for new connections
         self.server_data: dict[str, Any] | None = None
+        #: which cluster the nodes are in, as :mod:`galera_router.identity` knows it
+        self.membership: Any = None
 
     def node(self, alias: str) -> Node:
         """The node whose own alias is ``alias``."""

@@ -1,6 +1,6 @@
 """From the DATABASES that a user writes to those that Django reads: one alias per node.
 
-Pure, and imported by settings modules: it looks at nothing but its argument.
+Imported by settings modules, so it looks at nothing but its argument.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .installation import CLUSTER_KEY, watch
 from .nodes import (
     check_connection,
     check_engine,
     check_nodes,
+    check_settings,
     connection_settings,
     mapping,
     node_alias_options,
@@ -35,7 +37,6 @@ __all__ = [
 
 Path = tuple[object, ...]
 
-CLUSTER_KEY = "GALERA"
 ROLE_KEY = "GALERA_ROLE"
 HOST_NODE = "host"  # the node that HOST names when it is none of NODES
 
@@ -105,6 +106,8 @@ def expand(databases: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(databases, Mapping):
         raise wrong((), f"must be a mapping of aliases, not {type(databases).__name__}.")
+    if "NODES" in databases or isinstance(databases.get("ENGINE"), str):
+        raise wrong((), "must be a mapping of aliases. Write {'default': {'ENGINE': …}}.")
     plain = {alias: _settings((alias,), value) for alias, value in databases.items()}
     result: dict[str, Any] = {}
     for alias, settings in plain.items():
@@ -116,6 +119,8 @@ def expand(databases: Mapping[str, Any]) -> dict[str, Any]:
                     f"needs the alias {new!r}, which is taken. Rename the node or the other alias.",
                 )
             result[new] = expanded
+            if CLUSTER_KEY in expanded:
+                watch()
     return result
 
 
@@ -168,6 +173,7 @@ def _cluster(alias: Any, settings: dict[str, Any]) -> Iterator[tuple[str, dict[s
     if not isinstance(alias, str):
         raise wrong((alias,), f"the alias of a cluster must be text, not {type(alias).__name__}.")
     engine = check_engine((alias, "ENGINE"), settings.get("ENGINE"))
+    check_settings((alias,), settings)
     check_connection((alias,), settings)
     path = (alias, "OPTIONS")
     options, driver = split_options(path, engine, mapping(path, settings.get("OPTIONS")))
@@ -221,6 +227,8 @@ def _preferred(
         return {}, (exact or same)[0]
     if same and not common.get("PORT"):
         raise wrong((alias, "HOST"), f"fits the nodes {', '.join(same)}. Add the PORT of one.")
+    if host in members:  # a node's name, as django-galera reads it
+        return {}, host
     if HOST_NODE in members:
         raise wrong(
             (alias, "HOST"),

@@ -76,6 +76,7 @@ class Context:
         self.behind: set[Node] = set()  # nodes not waited for since the last write
         self.seen: Node | None = None  # the node that it has last read from: never back in time
         self.unsynced = False  # the snapshot was begun without a wait that was due
+        self.begun_with: tuple[Need, ...] = ()  # what the snapshot was begun to include
         self.sync_until = 0.0  # when the waits of the statement at hand end (monotonic seconds)
         self._record: tuple[Counter[str] | None, int] = (None, 0)  # writes of all its threads
         self.commits = 0  # changes made final, ever
@@ -113,12 +114,21 @@ class Context:
         if self.primary_only or self.broken or self.phase is Phase.LIVE:
             return False
         mode = self.mode
-        if mode == "primary" or (self.unsynced and mode != "any"):
+        if mode == "primary" or (mode != "any" and self._is_too_old()):
             return False
         if self.autocommit:
             return mode == "any" or not (self.wrote and scope.in_request())
         optimistic: bool = self.options.optimistic_transactions
         return optimistic and not internals.in_testcase(self.wrapper)
+
+    def _is_too_old(self) -> bool:
+        """Whether the open snapshot may lack what a read must now include."""
+        if self.snapshot is None:
+            return False
+        needs = scope.needs(self.cluster.alias)
+        if needs is self.begun_with:  # nearly always
+            return self.unsynced
+        return self.unsynced or any(not need.void for need in needs if need not in self.begun_with)
 
     def pinned(self) -> Node | None:
         """The node to read from, chosen when first asked for; None if none may be used."""
@@ -173,7 +183,11 @@ class Context:
         return [need for need in needs if not need.is_met(node)]
 
     def read_alias(self) -> str:
-        """The alias that a read through the router goes to."""
+        """The alias that a read through the router goes to.
+
+        Raises DatabaseError in a thread that the role's wrapper has not been shared with.
+        """
+        self.wrapper.validate_thread_sharing()
         if self.reads_elsewhere() and (node := self.pinned()) is not None:
             self.handed.add(node)
             return node.alias

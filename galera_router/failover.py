@@ -15,8 +15,8 @@ from .context import Context, Phase
 from .exceptions import ClusterError, FailoverImpossible, ReplayMismatch
 from .journal import Entry
 from .leases import lease, renew
-from .links import Step
 from .markers import MarkerGone
+from .packets import Step
 from .replay import Replay
 from .verdict import Verdict, is_conflict, is_lost, verdict
 from .wire import Link

@@ -10,6 +10,7 @@ import io
 import os
 import select
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ import MySQLdb
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.db.backends.utils import CursorDebugWrapper
 from django.db.models import Model
 from django.http import HttpRequest
 
@@ -114,16 +116,33 @@ def initialise(wrapper: Wrapper) -> None:
 
 @contextmanager
 def uncounted(wrapper: Wrapper) -> Iterator[None]:
-    """Keep statements of a connection's set-up out of ``assertNumQueries`` and its like.
+    """Keep a connection's set-up out of ``connection.queries`` and ``assertNumQueries``.
 
-    Why private: Django connects before it turns this flag on, and so never counts them; a
-    lazy connection is made later.
+    Why private: Django connects before a test looks, and so never counts it; a lazy connection
+    is made in the middle. With DEBUG the flag alone does not keep statements out of the log.
     """
-    before, wrapper.force_debug_cursor = wrapper.force_debug_cursor, False
+    counted, log = wrapper.force_debug_cursor, wrapper.queries_log
+    wrapper.force_debug_cursor, wrapper.queries_log = False, deque(maxlen=log.maxlen)
     try:
         yield
     finally:
-        wrapper.force_debug_cursor = before
+        wrapper.force_debug_cursor, wrapper.queries_log = counted, log
+
+
+@contextmanager
+def captured(
+    role: Wrapper, given: Mapping[str, Any], sql: Any, params: Any, *, many: bool
+) -> Iterator[None]:
+    """Show a query that goes to a node to those who capture the queries of ``role``.
+
+    For where they do, and do not capture the node's own: these would find it twice.
+
+    Why private: ``assertNumQueries`` and its like turn a flag on for one wrapper.
+    """
+    with CursorDebugWrapper(given["cursor"], role).debug_sql(
+        sql, params, use_last_executed_query=not many, many=many
+    ):
+        yield
 
 
 def connect_node(wrapper: Wrapper, initialise: Callable[[Wrapper], None]) -> None:
@@ -225,7 +244,7 @@ def forbidden_to_test(wrapper: Wrapper) -> bool:
         return True
     # In other threads than the test's own, the class itself is patched.
     guard: Any = BaseDatabaseWrapper.ensure_connection
-    if guard.__name__ != "patched_ensure_connection":
+    if getattr(guard, "__name__", "") != "patched_ensure_connection":  # a mock has no name
         return False
     cells = [cell.cell_contents for cell in guard.__closure__ or ()]
     allowed = [cell.databases for cell in cells if hasattr(cell, "databases")]

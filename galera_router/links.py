@@ -5,19 +5,16 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from MySQLdb.constants import CLIENT
+from MySQLdb.cursors import Cursor
 
-from . import internals
+from . import identity, internals
 from .cluster import Node
 from .context import Context
 from .exceptions import NoNodeAvailable
-from .markers import MarkerGone
+from .packets import Step, carry
 from .primary import StandIn
 from .verdict import Verdict, is_lost, verdict
 from .wire import Link
@@ -73,17 +70,19 @@ def to_primary(context: Context, node: Node) -> Link:
 
 def _begin_with_prime(context: Context, link: Link, prime: bytes) -> bool:
     """Begin and end; False if the wait for the applier failed, as it does in a change of view."""
-    cursor = link.connection.cursor()
-    carry(cursor, [Step(prime)])
+    cursor = link.connection.cursor(Cursor)
+    carry(cursor, [Step(prime), Step(b"COMMIT")])
     try:
         with link.in_flight():
-            cursor.execute("COMMIT")
+            cursor.execute(identity.QUESTION)
+            told = cursor.fetchall()
     except errors(context) as error:
         if verdict(error) is not Verdict.LOCK_WAIT:
             raise
         return False
     finally:
         cursor.close()
+    identity.judge(link, told)
     return True
 
 
@@ -212,8 +211,10 @@ def to_node(context: Context, node: Node) -> Link:
 
 def _initialise(context: Context, node: Node, wrapper: BaseDatabaseWrapper) -> None:
     """Have the statements of a connection's set-up watched as well."""
-    with _keep(context, node, wrapper).in_flight():
+    link = _keep(context, node, wrapper)
+    with link.in_flight():
         wrapper.init_connection_state()
+    identity.confirm(link)
 
 
 def _keep(context: Context, node: Node, wrapper: BaseDatabaseWrapper) -> Link:
@@ -262,88 +263,3 @@ def end(context: Context, link: Link) -> None:
             "%s: lost %s at the end of a read: %s", context.cluster.alias, link.node.name, error
         )
         context.primary = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """A statement of ours that travels with one of the application's.
-
-    Attributes:
-        statement: without parameters and without rows.
-        done: called with the number of affected rows when the server has answered it.
-    """
-
-    statement: bytes
-    done: Callable[[int], None] = lambda rows: None
-
-
-def carry(cursor: Any, before: Sequence[Step]) -> None:
-    """Have the next ``execute`` of ``cursor`` take other statements along in its packet.
-
-    Where one fails, the server does not come to those behind it. The cursor is left as if the
-    application's statement alone had been sent.
-    """
-
-    def execute(query: Any, args: Any = None) -> Any:
-        del cursor.execute  # also breaks the reference cycle
-        if several_statements(cursor.connection):
-            return _in_one_packet(cursor, before, query, args)
-        for step in before:
-            cursor.execute(step.statement)
-            step.done(cursor.rowcount)
-        return cursor.execute(query, args)
-
-    cursor.execute = execute
-
-
-def enclose(cursor: Any, before: Sequence[Step], head: bytes, tail: bytes) -> None:
-    """Have the next ``execute`` of ``cursor`` send its statement within one compound statement.
-
-    Its number of rows is then that of the whole, and a row for what ``tail`` changes.
-    """
-
-    def execute(query: Any, args: Any = None) -> Any:
-        del cursor.execute
-        if isinstance(query, bytes):
-            query = query.decode("utf-8", "surrogateescape")
-        # On a line of its own: the application's statement may end in a comment.
-        carry(cursor, before)
-        cursor.execute(f"{head.decode()}{query}\n; {tail.decode()}", args)
-        if cursor.description is None:
-            cursor.rowcount -= 1
-        else:
-            _to_the_end(cursor)
-        internals.note_statement_sent(cursor, len(head), len(tail) + 3)
-        return cursor.rowcount
-
-    cursor.execute = execute
-
-
-def _to_the_end(cursor: Any) -> None:
-    """Past the rows, which ``cursor`` holds already, to the answer of the whole."""
-    try:
-        cursor.connection.next_result()
-    except Exception:
-        internals.forget_answers(cursor)
-        raise
-
-
-def _in_one_packet(cursor: Any, before: Sequence[Step], query: Any, args: Any) -> Any:
-    head = b"".join(step.statement + b"; " for step in before)
-    cursor.execute(head.decode() + query if isinstance(query, str) else head + query, args)
-    try:
-        for step in before:
-            step.done(cursor.rowcount)
-            cursor.nextset()
-    except Exception as error:
-        if is_lost(error) or isinstance(error, MarkerGone):
-            internals.forget_answers(cursor)
-        raise
-    finally:
-        internals.note_statement_sent(cursor, len(head), 0)
-    return cursor.rowcount
-
-
-def several_statements(connection: Any) -> bool:
-    """Whether one packet may carry several statements (the driver's default)."""
-    return bool(connection.client_flag & CLIENT.MULTI_STATEMENTS)

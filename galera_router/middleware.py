@@ -78,11 +78,12 @@ class GaleraMiddleware:
         return self._call_async(request) if self._async else self._call(request)
 
     def _call(self, request: HttpRequest) -> HttpResponseBase:
-        with scope.needing(self._carrier.read(request, self._aliases), request=True):
+        asked = self._carrier.read(request, self._aliases)
+        with scope.needing(asked, request=True):
             response = self._run(request)
             if scope.written():
                 self._carrier.write(response, causality.written())
-            return keep_scope(response)
+            return keep_scope(response) if asked else response
 
     def _run(self, request: HttpRequest) -> HttpResponseBase:
         runs = Runs(request)
@@ -93,11 +94,12 @@ class GaleraMiddleware:
             time.sleep(runs.next(request))
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
-        with scope.needing(self._carrier.read(request, self._aliases), request=True):
+        asked = self._carrier.read(request, self._aliases)
+        with scope.needing(asked, request=True):
             response = await self._run_async(request)
             if scope.written():
                 self._carrier.write(response, await sync_to_async(causality.written)())
-            return keep_scope(response)
+            return keep_scope(response) if asked else response
 
     async def _run_async(self, request: HttpRequest) -> HttpResponseBase:
         runs = Runs(request)

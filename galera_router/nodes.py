@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from .options import did_you_mean, node_options, words, wrong
+from .options import DEFAULTS, STRICT_ENGINES, did_you_mean, node_options, words, wrong
 
 Path = tuple[object, ...]
 
@@ -20,6 +20,7 @@ _CLUSTER_KEYS = words(
     "ENGINE ATOMIC_REQUESTS AUTOCOMMIT CONN_MAX_AGE CONN_HEALTH_CHECKS TIME_ZONE TEST NODES URL"
     " DISABLE_SERVER_SIDE_CURSORS"
 )
+BOOLEAN_SETTINGS = ("ATOMIC_REQUESTS", "AUTOCOMMIT", "CONN_HEALTH_CHECKS")
 _NODE_NAME = re.compile(r"[A-Za-z0-9_]+")
 _PORT_TEXT = re.compile(r"[0-9]{1,9}")
 _NOT_MARIADB = words(
@@ -34,11 +35,32 @@ def check_engine(path: Path, engine: Any) -> str:
         raise wrong(path, f"is missing. {_STOCK}")
     if not isinstance(engine, str):
         raise wrong(path, f"must be text, not {type(engine).__name__}. {_STOCK}")
-    if engine.startswith("galera."):
+    if engine.partition(".")[0] in ("galera", "galera_router"):
         raise wrong(path, f"{engine!r}: the engine stays Django's own here. {_STOCK}")
     if engine.rpartition(".")[2] in _NOT_MARIADB or engine.startswith("mysql.connector"):
         raise wrong(path, f"{engine!r} does not connect to MariaDB with mysqlclient. {_STOCK}")
+    django = engine.startswith("django.db.") or "." not in engine
+    if django and engine not in STRICT_ENGINES:
+        raise wrong(path, f"{engine!r} is no engine of Django's. {_STOCK}")
     return engine
+
+
+def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Refuses what Django would ignore, or take for something else, beside NODES."""
+    known = _CLUSTER_KEYS | set(NODE_KEYS)
+    for key in settings:
+        if key in known:
+            continue
+        if str(key).lower() in DEFAULTS:
+            raise wrong((*path, key), f"is an option. Move it into OPTIONS: {str(key).lower()!r}.")
+        if hint := did_you_mean(key, known):
+            raise wrong((*path, key), "is not a setting." + hint)
+    for key in BOOLEAN_SETTINGS:
+        if isinstance(settings.get(key), str):
+            raise wrong((*path, key), "must be True or False, not text.")
+    if isinstance(age := settings.get("CONN_MAX_AGE"), str):
+        raise wrong((*path, "CONN_MAX_AGE"), f"must be a number or None, not the text {age!r}.")
+    mapping((*path, "TEST"), settings.get("TEST"))
 
 
 def check_nodes(path: Path, nodes: Any) -> dict[str, dict[str, Any]]:
@@ -51,6 +73,9 @@ def check_nodes(path: Path, nodes: Any) -> dict[str, dict[str, Any]]:
     if not nodes:
         raise wrong(path, f"is empty. {form}")
     for name, node in nodes.items():
+        if name in _CLUSTER_KEYS or name in NODE_KEYS or name in DEFAULTS:
+            place = "into OPTIONS beside NODES" if name in DEFAULTS else "beside NODES"
+            raise wrong((*path, name), f"is no node. Move it {place}.")
         if not isinstance(name, str) or not _NODE_NAME.fullmatch(name):
             raise wrong((*path, name), "is no name for a node. Use letters, digits and _.")
         if not isinstance(node, Mapping):
@@ -75,9 +100,24 @@ def check_connection(path: Path, settings: Mapping[str, Any]) -> None:
         kinds = (str, PurePath) if key == "NAME" else (str,)
         if value is not None and not isinstance(value, kinds):
             raise wrong((*path, key), f"must be text, not {type(value).__name__}.")
-    if "," in (settings.get("HOST") or ""):
-        raise wrong((*path, "HOST"), "must be one host. The hosts of a cluster are its NODES.")
+    _check_host((*path, "HOST"), settings.get("HOST") or "")
     _check_port((*path, "PORT"), settings.get("PORT"))
+
+
+def _check_host(path: Path, host: str) -> None:
+    """Its text is not told: a URL has a password."""
+    if "," in host:
+        raise wrong(path, "must be one host. The hosts of a cluster are its NODES.")
+    if host.startswith("/") or not host.strip():
+        return
+    if "://" in host or "@" in host:
+        raise wrong(path, "must be a host alone. A URL stands in URL, a user in USER.")
+    if any(character.isspace() for character in host):
+        raise wrong(path, "has white space in it.")
+    if "[" in host or "]" in host:
+        raise wrong(path, "must be an address without brackets; a port stands in PORT.")
+    if host.count(":") == 1:
+        raise wrong(path, "must be a host alone. Write what follows the colon as PORT.")
 
 
 def _check_port(path: Path, port: Any) -> None:

@@ -30,6 +30,8 @@ DRIVER_OPTIONS = words(
     " read_default_file read_default_group read_timeout server_public_key_path sql_mode ssl"
     " ssl_mode unix_socket use_unicode user write_timeout"
 )
+ISOLATION_LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
+_DRIVER_SECONDS = words("connect_timeout read_timeout write_timeout")
 _DRIVER_BOOLEANS = words(
     "autocommit binary_prefix compress local_infile multi_statements ssl use_unicode"
 )
@@ -139,7 +141,7 @@ def split_options(
     ours = {name: check_option(name, options[name], path) for name in options if name in DEFAULTS}
     driver = {name: value for name, value in options.items() if name not in DEFAULTS}
     for name in driver:
-        _check_driver_option(path, engine, name)
+        _check_driver_option(path, engine, name, options[name])
     for name in driver.keys() & {"host", "port", "unix_socket"}:
         raise wrong(
             (*path, name),
@@ -157,22 +159,32 @@ def node_options(
             raise wrong(
                 (*path, name), "belongs to the whole cluster. Move it to the cluster's OPTIONS."
             )
-        _check_driver_option(path, engine, name)
+        _check_driver_option(path, engine, name, options[name])
     for name in options.keys() & {"host", "port"}:
         raise wrong((*path, name), f"would hide the node's {name.upper()}. Write that instead.")
     return dict(options)
 
 
-def _check_driver_option(path: tuple[object, ...], engine: str, name: object) -> None:
+def _check_driver_option(path: tuple[object, ...], engine: str, name: object, value: Any) -> None:
     if not isinstance(name, str):
         raise wrong((*path, name), "the name of an option must be text.")
     if name in DRIVER_OPTIONS:
+        _check_driver_value((*path, name), name, value)
         return
     if hint := did_you_mean(name, DEFAULTS):
         raise wrong((*path, name), "is not an option." + hint)
     if engine in STRICT_ENGINES:
         hint = did_you_mean(name, DRIVER_OPTIONS)
         raise wrong((*path, name), "neither galera_router nor mysqlclient has this option." + hint)
+
+
+def _check_driver_value(path: tuple[object, ...], name: str, value: Any) -> None:
+    """What would only be noticed on connecting, and then without the alias and the node."""
+    if name in _DRIVER_SECONDS and (isinstance(value, bool) or not isinstance(value, int)):
+        raise wrong(path, f"must be a whole number of seconds, not {type(value).__name__}.")
+    level = value.lower() if isinstance(value, str) else value
+    if name == "isolation_level" and level and level not in ISOLATION_LEVELS:
+        raise wrong(path, f"must be one of {', '.join(ISOLATION_LEVELS)}, or None.")
 
 
 def from_text(settings: Mapping[str, Any]) -> dict[str, Any]:

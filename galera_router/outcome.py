@@ -16,8 +16,8 @@ from .candidates import LOSSES, Loss, tell
 from .context import Context
 from .exceptions import CommitOutcomeUnknown, FailoverImpossible, NoNodeAvailable, ReplayMismatch
 from .leases import give_back
-from .links import Step
 from .markers import Marker, MarkerGone, moved
+from .packets import Step
 from .verdict import Verdict, is_conflict, is_lost, verdict
 from .wire import Link
 

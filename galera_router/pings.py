@@ -31,7 +31,7 @@ _WELL = frozenset({1146, 1142})
 _STATUS = (
     f"SHOW GLOBAL STATUS WHERE Variable_name IN {('wsrep_local_state', 'Uptime', *STATUS)}"
 ).encode()
-_WHO = b"SELECT CONCAT_WS(' ', @@hostname, @@port, @@wsrep_node_name)"
+WHO = b"SELECT CONCAT_WS(' ', @@hostname, @@port, @@wsrep_node_name)"
 _THREADS = (
     b"SELECT ID, COMMAND FROM information_schema.PROCESSLIST WHERE ID IN (CONNECTION_ID(), %s)"
 )
@@ -50,6 +50,7 @@ class Answer:
         position: how far it has come; None if that was not to be learnt.
         started: when its server started, by the time of day; None if it was not to be learnt.
         server: its name for itself; empty if that was not to be learnt.
+        cluster_id: the cluster's wsrep_cluster_state_uuid; empty without Galera.
         commands: what each of the threads asked for is doing, by its number; those that there
             are not are not here. None if that was not to be learnt, or if a thread has another
             number for the server than for its client.
@@ -60,6 +61,7 @@ class Answer:
     position: Position | None = None
     started: float | None = None
     server: str = ""
+    cluster_id: str = ""
     commands: Mapping[int, str] | None = None
 
     @property
@@ -140,7 +142,8 @@ def _put(driver: Any, threads: list[int], errors: tuple[type[Exception], ...]) -
         synced=status.get("wsrep_local_state", _SYNCED) == _SYNCED,
         position=position(status.items()),
         started=None if uptime is None else time.time() - float(uptime),
-        server="".join(name for (name,) in _told(driver, _WHO, errors)),
+        server="".join(name for (name,) in _told(driver, WHO, errors)),
+        cluster_id=status.get("wsrep_cluster_state_uuid", ""),
         commands=_commands(driver, threads, errors) if threads else None,
     )
 

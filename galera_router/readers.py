@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-from . import failover, links, waits
+from . import failover, links, scope, waits
 from .candidates import candidates
 from .cluster import Node
 from .context import Context, Phase
@@ -12,9 +10,6 @@ from .exceptions import ClusterError, FailoverImpossible, ReplayMismatch
 from .verdict import Verdict, verdict
 from .waits import Wait
 from .wire import Link
-
-#: Seconds that a node is waited for at least before its answers count as different.
-LAST_WAIT = 1.0
 
 
 def reader(context: Context) -> tuple[Link, Wait]:
@@ -83,14 +78,12 @@ def _replay_failed(context: Context, link: Link, wait: Wait, error: Exception) -
 
 def _replay_reads(context: Context, link: Link, wait: Wait) -> None:
     try:
-        _replay_or_end(context, link, wait.steps)
+        _replay_or_end(context, link, wait)
     except ReplayMismatch:  # the node may only lag: once more, when it has caught up
-        link.until = time.monotonic() + max(waits.allowance(context, link.node), LAST_WAIT)
-        steps = [links.Step(links.SYNCED + links.BEGIN_READ_ONLY, waits.ended(link))]
-        _replay_or_end(context, link, steps)
+        _replay_or_end(context, link, waits.last_resort(context, link, links.BEGIN_READ_ONLY))
 
 
-def _replay_or_end(context: Context, link: Link, begin: list[links.Step]) -> None:
+def _replay_or_end(context: Context, link: Link, wait: Wait) -> None:
     """Replay; a snapshot that differs is not left open, where it would hold locks and undo logs.
 
     Nor would a BEGIN inside it wait for the applier.
@@ -98,7 +91,8 @@ def _replay_or_end(context: Context, link: Link, begin: list[links.Step]) -> Non
     try:
         # A snapshot has no use for savepoints.
         entries = [entry for entry in context.journal if entry.savepoint is None]
-        failover.replay(context, link, begin, entries)
+        link.until = wait.until
+        failover.replay(context, link, wait.steps, entries)
     except ReplayMismatch:
         link.query(b"ROLLBACK")
         raise
@@ -107,6 +101,7 @@ def _replay_or_end(context: Context, link: Link, begin: list[links.Step]) -> Non
 def snapshot_begun(context: Context, link: Link) -> None:
     """The server has opened the snapshot."""
     context.snapshot = link
+    context.begun_with = scope.needs(context.cluster.alias)
     context.phase = Phase.SNAPSHOT
     in_time(context)
     context.cluster.mark_up(link.node)

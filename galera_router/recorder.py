@@ -5,11 +5,12 @@ right connection there, and moved over when a node is lost.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import autocommit, links, secondary, writes
+from . import autocommit, internals, links, secondary, writes
 from .calls import Call, Execute, call
 from .cluster import Node
 from .context import Context, Phase
@@ -38,14 +39,29 @@ def on_node(
     """A statement on a node's alias: sent there by the router, or by an explicit ``using``."""
     if context.passive:
         return execute(sql, params, many, given)
+    wrapper = given["connection"]
+    routed = (node in context.handed or context.reads_on(node)) and not wrapper.in_atomic_block
+    if routed:
+        execute = _as_on_role(context.wrapper, execute)
     statement = call(execute, sql, params, many, given)
     if statement.statement.write:
         raise _read_only(context, node, statement)
-    wrapper = given["connection"]
-    routed = node in context.handed or context.reads_on(node)
-    if routed and not wrapper.in_atomic_block:
+    if not routed:
+        return _by_name(context, statement, node, wrapper)
+    if not context.wrapper.force_debug_cursor or wrapper.force_debug_cursor:
         return _run(context, statement, through_node=True)
-    return _by_name(context, statement, node, wrapper)
+    with internals.captured(context.wrapper, given, sql, params, many=many):
+        return _run(context, statement, through_node=True)
+
+
+def _as_on_role(role: BaseDatabaseWrapper, execute: Execute) -> Execute:
+    """``execute`` within the wrappers that the application has installed on the cluster's alias."""
+    if len(role.execute_wrappers) == 1:  # ours
+        return execute
+    for wrapper in reversed(role.execute_wrappers):
+        if getattr(wrapper, "func", None) is not on_role:
+            execute = functools.partial(wrapper, execute)
+    return execute
 
 
 def _by_name(context: Context, call: Call, node: Node, wrapper: BaseDatabaseWrapper) -> Any:

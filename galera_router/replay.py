@@ -10,8 +10,8 @@ from typing import Any
 from .exceptions import ReplayMismatch
 from .journal import Answer, Entry, Template
 from .keys import pinned_key, with_keys
-from .links import Step, several_statements
 from .markers import MarkerGone, moved
+from .packets import Step, several_statements
 from .verdict import Verdict, errno, verdict
 from .wire import Link
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.db import models, router
 from django.db.utils import ConnectionRouter
 
 from .cluster import cluster_of
 from .context import context_of
-
-OUR_APP = "galera_router"
+from .exceptions import ConfigurationError
+from .installation import APP
 
 
 class GaleraRouter:
@@ -49,7 +50,7 @@ class GaleraRouter:
         Our own table is made on every cluster, and of use on nothing else.
         """
         cluster = cluster_of(db)
-        if app_label == OUR_APP:
+        if app_label == APP:
             return cluster is not None and cluster.alias == db
         return None if cluster is None or cluster.alias == db else False
 
@@ -57,6 +58,15 @@ class GaleraRouter:
         """Django's own choice among the routers behind this one."""
         listed: list[Any] = router.routers
         if self._asked is None or self._asked[0] is not listed:
+            _require_app()
             rest = listed[listed.index(self) + 1 :] if self in listed else []
             self._asked = listed, ConnectionRouter(rest)
         return self._asked[1]
+
+
+def _require_app() -> None:
+    """Without the app there is no snapshot and no failover: say so at the first query."""
+    if not apps.is_installed(APP):
+        raise ConfigurationError(
+            f'DATABASE_ROUTERS names GaleraRouter, but INSTALLED_APPS lacks "{APP}".'
+        )

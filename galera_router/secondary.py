@@ -10,6 +10,7 @@ from . import autocommit, links, readers, waits, writes
 from .calls import Call
 from .candidates import Loss, Patience, tell
 from .context import Context
+from .packets import Step
 from .verdict import Verdict, is_lost, verdict
 from .waits import Wait
 from .wire import Link
@@ -27,7 +28,7 @@ def in_snapshot(context: Context, call: Call) -> Any:
         if wait is not None:
             call.carry(_beginning(context, link, wait))
         try:
-            result = call.send(link)
+            result = call.send(link, wait.until if wait is not None else 0.0)
         except links.errors(context) as error:
             if verdict(error) is Verdict.READ_ONLY:
                 context.marking.wanted = True
@@ -42,7 +43,7 @@ def in_snapshot(context: Context, call: Call) -> Any:
             return result
 
 
-def _beginning(context: Context, link: Link, wait: Wait) -> list[links.Step]:
+def _beginning(context: Context, link: Link, wait: Wait) -> list[Step]:
     """The steps of ``wait``, of which the last is the BEGIN."""
     *steps, last = wait.steps
 
@@ -51,7 +52,7 @@ def _beginning(context: Context, link: Link, wait: Wait) -> list[links.Step]:
         wait.over = True
         readers.snapshot_begun(context, link)
 
-    return [*steps, links.Step(last.statement, done)]
+    return [*steps, Step(last.statement, done)]
 
 
 def _waited_in_vain(
@@ -100,7 +101,7 @@ def outside(context: Context, call: Call) -> Any:
         if wait.steps:
             call.carry(wait.steps)
         try:
-            result = call.send(link)
+            result = call.send(link, wait.until)
         except links.errors(context) as error:
             if verdict(error) is Verdict.READ_ONLY:
                 return autocommit.outside(context, call, hidden=True)

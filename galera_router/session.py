@@ -30,9 +30,11 @@ class Session:
     def __init__(self, context: Context) -> None:
         self.context = context
         self._unreported: Exception | None = None
+        self._closed = False
 
     def open(self) -> None:
         """In the place of ``DatabaseWrapper.connect``: no server is spoken to."""
+        self._closed = False
         self.context.end_transaction()
         internals.open_lazily(self.context.wrapper, StandIn(self))
 
@@ -100,12 +102,19 @@ class Session:
         context.end_transaction()
 
     def ping(self) -> None:
-        """Have the connection to the primary checked when it is next used, if it is."""
+        """Have the connection to the primary checked when it is next used, if it is.
+
+        Raises:
+            Exception: the driver's error, if it has been closed.
+        """
+        if self._closed:
+            raise self.context.wrapper.Database.InterfaceError(0, "closed")  # type: ignore[attr-defined]
         if self.context.primary is not None:
             self.context.primary.unchecked = True
 
     def close(self) -> None:
         """Close the connection to the primary and forget what was set on it."""
+        self._closed = True
         context = self.context
         links.end_snapshot(context)
         link, context.primary = context.primary, None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+from . import identity
 from .cluster import Node
 from .pings import Answer, Ping
 from .verdict import Verdict, errno
@@ -188,7 +189,11 @@ class Vigil:
 
     def _alive(self, asked: _Asked, answer: Answer, moment: Moment, links: Sequence[Link]) -> None:
         node, cluster = self.node, self.node.cluster
-        if answer.error is None:
+        foreign = identity.heard(node, answer)
+        if foreign is not None:
+            cluster.mark_down(node, foreign)
+            self._cut(links if foreign.news else (), str(foreign))
+        elif answer.error is None:
             self._out_since = None
             at = math.floor(asked.at.wall)
             if node.failures == asked.failures:  # what was met since then counts for more

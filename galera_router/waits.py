@@ -14,13 +14,12 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from . import links, positions, scope
 from .cluster import Node
 from .context import Context
-from .links import Step
+from .packets import Step
 from .scope import Need
 from .verdict import Verdict, is_lost, verdict
 from .wire import Link
@@ -29,6 +28,8 @@ logger = logging.getLogger("galera_router")
 
 #: Seconds that the primary is waited for at least: there is nobody else to ask then.
 PRIMARY_WAIT = 2.0
+#: Seconds that a node is waited for at least before its answers count as different.
+LAST_WAIT = 1.0
 
 
 @dataclass(eq=False)
@@ -37,10 +38,12 @@ class Wait:
 
     Attributes:
         steps: the statements; the application's follows.
+        until: when the watchdog is to end the wait (monotonic seconds); 0: it ends by itself.
         over: the server has answered all that wait.
     """
 
     steps: list[Step] = field(default_factory=list)
+    until: float = 0.0
     over: bool = False
 
 
@@ -58,6 +61,7 @@ def before(context: Context, link: Link, begin: bytes = b"") -> Wait | None:
     node = link.node
     synced, needs = is_due(context, node)
     opening = [Step(begin)] if begin else []
+    context.unsynced = False
     if (synced or needs) and context.mode == "any":
         context.unsynced = bool(begin)
     elif synced or any(_only_synced(context, node, need) for need in needs):
@@ -96,7 +100,7 @@ def _synced(context: Context, link: Link, begin: bytes) -> Wait | None:
         wait.steps = [Step(positions.reach_gtid(gtid, seconds), done)]
         wait.steps += [Step(begin)] if begin else []
     else:
-        link.until = time.monotonic() + seconds
+        wait.until = time.monotonic() + seconds
         wait.steps = [Step(links.SYNCED + (begin or b"SELECT 1"), done)]
     return wait
 
@@ -107,13 +111,12 @@ def _caught_up(context: Context, link: Link, wait: Wait, rows: int) -> None:
     context.note_synced(link.node)
 
 
-def ended(link: Link) -> Callable[[int], None]:
-    """What a step does whose wait on ``link`` is over."""
-
-    def done(rows: int) -> None:
-        link.until = 0.0
-
-    return done
+def last_resort(context: Context, link: Link, begin: bytes) -> Wait:
+    """The wait for everything on a node whose answers differ: it may only lag."""
+    seconds = max(allowance(context, link.node), LAST_WAIT)
+    wait = Wait(until=time.monotonic() + seconds)
+    wait.steps = [Step(links.SYNCED + begin, functools.partial(_caught_up, context, link, wait))]
+    return wait
 
 
 def _gtid(context: Context) -> positions.Position | None:
@@ -124,9 +127,9 @@ def _gtid(context: Context) -> positions.Position | None:
     link = context.primary
     if not context.options.wsrep_sync_use_gtid or link is None or context.begun:
         return None
-    if context.seen not in (None, link.node) or scope.needs(context.cluster.alias):
+    if context.seen not in (None, link.node) or link.node is not context.cluster.acting:
         return None
-    return ask_gtid(context, link)
+    return None if scope.needs(context.cluster.alias) else ask_gtid(context, link)
 
 
 def ask_gtid(context: Context, link: Link) -> positions.Position | None:
@@ -135,7 +138,8 @@ def ask_gtid(context: Context, link: Link) -> positions.Position | None:
         link.query(positions.ASK_GTID)
         ((gtid,),) = link.rows()
     except links.errors(context) as error:
-        logger.info("%s: %s does not say its GTID: %s", context.cluster.alias, link.node, error)
+        name = link.node.name
+        logger.info("%s: %s does not say its GTID: %s", context.cluster.alias, name, error)
         if is_lost(error):
             context.lose_primary(idle=True)
         return None

@@ -13,6 +13,7 @@ from .context import Context, Phase
 from .journal import Entry
 from .leases import renew
 from .markers import MarkerGone, Marking, moved
+from .packets import Step
 from .verdict import Verdict, errno, is_conflict, is_lost, verdict
 from .wire import Link
 
@@ -45,7 +46,7 @@ def in_transaction(context: Context, call: Call) -> Any:
 
 def _carry_what_is_due(context: Context, call: Call) -> None:
     """Bind ``call`` to a begun transaction, or have it take the BEGIN and the marker along."""
-    before: list[links.Step] = []
+    before: list[Step] = []
     if not context.begun and context.journal.entries:
         failover.go_live(context)
     elif not context.begun:

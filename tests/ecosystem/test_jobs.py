@@ -12,10 +12,10 @@ from rq import Queue
 from rq.job import Job
 
 from galera_router import causal_token
-from tests.causality.test_celery import broker
-from tests.causality.worker import pinned
 from tests.ecosystem import jobs
 from tests.ecosystem.support import environment, run
+from tests.integration.causality.test_celery import broker
+from tests.integration.causality.worker import pinned
 from tests.integration.support import Shop
 from tests.shop.models import Author
 

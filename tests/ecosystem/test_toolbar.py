@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests import settings
-from tests.causality.worker import Answer, Worker, pinned
+from tests.integration.causality.worker import Answer, Worker, pinned
 from tests.integration.support import Shop
 from tests.shop.models import Author
 

@@ -19,7 +19,7 @@ from django.db import connections  # noqa: E402
 from django.test.utils import setup_test_environment, teardown_test_environment  # noqa: E402
 
 from galera_router import cluster as registry  # noqa: E402
-from galera_router import expand, vigil  # noqa: E402
+from galera_router import expand, identity, vigil  # noqa: E402
 from galera_router.testing import GaleraCluster  # noqa: E402
 from tests.integration.support import Shop, use_databases  # noqa: E402
 
@@ -28,9 +28,11 @@ from tests.integration.support import Shop, use_databases  # noqa: E402
 def migrated(galera_cluster: GaleraCluster) -> Iterator[GaleraCluster]:
     """The cluster with the tables of the test project.
 
-    The watchdog does not ask nodes that are well how they are, unless a test wants it to.
+    The watchdog does not ask nodes that are well how they are, nor the first connection the other
+    nodes who they are, unless a test wants them to.
     """
     before, vigil.ASK_WELL = vigil.ASK_WELL, math.inf
+    asked, identity.ASK = identity.ASK, False
     setup_test_environment()
     use_databases(expand(galera_cluster.databases()))
     call_command("migrate", verbosity=0, run_syncdb=True)
@@ -38,6 +40,7 @@ def migrated(galera_cluster: GaleraCluster) -> Iterator[GaleraCluster]:
     connections.close_all()
     teardown_test_environment()
     vigil.ASK_WELL = before
+    identity.ASK = asked
 
 
 @pytest.fixture

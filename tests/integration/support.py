@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, connections
+from MySQLdb import Error as MySQLError
 
 from galera_router import cluster as registry
 from galera_router import expand
 from galera_router.context import Context, context_of
 from galera_router.testing import GaleraCluster, GaleraNode, Proxy
+from galera_router.testing.admin import open_connection
+from galera_router.testing.options import server_command
+from galera_router.testing.process import ServerProcess
 from tests.shop.models import Author, Book
 
 TABLES = (
     "shop_book_tags", "shop_book", "shop_author", "shop_tag", "shop_ticket", "shop_shelf",
+    "shop_note", "shop_room",
     "django_session", "django_admin_log",
     "auth_user_user_permissions", "auth_user_groups", "auth_user",
 )  # fmt: skip
@@ -151,6 +156,44 @@ class Shop:
         answers = [node.query(sql) for node in self.galera.nodes if node.running]
         assert all(answer == answers[0] for answer in answers), answers
         return answers[0]
+
+
+@contextmanager
+def durable(nodes: Iterable[GaleraNode]) -> Iterator[None]:
+    """Have the servers write each commit to the disk, as they should where data matters."""
+    name = "GLOBAL innodb_flush_log_at_trx_commit"
+    before = [(node, node.query(f"SELECT @@{name.replace(' ', '.')}")[0][0]) for node in nodes]
+    try:
+        for node, _ in before:
+            node.query(f"SET {name} = 1")
+        yield
+    finally:
+        for node, value in before:
+            if node.running:
+                node.query(f"SET {name} = %s", [value])
+
+
+@contextmanager
+def without_galera(node: GaleraNode, *options: str) -> Iterator[None]:
+    """The node's server by itself, on its data, for the time of the block."""
+    node.stop()
+    place = node.place
+    command = [*server_command(place.binaries, place.folder), f"--port={node.port}", *options]
+    server = ServerProcess(command, place.folder, place.account)
+    try:
+        wait_until(lambda: _lets_in(node), 30)
+        yield
+    finally:
+        server.kill()
+        node.start()
+
+
+def _lets_in(node: GaleraNode) -> bool:
+    try:
+        open_connection(node.socket).close()
+    except MySQLError:
+        return False
+    return True
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:

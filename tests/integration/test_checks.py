@@ -11,13 +11,20 @@ from django.core.management import call_command
 from django.db import transaction
 from django.test import override_settings
 
-from tests.integration.support import Shop
+from tests.integration.support import Shop, durable
 
 MIDDLEWARE = "galera_router.middleware.GaleraMiddleware"
 
 
 def found(**kwargs: Any) -> set[str | None]:
     return {message.id for message in run_checks(**kwargs) if "galera" in (message.id or "")}
+
+
+@pytest.fixture(autouse=True)
+def safe(shop: Shop) -> Iterator[None]:
+    """Servers as they should be; those of the tests are set to be quick."""
+    with durable(shop.galera.nodes):
+        yield
 
 
 @pytest.fixture
@@ -91,3 +98,16 @@ def test_a_table_that_goes_while_it_is_in_use_is_done_without(shop: Shop) -> Non
     finally:
         call_command("migrate", "galera_router", verbosity=0)
     assert shop.everywhere("SELECT stock FROM galera_router.shop_book") == [(14,)]
+
+
+def test_the_table_can_be_taken_away_again(shop: Shop) -> None:
+    """The way back to another backend."""
+    table = "SHOW TABLES FROM galera_router LIKE 'galera_router_marker'"
+    try:
+        call_command("migrate", "galera_router", "zero", verbosity=0)
+        assert shop.everywhere(table) == []
+        shop.stock()
+        assert found(databases=["default"]) == {"galera_router.W002"}
+    finally:
+        call_command("migrate", "galera_router", verbosity=0)
+    assert len(shop.everywhere(table)) == 1

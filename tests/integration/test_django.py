@@ -9,18 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import (
+    DatabaseError,
     IntegrityError,
     OperationalError,
     connection,
     connections,
+    reset_queries,
+    router,
     transaction,
 )
 from django.db.models import Count, F, Prefetch
 from django.db.transaction import TransactionManagementError
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Author, Book, Tag
@@ -154,6 +159,69 @@ def test_user_execute_wrappers_see_the_statements_as_written(shop: Shop) -> None
     assert seen == ["SELECT 1 FROM shop_tag", "INSERT INTO shop_tag (name) VALUES ('x')"]
 
 
+def test_user_execute_wrappers_see_what_the_router_sends_to_a_node(shop: Shop) -> None:
+    """They are installed on the cluster's alias, by code that knows of no other."""
+    seen: list[str] = []
+    shop.warm()
+
+    def wrapper(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
+        seen.append(sql.split()[0])
+        return execute(f"{sql} /* seen */", params, many, context)
+
+    with shop.traffic() as sent, connection.execute_wrapper(wrapper):
+        Author.objects.count()
+        with transaction.atomic():
+            Author.objects.count()
+    assert seen == ["SELECT", "SELECT"]
+    assert sum("/* seen */" in sql for log in (sent["db2"], sent["db3"]) for sql in log) == 2
+
+
+def test_queries_of_the_router_are_captured_on_the_clusters_alias(shop: Shop) -> None:
+    """As ``assertNumQueries`` does it; those of a node's alias can be captured by themselves."""
+    for warm in (False, True):
+        if warm:
+            shop.warm()
+        with CaptureQueriesContext(connection) as captured:
+            Author.objects.count()
+            with transaction.atomic():
+                list(Author.objects.filter(name="Ann"))
+                Author.objects.create(name=f"Ann {warm}")
+            connection.close()
+        shown = [query["sql"] for query in captured]
+        assert [sql.split()[0] for sql in shown] == [
+            "SELECT",
+            "BEGIN",
+            "SELECT",
+            "INSERT",
+            "COMMIT",
+        ]
+        assert shown[2].endswith("`name` = 'Ann'")
+    shop.forget()
+    alias = router.db_for_read(Author)
+    with CaptureQueriesContext(connection) as all_of_them:  # noqa: SIM117
+        with CaptureQueriesContext(connections[alias]) as of_the_node:
+            Author.objects.count()
+    assert (len(all_of_them), len(of_the_node)) == (0, 1)
+
+
+def test_a_read_in_a_thread_that_may_not_use_the_connection(shop: Shop) -> None:
+    def read(wrapper: Any) -> Any:
+        connections["default"] = wrapper
+        try:
+            return Author.objects.count()
+        finally:
+            del connections["default"]
+
+    wrapper = connections["default"]
+    with pytest.raises(DatabaseError, match="thread"):
+        elsewhere(lambda: read(wrapper))
+    wrapper.inc_thread_sharing()
+    try:
+        assert elsewhere(lambda: read(wrapper)) == 0
+    finally:
+        wrapper.dec_thread_sharing()
+
+
 def test_errors_are_those_of_stock_django(shop: Shop) -> None:
     shop.stock()
     with pytest.raises(IntegrityError):
@@ -199,6 +267,30 @@ def test_closing_the_connection_inside_a_block(shop: Shop) -> None:
         Tag.objects.count()
     Tag.objects.create(name="y")
     assert shop.everywhere("SELECT name FROM galera_router.shop_tag") == [("y",)]
+
+
+def test_a_connection_that_was_closed_is_not_usable(shop: Shop) -> None:
+    """As far as ``is_usable`` can tell before it is opened again."""
+    connection.ensure_connection()
+    assert connection.is_usable()
+    connection._close()  # type: ignore[attr-defined]
+    assert not connection.is_usable()
+    connection.close()
+    assert Author.objects.using("default").count() == 0
+    assert connection.is_usable()
+
+
+def test_the_set_up_of_a_lazy_connection_is_not_among_the_queries(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With DEBUG everything is noted; Django connects before the first query of the application."""
+    monkeypatch.setattr(settings, "DEBUG", True)
+    reset_queries()
+    connections.close_all()
+    Author.objects.count()
+    Author.objects.using("default").count()
+    shown = [query["sql"] for wrapper in connections.all() for query in wrapper.queries]
+    assert [sql.split()[0] for sql in shown] == ["SELECT", "SELECT"]
 
 
 def test_two_threads_of_mixed_transactions(shop: Shop) -> None:

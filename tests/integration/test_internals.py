@@ -10,11 +10,13 @@ import socket
 import unittest
 import weakref
 from typing import Any
+from unittest import mock
 
 import MySQLdb
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 from django.test import RequestFactory, SimpleTestCase, TestCase
 
@@ -102,6 +104,12 @@ def test_a_testcases_block_is_recognised(shop: Shop) -> None:
     with transaction.atomic():
         assert not internals.in_testcase(connections["default"])
     assert not internals.forbidden_to_test(connections["default_db2"])
+
+
+def test_a_replaced_ensure_connection_forbids_nothing(shop: Shop) -> None:
+    """A test may have put a mock in its place, which has no name."""
+    with mock.patch.object(BaseDatabaseWrapper, "ensure_connection"):
+        assert not internals.forbidden_to_test(connections["default_db2"])
 
 
 def test_a_simple_testcase_may_use_no_database(shop: Shop) -> None:
@@ -198,7 +206,7 @@ def test_cursors_are_freed_at_once_by_their_own_thread(shop: Shop, within: bool)
 
 
 def test_the_driver_says_whether_packets_may_carry_several_statements(shop: Shop) -> None:
-    from galera_router.links import several_statements
+    from galera_router.packets import several_statements
 
     node = shop.galera["db1"]
     login = {"host": node.host, "port": node.port, "user": "galera", "password": "galera"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
+from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
 
@@ -42,3 +44,26 @@ class Shelf(models.Model):
 
     def __str__(self) -> str:
         return self.code
+
+
+class Note(models.Model):
+    """On whatever it is about."""
+
+    text = models.CharField(max_length=100)
+    # syncdb makes this table before the other one.
+    content_type = models.ForeignKey(ContentType, models.CASCADE, db_constraint=False)
+    object_id = models.IntegerField()
+    about = GenericForeignKey()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Room(models.Model):
+    """What can have notes."""
+
+    name = models.CharField(max_length=100)
+    notes = GenericRelation(Note)
+
+    def __str__(self) -> str:
+        return self.name

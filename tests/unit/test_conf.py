@@ -204,6 +204,8 @@ def test_init_command_needs_several_statements() -> None:
         ("h", None, {"a": {"HOST": "h", "PORT": 3307}, "b": {"HOST": "h"}}, "b"),
         ("/run/b", 1, {"a": {"HOST": "a"}, "b": {"HOST": "/run/b", "PORT": 2}}, "b"),
         ("h", None, {"host": {"HOST": "h"}}, "host"),
+        ("db3", 3306, NODES, "db3"),  # its name
+        ("b", None, {"b": {"HOST": "a"}, "c": {"HOST": "b"}}, "c"),
     ],
 )
 def test_host_is_one_of_the_nodes(
@@ -449,6 +451,10 @@ def test_servers_that_differ_only_in_port_or_socket() -> None:
         ("django.db.backends.oracle", "does not connect to MariaDB"),
         ("django_prometheus.db.backends.postgis", "does not connect to MariaDB"),
         ("mysql.connector.django", "with mysqlclient"),
+        ("galera_router", "the engine stays Django's own"),
+        ("mysql", "is no engine of Django's"),
+        ("django.db.backend.mysql", "is no engine of Django's"),
+        ("django.db.backends.mysql.base", "is no engine of Django's"),
     ],
 )
 def test_engines_refused(engine: Any, why: str) -> None:
@@ -489,6 +495,64 @@ def test_engines_built_on_djangos(engine: str) -> None:
 )
 def test_settings_refused(changes: dict[str, Any], expected: str) -> None:
     refused({"main": settings(**changes)}, "DATABASES['main']", expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"failover_enable": True}, "['failover_enable']: is an option. Move it into OPTIONS"),
+        ({"FAILOVER_ENABLE": True}, "Move it into OPTIONS: 'failover_enable'"),
+        ({"name": "x"}, "['name']: is not a setting. Did you mean 'NAME'?"),
+        ({"ATOMIC_REQUEST": True}, "Did you mean 'ATOMIC_REQUESTS'?"),
+        ({"ATOMIC_REQUESTS": "False"}, "['ATOMIC_REQUESTS']: must be True or False, not text"),
+        ({"AUTOCOMMIT": "True"}, "['AUTOCOMMIT']: must be True or False"),
+        ({"CONN_HEALTH_CHECKS": "on"}, "['CONN_HEALTH_CHECKS']: must be True or False"),
+        ({"CONN_MAX_AGE": "60"}, "['CONN_MAX_AGE']: must be a number or None, not the text '60'"),
+        ({"TEST": "test_shop"}, "['TEST']: must be a mapping, not str"),
+        ({"NODES": {**NODES, "failover_enable": True}}, "is no node. Move it into OPTIONS"),
+        ({"NODES": {**NODES, "OPTIONS": {}}}, "['NODES']['OPTIONS']: is no node"),
+        ({"NODES": {"HOST": "a"}}, "['NODES']['HOST']: is no node. Move it beside NODES"),
+        ({"OPTIONS": {"isolation_level": "snapshot"}}, "must be one of read uncommitted, read"),
+        ({"OPTIONS": {"connect_timeout": "2"}}, "['connect_timeout']: must be a whole number of"),
+        ({"OPTIONS": {"read_timeout": 2.5}}, "seconds, not float"),
+        ({"OPTIONS": {"write_timeout": True}}, "seconds, not bool"),
+    ],
+)
+def test_what_would_be_ignored_or_misunderstood(changes: dict[str, Any], expected: str) -> None:
+    refused({"main": settings(**changes)}, "DATABASES['main']", expected)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("10.0.1.4:3307", "Write what follows the colon as PORT"),
+        ("db1:", "Write what follows the colon as PORT"),
+        ("[fd00::1]", "without brackets"),
+        ("[fd00::1]:3307", "without brackets; a port stands in PORT"),
+        (" 10.0.1.4", "white space"),
+        ("10.0.1.4\n", "white space"),
+        ("mysql://app:s3cret@10.0.1.4", "A URL stands in URL"),
+        ("app@10.0.1.4", "a user in USER"),
+    ],
+)
+def test_hosts_refused(host: str, expected: str) -> None:
+    refused({"main": settings(HOST=host)}, "DATABASES['main']['HOST']: ", expected)
+    nodes = {**NODES, "db9": {"HOST": host}}
+    refused({"main": settings(NODES=nodes)}, "['NODES']['db9']['HOST']: ", expected)
+
+
+@pytest.mark.parametrize("host", ["fd00::1", "::1", "/run/my sql/a:b.sock", "db-1.example"])
+def test_hosts_kept(host: str) -> None:
+    assert expanded(NODES={"a": {"HOST": host}})["default"]["HOST"] == host
+
+
+def test_one_database_is_not_databases() -> None:
+    refused(settings(), "DATABASES: must be a mapping of aliases. Write {'default': {'ENGINE'")
+    refused({"NODES": NODES}, "DATABASES: must be a mapping of aliases")
+
+
+def test_settings_of_an_engine_of_ones_own_pass() -> None:
+    assert expanded(POOL={"size": 5}, x=1)["default"]["POOL"] == {"size": 5}
 
 
 def test_host_that_fits_several_nodes() -> None:

@@ -10,12 +10,13 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "galera_router"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("exceptions", "verdict", "internals", "statements"),
+    ("exceptions", "verdict", "internals", "generic", "statements"),
     ("options", "signals", "journal", "positions"),
-    ("urls", "nodes", "keys", "tokens"),
+    ("urls", "nodes", "keys", "tokens", "installation"),
     ("conf",),
     ("cluster",),
     ("wire", "pings", "markers", "scope"),
+    ("identity", "packets"),
     ("context", "primary", "vigil", "responses"),
     ("links", "attempts", "candidates", "watchdog"),
     ("replay", "leases", "waits"),

@@ -11,6 +11,7 @@ from MySQLdb import OperationalError
 from galera_router import vigil as module
 from galera_router import watchdog, wire
 from galera_router.cluster import Cluster
+from galera_router.identity import membership
 from galera_router.pings import Answer
 from galera_router.positions import Position
 from galera_router.vigil import Moment, Vigil
@@ -385,10 +386,11 @@ def test_it_looks_seldom_at_idle_connections_and_often_at_busy_ones(
     assert dog.look() == watchdog.LOOK
 
 
-def test_a_new_connection_wakes_it(no_links: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_connection_wakes_it(no_links: None) -> None:
     dog = watchdog.Watchdog()
     looked = threading.Semaphore(0)
-    monkeypatch.setattr(dog, "look", lambda: looked.release())
+    # For good: its thread lives on, and would else look after the connections of other tests.
+    dog.look = looked.release  # type: ignore[method-assign]
     dog.start()
     assert looked.acquire(timeout=5)
     assert not looked.acquire(timeout=0.3), "it sleeps"
@@ -402,13 +404,14 @@ def test_it_survives_its_own_errors(
     monkeypatch.setattr(watchdog, "ACTIVE", 0.01)
     dog = watchdog.Watchdog()
     looked = threading.Semaphore(0)
+    failures = [ZeroDivisionError()]
 
     def look() -> None:
         looked.release()
-        if looked._value < 2:
-            raise ZeroDivisionError
+        if failures:
+            raise failures.pop()
 
-    monkeypatch.setattr(dog, "look", look)
+    dog.look = look  # type: ignore[method-assign]
     dog.start()
     for _ in range(2):
         assert looked.acquire(timeout=5)
@@ -458,3 +461,23 @@ def test_what_a_node_says_of_its_position_is_kept() -> None:
     scene.reply = Answer(server="one", position=Position("c", 7, "n"))
     scene.run(7)
     assert scene.node.position == Position("c", 7, "n")
+
+
+def test_a_node_that_is_in_another_cluster_is_down_and_what_is_kept_to_it_ended() -> None:
+    scene = Scene()
+    scene.active = True
+    known = membership(scene.cluster)
+    for node in scene.cluster.nodes:
+        known.hear(node, "ours")
+    scene.reply = Answer(server="one", cluster_id="ours")
+    scene.run(10)
+    assert scene.node.up
+    assert scene.link.cuts == 0
+    scene.reply = Answer(server="one", cluster_id="theirs")
+    scene.run(10)
+    assert [node.up for node in scene.cluster.nodes] == [False, True, True]
+    assert "another cluster" in scene.node.reason
+    assert scene.link.cuts == 1
+    scene.reply = Answer(server="one", cluster_id="ours")
+    scene.run(10)
+    assert all(node.up for node in scene.cluster.nodes)

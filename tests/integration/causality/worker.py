@@ -18,7 +18,7 @@ from typing import Any
 
 from galera_router.testing import GaleraCluster
 
-COMMAND = (sys.executable, "-m", "tests.causality.worker")
+COMMAND = (sys.executable, "-m", "tests.integration.causality.worker")
 
 
 @dataclass

@@ -1,13 +1,10 @@
-"""Django on the running cluster, as in the integration tests, and a warm start."""
+"""A warm start."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.integration.conftest import configured, migrated, shop
 from tests.integration.support import Shop
-
-__all__ = ["configured", "migrated", "shop"]
 
 
 @pytest.fixture

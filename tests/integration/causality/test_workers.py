@@ -13,7 +13,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from galera_router.testing import GaleraNode
-from tests.causality.worker import Answer, Visitor, Worker, pinned
+from tests.integration.causality.worker import Answer, Visitor, Worker, pinned
 from tests.integration.support import Shop
 
 names = (f"n{number}" for number in itertools.count())

@@ -17,7 +17,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 
 from galera_router import after, causal_token, reads, scope
-from tests.causality.support import SYNC, write
+from tests.integration.causality.support import SYNC, write
 from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Author
 

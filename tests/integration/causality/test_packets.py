@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from django.db import transaction
 from django.test import Client, RequestFactory, override_settings
 
 from galera_router import after, reads, tokens
 from galera_router.exceptions import ConfigurationError
-from tests.causality.support import BEGIN, count, write
+from tests.integration.causality.support import BEGIN, count, write
 from tests.integration.support import Shop
 
 
@@ -61,6 +62,20 @@ def test_a_question_of_the_watchdog_tells_it_too(warm: Shop) -> None:
     with warm.traffic() as sent:
         read_request(token)
     assert len(sent["db2"]) == 3
+
+
+def test_a_driver_that_sends_one_statement_at_a_time(warm: Shop) -> None:
+    node = warm.galera["db2"]
+    options = {"multi_statements": False}
+    warm.configure(HOST=node.host, PORT=node.port, OPTIONS=options)
+    token = write()
+    with after(token):
+        assert count() == 2
+        with transaction.atomic():
+            assert count() == 2
+    warm.forget_positions()
+    with after(token), transaction.atomic():
+        assert count() == 2
 
 
 def test_a_read_outside_a_transaction_asks_in_its_packet(warm: Shop) -> None:

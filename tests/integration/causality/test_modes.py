@@ -17,7 +17,7 @@ from django.views import View
 import galera_router
 from galera_router import after, galera_atomic, reads, scope
 from galera_router.exceptions import ReplayMismatch
-from tests.causality.support import count, write
+from tests.integration.causality.support import count, write
 from tests.integration.support import Shop
 from tests.shop.models import Author, Book
 

@@ -19,8 +19,8 @@ import redis
 from celery.result import AsyncResult
 from django.db import connections, transaction
 
-from tests.causality import queue
-from tests.causality.worker import pinned
+from tests.integration.causality import queue
+from tests.integration.causality.worker import pinned
 from tests.integration.support import Shop
 from tests.shop.models import Author
 
@@ -81,7 +81,7 @@ def worker(shop: Shop, url: str, name: str, node: str, *options: str) -> Iterato
         "QUEUE_URL": url,
         "QUEUE_WORKER": "1",
     }
-    command = [sys.executable, "-m", "celery", "-A", "tests.causality.queue", "worker"]
+    command = [sys.executable, "-m", "celery", "-A", "tests.integration.causality.queue", "worker"]
     words = ["-Q", name, "-n", f"{name}@tests", "-l", "WARNING", "--without-gossip"]
     with process(*command, *words, *options, **environment):
         deadline = time.monotonic() + WAIT

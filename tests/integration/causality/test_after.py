@@ -14,10 +14,10 @@ from django.db.models import Func, Value
 from django.http import HttpResponse
 
 import galera_router
-from galera_router import after, causal_token, positions, reads, scope, tokens
+from galera_router import after, causal_token, galera_atomic, positions, reads, scope, tokens
 from galera_router.exceptions import ConfigurationError, NotCommitted
 from galera_router.positions import EVERYTHING, Position
-from tests.causality.support import BEGIN, REACH, SYNC, count, write
+from tests.integration.causality.support import BEGIN, REACH, SYNC, count, write
 from tests.integration.support import Shop, elsewhere, use_databases
 from tests.shop.models import Author, Book
 
@@ -42,6 +42,44 @@ def test_in_a_transaction_the_snapshot_waits(warm: Shop) -> None:
         with after(token), transaction.atomic():
             assert count() == 2
             assert warm.reading is warm.galera["db2"]
+
+
+def test_a_snapshot_that_was_open_before_is_not_enough(warm: Shop) -> None:
+    token = write()
+    with transaction.atomic():
+        Book.objects.count()
+        with after(token):
+            assert count() == 2
+            assert warm.context.primary is not None
+            assert warm.context.begun
+
+
+def test_a_snapshot_that_is_older_than_a_token_is_a_mismatch(warm: Shop) -> None:
+    """What was read in it has changed since: the function runs again, on the primary."""
+    runs: list[int] = []
+
+    @galera_atomic
+    def work() -> int:
+        runs.append(count())
+        if len(runs) == 1:
+            tokens_made.append(write())
+        with after(tokens_made[0]):
+            return count()
+
+    tokens_made: list[str] = []
+    assert work() == 2
+    assert runs == [1, 2]
+
+
+def test_blocks_around_and_within_a_transaction(warm: Shop) -> None:
+    """The same token again, or the end of a block, moves nothing."""
+    outer, inner = write("Bea"), write("Cleo")
+    warm.settle()
+    with after(outer), after(inner), transaction.atomic():
+        assert count() == 3
+        with reads("causal"):
+            assert count() == 3
+        assert warm.reading is warm.galera["db2"]
 
 
 def test_a_block_is_left_as_it_was_found(warm: Shop) -> None:

@@ -1,0 +1,43 @@
+"""System checks, with permanent IDs; docs/checks.md explains each.
+
+``settings`` and ``databases`` need no server; what ``servers`` and ``tables`` judge is asked of
+each node with ``check --database`` and by ``migrate``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.core import checks
+
+from ..cluster import Cluster, clusters
+from . import databases as aliases
+from . import servers, settings, tables
+from .messages import APP
+from .probe import Report, ask
+
+__all__ = ["check_database", "check_settings", "register"]
+
+
+def register() -> None:
+    """Have ``manage.py check`` run them."""
+    checks.register(check_settings, APP)
+    checks.register(check_database, checks.Tags.database)
+
+
+def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Everything that can be told without a server."""
+    found = clusters()
+    return [*settings.check(found), *aliases.check(found)]
+
+
+def check_database(databases: Iterable[str] | None = None, **kwargs: Any) -> list[Any]:
+    """What each node of the clusters in ``databases`` is and has."""
+    named = set(databases or ())
+    return [message for c in clusters() if c.alias in named for message in _check_nodes(c)]
+
+
+def _check_nodes(cluster: Cluster) -> list[checks.CheckMessage]:
+    reports: list[Report] = [ask(node) for node in cluster.nodes]
+    return [*servers.check(cluster, reports), *tables.check(cluster, reports)]

@@ -1,0 +1,164 @@
+"""Routers and middleware: there, once each, and where they are of use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage
+from django.db import connections, router
+from django.utils.module_loading import import_string
+
+from ..cluster import Cluster
+from ..conf import node_role
+from ..cookies import carrier
+from ..exceptions import ConfigurationError
+from ..middleware import GaleraMiddleware
+from ..routers import GaleraRouter
+from .messages import error, listed, warning
+
+ROUTER = f"{GaleraRouter.__module__}.{GaleraRouter.__qualname__}"
+MIDDLEWARE = f"{GaleraMiddleware.__module__}.{GaleraMiddleware.__qualname__}"
+FORMER_MIDDLEWARE = "galera.middleware.GaleraMiddleware"
+
+
+def check(found: list[Cluster]) -> list[CheckMessage]:
+    """Router and middleware are where a cluster needs them."""
+    messages = _former_middleware()
+    if found:
+        messages += [*_router(), *_writes_to_nodes(), *_middleware(found), *_token()]
+    return messages
+
+
+def _token() -> list[CheckMessage]:
+    """The settings of the token's cookie and header, which the middleware will refuse."""
+    try:
+        carrier()
+    except ConfigurationError as wrong:
+        return [error(19, str(wrong), "docs/causality.md has these settings.")]
+    return []
+
+
+def _router() -> list[CheckMessage]:
+    routers = list(router.routers)
+    ours = [n for n, one in enumerate(routers) if isinstance(one, GaleraRouter)]
+    if not ours:
+        return [
+            error(
+                1,
+                "DATABASES has a Galera cluster, but DATABASE_ROUTERS has no router for it.",
+                f'Add "{ROUTER}" to DATABASE_ROUTERS.',
+            )
+        ]
+    return [*_several(routers, ours), *_hidden(routers[: ours[0]])]
+
+
+def _several(routers: list[Any], ours: list[int]) -> list[CheckMessage]:
+    if len(ours) == 1:
+        return []
+    names = ", ".join(_name(routers[n]) for n in ours)
+    return [
+        warning(
+            3,
+            f"DATABASE_ROUTERS has {len(ours)} routers for Galera clusters: {names}. The first"
+            " answers for all; the others are never asked.",
+            "Keep one of them.",
+        )
+    ]
+
+
+def _hidden(before: list[Any]) -> list[CheckMessage]:
+    """A router that answers for every model leaves ours nothing to do."""
+    models = [model for model in apps.get_models() if model._meta.managed]
+    for one in before:
+        ask = getattr(one, "db_for_read", None)
+        if ask and models and all(_is_role(ask(model)) for model in models):
+            return [
+                warning(
+                    13,
+                    f"The router {_name(one)} stands before GaleraRouter and sends the reads of"
+                    " all models to the primary: no secondary is read outside a transaction.",
+                    "Put it behind GaleraRouter, or have its db_for_read return None.",
+                )
+            ]
+    return []
+
+
+def _writes_to_nodes() -> list[CheckMessage]:
+    wrong = {
+        model._meta.label: alias
+        for model in apps.get_models()
+        if _role(alias := router.db_for_write(model)) is not None
+    }
+    if not wrong:
+        return []
+    pairs = [f"{label} to {alias!r}" for label, alias in sorted(wrong.items())]
+    return [
+        error(
+            3,
+            f"DATABASE_ROUTERS sends writes to the alias of a single node: {listed(pairs)}. They"
+            " will fail with ReadOnlyNode.",
+            f"Have db_for_write return {_role(next(iter(wrong.values())))!r} instead.",
+        )
+    ]
+
+
+def _middleware(found: list[Cluster]) -> list[CheckMessage]:
+    atomic = [c.alias for c in found if connections.settings[c.alias]["ATOMIC_REQUESTS"]]
+    places = [n for n, path in enumerate(settings.MIDDLEWARE) if _is_ours(path)]
+    if not atomic or places[:1] == [0]:
+        return []
+    if not places:
+        return [
+            warning(
+                1,
+                f"ATOMIC_REQUESTS is on for {', '.join(atomic)}, but MIDDLEWARE lacks"
+                " GaleraMiddleware: a request that meets a deadlock fails instead of running"
+                " again.",
+                f'Put "{MIDDLEWARE}" first in MIDDLEWARE.',
+            )
+        ]
+    before = settings.MIDDLEWARE[: places[0]]
+    return [
+        warning(
+            4,
+            f"GaleraMiddleware stands behind {listed(before)} in MIDDLEWARE: when a request runs"
+            " again, these do not, and what they have put into it is gone.",
+            f'Put "{MIDDLEWARE}" first in MIDDLEWARE.',
+        )
+    ]
+
+
+def _former_middleware() -> list[CheckMessage]:
+    if FORMER_MIDDLEWARE not in settings.MIDDLEWARE:
+        return []
+    return [
+        error(
+            9,
+            f"MIDDLEWARE names {FORMER_MIDDLEWARE!r}, which belongs to django-galera.",
+            f'Write "{MIDDLEWARE}" in its place, first in MIDDLEWARE.',
+        )
+    ]
+
+
+def _is_ours(path: str) -> bool:
+    if path == MIDDLEWARE:
+        return True
+    try:
+        found = import_string(path)
+    except ImportError:  # Django says so itself when it loads it
+        return False
+    return isinstance(found, type) and issubclass(found, GaleraMiddleware)
+
+
+def _is_role(alias: str | None) -> bool:
+    return alias in connections.settings and "GALERA" in connections.settings[alias]
+
+
+def _role(alias: str) -> str | None:
+    return node_role(connections.settings[alias]) if alias in connections.settings else None
+
+
+def _name(one: Any) -> str:
+    return f"{type(one).__module__}.{type(one).__qualname__}"
