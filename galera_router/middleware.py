@@ -141,7 +141,7 @@ class GaleraMiddleware:
 def _keep_body(request: HttpRequest) -> None:
     """Read a small body ahead of the view: what that reads as a stream would be gone.
 
-    Django REST framework does so with all that is no form.
+    Parsers do so, such as those of older releases of Django REST framework.
     """
     length = request.META.get("CONTENT_LENGTH") or ""
     if request.content_type == "multipart/form-data" or not length.isdecimal():

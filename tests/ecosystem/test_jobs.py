@@ -41,7 +41,10 @@ def results(queued: list[Job]) -> list[object]:
 
 def test_each_job_has_connections_of_its_own(shop: Shop, broker: str, queue: Queue) -> None:
     queued = [queue.enqueue(jobs.add, f"j{number}") for number in range(COUNT)]
-    output = work(shop, broker)
+    with shop.galera["db1"].statements() as sent:
+        output = work(shop, broker)
+    wrote = {entry.connection_id for entry in sent if "INSERT INTO `shop_author`" in entry.sql}
+    assert len(wrote) == COUNT + 1, "one for each job, and the worker's, which it has kept"
     assert results(queued) == list(range(1, COUNT + 1)), output
     rows = shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author")
     assert rows == [(COUNT + 2,)], "the worker's own before and afterwards as well"

@@ -87,6 +87,8 @@ def test_a_crowd(shop: Shop, tmp_path: Path, kind: str, add: str, read: str) -> 
     connections.close_all()
     atomic = kind != "uvicorn"  # Django refuses it with asynchronous views
     with server(shop, tmp_path, kind, atomic=atomic) as started:
+        crowd(started.port, 6, 10, add, read)  # on what was open at the fork, if on anything
+        shop.empty()
         with losing(shop) as lost:
             added = crowd(started.port, 6, 40, add, read)
         assert "Traceback" not in started.log, started.log

@@ -23,19 +23,26 @@ from galera_router import expand, identity, vigil  # noqa: E402
 from galera_router.testing import GaleraCluster  # noqa: E402
 from tests.integration.support import Shop, use_databases  # noqa: E402
 
+_ready: list[GaleraCluster] = []
+
 
 @pytest.fixture(scope="session")
 def migrated(galera_cluster: GaleraCluster) -> Iterator[GaleraCluster]:
     """The cluster with the tables of the test project.
 
     The watchdog does not ask nodes that are well how they are, nor the first connection the other
-    nodes who they are, unless a test wants them to.
+    nodes who they are, unless a test wants them to. Each folder that takes this fixture over has
+    it set up for itself: what another one has done is enough.
     """
+    if _ready:
+        yield galera_cluster
+        return
     before, vigil.ASK_WELL = vigil.ASK_WELL, math.inf
     asked, identity.ASK = identity.ASK, False
     setup_test_environment()
     use_databases(expand(galera_cluster.databases()))
     call_command("migrate", verbosity=0, run_syncdb=True)
+    _ready.append(galera_cluster)
     yield galera_cluster
     connections.close_all()
     teardown_test_environment()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection, connections, transaction
-from django.test import Client
+from django.test import Client, TransactionTestCase
 
 from galera_router import galera_atomic, scope
 from tests.integration.support import Shop
@@ -207,6 +207,26 @@ def test_a_request_stays_with_its_secondary(warm: Shop) -> None:
     primary, secondary = split(sent)
     assert primary == []
     assert len(secondary) == 60
+
+
+def test_a_test_that_may_not_read_on_nodes_does_not_keep_to_one(warm: Shop) -> None:
+    """An earlier test of the same process might: what it has pinned is not read any more."""
+
+    class OnlyTheRole(TransactionTestCase):
+        databases = {"default"}  # noqa: RUF012
+
+    def pins() -> bool:
+        assert Author.objects.count() == 1
+        return warm.context.pin is not None
+
+    assert pins()
+    OnlyTheRole.setUpClass()
+    try:
+        assert not pins()
+    finally:
+        OnlyTheRole.tearDownClass()
+        OnlyTheRole.doClassCleanups()
+    assert pins()
 
 
 def test_a_thread_without_requests_chooses_anew_and_waits(
