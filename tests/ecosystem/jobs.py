@@ -7,11 +7,17 @@ import sys
 import django
 from rq import Queue, Worker
 
-from galera_router import after, galera_atomic
+from galera_router import after as after_token
+from galera_router import galera_atomic
 
 
-def add(name: str) -> int:
-    """Add an author in a transaction that has read before; returns how many there were."""
+def add(name: str) -> tuple[int, int]:
+    """Add an author in a transaction that has read before.
+
+    Returns how many there were, and the server's number of the connection to the primary.
+    """
+    from django.db import connection
+
     from tests.shop.models import Author
 
     @galera_atomic
@@ -22,14 +28,16 @@ def add(name: str) -> int:
 
     count = work()
     assert Author.objects.filter(name=name).exists()
-    return count
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CONNECTION_ID()")
+        return count, cursor.fetchone()[0]
 
 
 def seen(name: str, token: str) -> bool:
     """Whether there is an author of this name, for one who has the sender's token."""
     from tests.shop.models import Author
 
-    with after(token):
+    with after_token(token):
         return Author.objects.filter(name=name).exists()
 
 
@@ -37,10 +45,11 @@ def main(url: str) -> None:
     django.setup()
     import redis
 
-    add("of the worker itself")
+    _, before = add("of the worker itself")
     connection = redis.from_url(url)
     Worker([Queue("tests", connection=connection)], connection=connection).work(burst=True)
-    add("of the worker afterwards")
+    _, after = add("of the worker afterwards")
+    assert before == after, "a job has ended the worker's connection"
 
 
 if __name__ == "__main__":

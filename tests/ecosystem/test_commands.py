@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -82,7 +83,8 @@ def test_the_development_server_reloads(shop: Shop, tmp_path: Path) -> None:
         assert visit(server.port) == "1"
         for version in (2, 3):
             module.write_text(urls(version))
-            os.utime(module, (version * 1e9, version * 1e9))
+            later = time.time() + version * 10  # than the second that was looked at last
+            os.utime(module, (later, later))
             wait_until(lambda: visit(server.port) == str(version))  # noqa: B023
             assert len(server.members()) == 2, "the one that reloads, and the one that serves"
             wait_until(lambda: clients(shop) <= 4)
