@@ -45,6 +45,10 @@ def main(url: str) -> None:
     django.setup()
     import redis
 
+    from galera_router import cluster
+
+    cluster.STARTED = 0.0  # the primary is not to change under us because a test has started it
+
     _, before = add("of the worker itself")
     connection = redis.from_url(url)
     Worker([Queue("tests", connection=connection)], connection=connection).work(burst=True)

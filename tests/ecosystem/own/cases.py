@@ -105,6 +105,7 @@ class OnTheNodes(TransactionTestCase):
             context = context_of("default")
             assert context is not None
             assert context.snapshot is not None
+        assert not context.promoted, "nothing has come to the primary"
 
 
 class Live(LiveServerTestCase):
