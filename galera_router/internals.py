@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import select
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -226,6 +227,11 @@ def note_autocommit(wrapper: Wrapper, flag: bool) -> None:
     Why private: the attribute is set only after the call that raises.
     """
     wrapper.autocommit = flag
+
+
+def testing() -> bool:
+    """Whether the test framework may have changed what connections are allowed to do."""
+    return "django.test.testcases" in sys.modules
 
 
 def in_testcase(wrapper: Wrapper) -> bool:
