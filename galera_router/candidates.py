@@ -30,7 +30,8 @@ def candidates(
         yield node
     cluster = context.cluster
     while not cluster.hopeless(electable=electable) and time.monotonic() < deadline:
-        yield cluster.any_down(electable=electable)
+        # The watchdog may have found one to be well meanwhile.
+        yield choose() or cluster.any_down(electable=electable)
         time.sleep(min(ROUND / len(cluster.nodes), max(0.0, deadline - time.monotonic())))
     raise no_node(context, electable=electable)
 
