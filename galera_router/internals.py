@@ -33,7 +33,7 @@ def on_create(adopt: Callable[[Wrapper], None]) -> None:
     Why private: ``connection_created`` comes after the connect, when a plain
     ``with atomic()`` in a new thread has already spoken to the primary.
     """
-    if getattr(connections.create_connection, "adopts", False):
+    if adopts():
         return
     original = connections.create_connection
 
@@ -44,6 +44,11 @@ def on_create(adopt: Callable[[Wrapper], None]) -> None:
 
     create_connection.adopts = True  # type: ignore[attr-defined]
     connections.create_connection = create_connection  # type: ignore[method-assign]
+
+
+def adopts() -> bool:
+    """Whether :func:`on_create` is at work: the app has been started in this process."""
+    return bool(getattr(connections.create_connection, "adopts", False))
 
 
 def load_as(role_of: Callable[[str], str]) -> None:

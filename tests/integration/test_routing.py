@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection, connections, transaction
-from django.test import Client, TransactionTestCase
+from django.test import Client, TransactionTestCase, override_settings
 
 from galera_router import galera_atomic, scope
 from tests.integration.support import Shop
@@ -267,3 +267,10 @@ def test_health_checks_leave_the_primary_alone(shop: Shop) -> None:
     assert shop.context.primary.unchecked, "it is checked when it is next used"
     Author.objects.create(name="Bea")
     assert not shop.context.primary.unchecked
+
+
+@override_settings(INSTALLED_APPS=["django.contrib.contenttypes"])
+def test_a_test_may_leave_the_app_out_for_a_while(warm: Shop) -> None:
+    """What it does has been done when the process began."""
+    with override_settings(DATABASE_ROUTERS=["galera_router.routers.GaleraRouter"]):
+        assert Author.objects.count() == 1
