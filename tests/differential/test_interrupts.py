@@ -1,0 +1,39 @@
+"""The points at which a signal handler can raise."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.differential.interrupts import Interrupted, Interrupts
+
+
+def work(done: list[str]) -> None:
+    done.append("one")
+    done.append("two")
+
+
+def points() -> int:
+    with Interrupts() as counted:
+        work([])
+    return counted.count
+
+
+def test_points_are_the_same_each_time() -> None:
+    """One call of a function, two returns of append(), and the C call that ends the block."""
+    assert points() == points() >= 3
+
+
+@pytest.mark.parametrize(("at", "done"), [(1, []), (2, ["one"]), (3, ["one", "two"])])
+def test_raises_at_the_point(at: int, done: list[str]) -> None:
+    """On entry nothing is done; after a C function has returned its work is."""
+    seen: list[str] = []
+    with pytest.raises(Interrupted), Interrupts(at) as interrupts:
+        work(seen)
+    assert (seen, interrupts.raised) == (done, True)
+
+
+def test_beyond_the_last_point_nothing_is_raised() -> None:
+    """The block ends as without it."""
+    with Interrupts(points() + 1) as interrupts:
+        work([])
+    assert not interrupts.raised

@@ -1,0 +1,28 @@
+"""The shop of the integration tests, on whichever side a test is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connections
+
+from galera_router.testing import GaleraCluster
+from tests.integration.conftest import migrated
+
+# The one above sets Django up; the models need that.
+# isort: split
+from tests.faults.support import EitherShop
+
+
+@pytest.fixture
+def shop(side: str, migrated: GaleraCluster, galera: GaleraCluster) -> Iterator[EitherShop]:
+    """The healed cluster, emptied, with fresh connections and nothing known of its nodes."""
+    shop = EitherShop(galera, side)
+    shop.configure()
+    shop.empty()
+    yield shop
+    connections.close_all()
+
+
+__all__ = ["migrated"]
