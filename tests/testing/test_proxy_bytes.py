@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import time
@@ -82,7 +83,7 @@ def test_a_statement_cut_after_each_of_its_bytes(
     for count in range(length + 1):
         connection = connect(proxy)
         rule = proxy.cut_at_byte(count, pattern="^INSERT")
-        assert_lost(lambda connection=connection, n=100 + count: fetch(connection, sql % n))
+        assert_lost(functools.partial(fetch, connection, sql % (100 + count)))
         assert rule.fired == 1
     wait_for(lambda: rows(node) == [100 + length])
 
