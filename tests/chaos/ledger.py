@@ -7,7 +7,7 @@ operation that never came back is known, too.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +15,16 @@ from typing import Any, Literal
 BRIEF = 120  # characters of an error in a line about its operation
 
 #: ``done``: the call returned. ``conflict``: the error that a plain with block may meet.
-#: ``doubt``: CommitOutcomeUnknown. ``raised``: another error. ``wrong``: the call returned
-#: something that cannot be. ``unheard``: it never came back.
-Told = Literal["done", "conflict", "doubt", "raised", "wrong", "unheard"]
+#: ``impossible``: FailoverImpossible, where nothing could be moved. ``unknown``:
+#: CommitOutcomeUnknown, where it may be told. ``doubt``: the same elsewhere. ``raised``: another
+#: error. ``wrong``: the call returned something that cannot be. ``unheard``: it never came back.
+Told = Literal["done", "conflict", "impossible", "unknown", "doubt", "raised", "wrong", "unheard"]
+
+#: (table, token) of rows.
+Rows = tuple[tuple[str, str], ...]
+_ROWS = ("expect", "may", "removes", "won")
+_BEFORE = ("token", "kind", "begin", "expect", "may", "removes", "reads", "writes")
+_AFTER = ("token", "end", "told", "error", "keys", "runs", "won")
 
 
 @dataclass
@@ -28,7 +35,7 @@ class Operation:
         token: its name, found nowhere else.
         kind: of `workloads.KINDS`.
         begin, end: monotonic seconds, the same clock for all processes.
-        expect: (table, token) of each row that it leaves if it is done, and not otherwise.
+        expect, may, won, removes, reads, writes: as in `jobs.Job`.
         keys: "table token" and the key that the client was told of that row.
         runs: how often its function ran.
     """
@@ -36,12 +43,22 @@ class Operation:
     token: str
     kind: str
     begin: float
-    expect: tuple[tuple[str, str], ...] = ()
+    expect: Rows = ()
     end: float | None = None
     told: Told = "unheard"
     error: str = ""
     keys: dict[str, int] = field(default_factory=dict)
     runs: int = 1
+    may: Rows = ()
+    won: Rows = ()
+    removes: Rows = ()
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+    @property
+    def client(self) -> str:
+        """Whose it is."""
+        return self.token.rpartition(".")[0]
 
     @property
     def seconds(self) -> float:
@@ -60,21 +77,18 @@ class Ledger:
 
     def begin(self, operation: Operation) -> None:
         """Note what is about to be done."""
-        values = vars(operation)
-        self._write({name: values[name] for name in ("token", "kind", "begin", "expect")})
+        self._write(operation, _BEFORE)
 
     def end(self, operation: Operation) -> None:
         """Note what came of it."""
-        values = vars(operation)
-        self._write(
-            {name: values[name] for name in ("token", "end", "told", "error", "keys", "runs")}
-        )
+        self._write(operation, _AFTER)
 
     def close(self) -> None:
         self._file.close()
 
-    def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
+    def _write(self, operation: Operation, names: Iterable[str]) -> None:
+        values = vars(operation)
+        self._file.write(json.dumps({name: values[name] for name in names}) + "\n")
         self._file.flush()
 
 
@@ -88,8 +102,14 @@ def _read(path: Path) -> Iterator[Operation]:
     for line in lines(path):
         known.setdefault(line["token"], {}).update(line)
     for values in known.values():
-        values["expect"] = tuple((table, token) for table, token in values["expect"])
-        yield Operation(**values)
+        yield operation(values)
+
+
+def operation(values: Mapping[str, Any]) -> Operation:
+    """An operation from what was noted of it."""
+    pairs = {name: tuple((a, b) for a, b in values.get(name, ())) for name in _ROWS}
+    words = {name: tuple(values.get(name, ())) for name in ("reads", "writes")}
+    return Operation(**{**values, **pairs, **words})
 
 
 def lines(path: Path) -> Iterator[Any]:

@@ -19,7 +19,9 @@ SLOWEST = 5  # operations
 TYPE = 90  # characters of an error that tell its type
 LONG = 1.0  # seconds without a write on any node that are worth telling
 PATIENCE = 14.0  # seconds without a quorum after which an error is the cluster's
-COLUMNS = ("done", "conflict", "raised", "doubt", "wrong", "unheard")
+COLUMNS = (
+    "done", "conflict", "impossible", "unknown", "raised", "doubt", "wrong", "unheard"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,9 @@ class Report:
         clients = f"{self.clients} clients, seed {self.seed}"
         yield f"{clients}: {count} operations in {self.seconds:.0f} s"
         yield ""
-        yield f"{'operations':24}" + "".join(f"{column:>10}" for column in COLUMNS)
+        yield f"{'operations':34}" + "".join(f"{column:>11}" for column in COLUMNS)
         for kind, told in sorted(self.told.items()):
-            yield f"{kind:24}" + "".join(f"{told.get(column, 0):10}" for column in COLUMNS)
+            yield f"{kind:34}" + "".join(f"{told.get(column, 0):11}" for column in COLUMNS)
         yield ""
 
     def _faults(self) -> Iterator[str]:

@@ -103,6 +103,8 @@ def _config(
         threads=options.threads,
         workloads=options.workloads,
         guard=options.guard,
+        hard=options.hard,
+        alone=options.alone,
         broken=options.broken,
     )
 
