@@ -114,6 +114,7 @@ def _operation(token: str, kind: str, job: jobs.Job) -> Operation:
         removes=tuple(job.removes),
         reads=tuple(job.reads),
         writes=tuple(job.writes),
+        loose=KINDS[kind].loose,
     )
 
 

@@ -23,7 +23,7 @@ Told = Literal["done", "conflict", "impossible", "unknown", "doubt", "raised", "
 #: (table, token) of rows.
 Rows = tuple[tuple[str, str], ...]
 _ROWS = ("expect", "may", "removes", "won")
-_BEFORE = ("token", "kind", "begin", "expect", "may", "removes", "reads", "writes")
+_BEFORE = ("token", "kind", "begin", "expect", "may", "removes", "reads", "writes", "loose")
 _AFTER = ("token", "end", "told", "error", "keys", "runs", "won")
 
 
@@ -36,6 +36,7 @@ class Operation:
         kind: of `workloads.KINDS`.
         begin, end: monotonic seconds, the same clock for all processes.
         expect, may, won, removes, reads, writes: as in `jobs.Job`.
+        loose: as in `jobs.Kind`.
         keys: "table token" and the key that the client was told of that row.
         runs: how often its function ran.
     """
@@ -54,6 +55,7 @@ class Operation:
     removes: Rows = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    loose: bool = False
 
     @property
     def client(self) -> str:
@@ -94,15 +96,34 @@ class Ledger:
 
 def read(folder: Path) -> list[Operation]:
     """The operations of all clients whose accounts are in ``folder``."""
-    return [one for path in sorted(folder.glob("client-*.jsonl")) for one in _read(path)]
+    return Accounts(folder).read()
 
 
-def _read(path: Path) -> Iterator[Operation]:
-    known: dict[str, dict[str, Any]] = {}
-    for line in lines(path):
-        known.setdefault(line["token"], {}).update(line)
-    for values in known.values():
-        yield operation(values)
+class Accounts:
+    """The accounts of all clients in ``folder``, which may still be at work."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[Path, int] = {}  # bytes of each file
+        self._known: dict[str, dict[str, Any]] = {}
+        self._operations: dict[str, Operation] = {}
+
+    def read(self) -> list[Operation]:
+        """All operations so far; only what is new is read from the files."""
+        for path in sorted(self._folder.glob("client-*.jsonl")):
+            for line in self._lines(path):
+                values = self._known.setdefault(line["token"], {})
+                values.update(line)
+                self._operations[line["token"]] = operation(values)
+        return list(self._operations.values())
+
+    def _lines(self, path: Path) -> Iterator[Any]:
+        with path.open("rb") as file:
+            file.seek(self._read.get(path, 0))
+            for line in file:
+                if line.endswith(b"\n"):
+                    self._read[path] = self._read.get(path, 0) + len(line)
+                    yield json.loads(line)
 
 
 def operation(values: Mapping[str, Any]) -> Operation:
@@ -118,3 +139,11 @@ def lines(path: Path) -> Iterator[Any]:
         for line in file:
             if line.endswith("\n"):
                 yield json.loads(line)
+
+
+def floors(folder: Path) -> dict[str, list[tuple[float, float]]]:
+    """When each bare client was busy with one write, by the node that it is beside."""
+    return {
+        path.stem.partition("-")[2]: [(begin, end) for begin, end in lines(path)]
+        for path in sorted(folder.glob("floor-*.jsonl"))
+    }

@@ -30,7 +30,10 @@ CHANGED = {"account": "balance", "counter": "value", "page": "version", "tally":
 
 def drop() -> None:
     """Remove what an earlier run has left."""
-    tables = [model._meta.db_table for model in apps.get_app_config("chaos").get_models(include_auto_created=True)]
+    tables = [
+        model._meta.db_table
+        for model in apps.get_app_config("chaos").get_models(include_auto_created=True)
+    ]
     with connection.cursor() as cursor:
         for table in reversed(tables):
             cursor.execute("SET STATEMENT foreign_key_checks=0 FOR DROP TABLE IF EXISTS " + table)

@@ -30,9 +30,23 @@ def function_that_writes(client: Client, token: str) -> Job:
     return in_function([("entry", token)], lambda: _note(token))
 
 
-@kind("function that writes, in autocommit", 1)
+@kind("function that writes in autocommit", 1, loose=True)
 def function_in_autocommit(client: Client, token: str) -> Job:
     return Job([("entry", token)], lambda: _note(token), runs=1)
+
+
+def _then_close(job: Job) -> Job:
+    """``job``, and then its connection is closed, since what is set there outlives it."""
+    run = job.run
+
+    def closing() -> dict[str, int]:
+        try:
+            return run()
+        finally:
+            connection.close()
+
+    job.run = closing
+    return job
 
 
 def _call(token: str, by_name: bool) -> dict[str, int]:
@@ -48,30 +62,19 @@ def _call(token: str, by_name: bool) -> dict[str, int]:
 def procedure(client: Client, token: str) -> Job:
     by_name = client.rng.random() < 0.5
     tokens = [f"{token}/1", f"{token}/2"]
-    return in_function([("entry", one) for one in tokens], lambda: _call(token, by_name))
+    job = in_function([("entry", one) for one in tokens], lambda: _call(token, by_name))
+    return _then_close(job)
 
 
 @kind("procedure in a block", 1, block=True, loose=True)
 def procedure_in_block(client: Client, token: str) -> Job:
     by_name = client.rng.random() < 0.5
     tokens = [f"{token}/1", f"{token}/2"]
-    return in_block([("entry", one) for one in tokens], lambda: _call(token, by_name))
+    job = in_block([("entry", one) for one in tokens], lambda: _call(token, by_name))
+    return _then_close(job)
 
 
 # --- what is set on a connection; it goes when that is closed
-
-
-def _then_close(job: Job) -> Job:
-    run = job.run
-
-    def closing() -> dict[str, int]:
-        try:
-            return run()
-        finally:
-            connection.close()
-
-    job.run = closing
-    return job
 
 
 @kind("user variable", 1, loose=True)
