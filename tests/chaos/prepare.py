@@ -35,8 +35,9 @@ def drop() -> None:
         for model in apps.get_app_config("chaos").get_models(include_auto_created=True)
     ]
     with connection.cursor() as cursor:
-        for table in reversed(tables):
-            cursor.execute("SET STATEMENT foreign_key_checks=0 FOR DROP TABLE IF EXISTS " + table)
+        cursor.execute(
+            f"SET STATEMENT foreign_key_checks=0 FOR DROP TABLE IF EXISTS {', '.join(tables)}"
+        )
 
 
 def triggers() -> Iterator[str]:

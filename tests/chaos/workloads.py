@@ -3,6 +3,8 @@ it takes; `operations` has more."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connection, transaction
 from django.db.models import F
 
@@ -15,13 +17,13 @@ from tests.chaos.models import Counter, Entry, Page
 # --- money
 
 
-def _rows(move: Move) -> dict[str, list[str]]:
+def _rows(move: Move) -> dict[str, Any]:
     """What a transfer depends on and changes."""
     accounts = [f"account {move.source}", f"account {move.target}"]
     return {"reads": accounts, "writes": [*accounts, "transfer"]}
 
 
-def _one(row: str) -> dict[str, list[str]]:
+def _one(row: str) -> dict[str, Any]:
     """A row that is read and changed."""
     return {"reads": [row], "writes": [row]}
 
@@ -140,7 +142,7 @@ def look_back(client: Client, token: str) -> Job:
 # --- counters
 
 
-def _counter(counter: int) -> dict[str, list[str]]:
+def _counter(counter: int) -> dict[str, Any]:
     """By ``F()``: what it was before is not looked at."""
     return {"writes": [f"counter {counter}"]}
 
