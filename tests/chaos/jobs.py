@@ -119,7 +119,7 @@ class Kind:
     """
 
     make: Maker
-    weight: int
+    weight: float
     block: bool = False
     guarded: bool = False
     loose: bool = False
@@ -129,7 +129,7 @@ class Kind:
 KINDS: dict[str, Kind] = {}
 
 
-def kind(name: str, weight: int, **more: Any) -> Callable[[Maker], Maker]:
+def kind(name: str, weight: float, **more: Any) -> Callable[[Maker], Maker]:
     """Enter a kind of operation into the table; ``more`` is for `Kind`."""
 
     def enter(make: Maker) -> Maker:

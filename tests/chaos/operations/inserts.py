@@ -22,22 +22,22 @@ def _insert(token: str) -> dict[str, int]:
         return {f"entry {token}": int(cursor.lastrowid)}
 
 
-@kind("raw insert", 1)
+@kind("raw insert", 0.5)
 def raw_insert(client: Client, token: str) -> Job:
     return in_function([("entry", token)], lambda: _insert(token))
 
 
-@kind("raw insert in a block", 1, block=True)
+@kind("raw insert in a block", 0.5, block=True)
 def raw_insert_in_block(client: Client, token: str) -> Job:
     return in_block([("entry", token)], lambda: _insert(token))
 
 
-@kind("raw insert in autocommit", 1)
+@kind("raw insert in autocommit", 0.5)
 def raw_insert_in_autocommit(client: Client, token: str) -> Job:
     return Job([("entry", token)], lambda: _insert(token), runs=1)
 
 
-@kind("raw insert returning", 1)
+@kind("raw insert returning", 0.5, fault="E1")
 def raw_insert_returning(client: Client, token: str) -> Job:
     def body() -> dict[str, int]:
         with connection.cursor() as cursor:
@@ -49,7 +49,7 @@ def raw_insert_returning(client: Client, token: str) -> Job:
     return in_function([("entry", token)], body)
 
 
-@kind("executemany", 1)
+@kind("executemany", 0.5, fault="E1")
 def executemany(client: Client, token: str) -> Job:
     tokens = [f"{token}/{n}" for n in range(3)]
 
@@ -62,7 +62,7 @@ def executemany(client: Client, token: str) -> Job:
     return in_function([("entry", one) for one in tokens], body)
 
 
-@kind("insert from a select", 1)
+@kind("insert from a select", 0.5, fault="E1")
 def insert_select(client: Client, token: str) -> Job:
     tokens = [f"{token}/{n}" for n in (1, 2, 3)]
 
@@ -75,7 +75,7 @@ def insert_select(client: Client, token: str) -> Job:
     return in_function([("entry", one) for one in tokens], body)
 
 
-@kind("own key", 1)
+@kind("own key", 0.5)
 def own_key(client: Client, token: str) -> Job:
     """One by ``create``, and one by ``save``, which tries an UPDATE first."""
     tokens = [f"{token}/1", f"{token}/2"]
@@ -88,7 +88,7 @@ def own_key(client: Client, token: str) -> Job:
     return in_function([("card", one) for one in tokens], body)
 
 
-@kind("own key in autocommit", 1)
+@kind("own key in autocommit", 0.5)
 def own_key_in_autocommit(client: Client, token: str) -> Job:
     def run() -> dict[str, int]:
         Card.objects.create(token=token)

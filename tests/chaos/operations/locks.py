@@ -18,7 +18,7 @@ ON_SALE = 3  # tickets a second, one after another
 NOT_NOW = {1205, 3572}  # the row is locked
 
 
-@kind("nowait", 1)
+@kind("nowait", 0.5)
 def nowait(client: Client, token: str) -> Job:
     """A counter's lock at once or not at all; who has it holds it for a moment."""
     counter = client.shared(HOT)
@@ -40,7 +40,7 @@ def nowait(client: Client, token: str) -> Job:
     return job
 
 
-@kind("skip locked", 1)
+@kind("skip locked", 0.5)
 def skip_locked(client: Client, token: str) -> Job:
     """Put up a task, and take the first that nobody has taken or is about to take."""
 
@@ -69,7 +69,7 @@ def _buy(job: Job, ticket: int, token: str) -> dict[str, int]:
     return {f"sale {token}": int(Sale.objects.create(ticket=ticket, token=token).pk)}
 
 
-@kind("one ticket", 2)
+@kind("one ticket", 1.0, fault="S15")
 def one_ticket(client: Client, token: str) -> Job:
     """Lock the ticket, which stays as it is; sell it if nobody has."""
     ticket = int(time.monotonic() * ON_SALE) % (TICKETS // 2) + 1
@@ -84,7 +84,7 @@ def one_ticket(client: Client, token: str) -> Job:
 # --- a plain block that reads, then writes what all want
 
 
-@kind("hot edit in a block", 1, block=True, guarded=True)
+@kind("hot edit in a block", 0.5, block=True, guarded=True)
 def hot_edit_in_block(client: Client, token: str) -> Job:
     key = client.shared(HOT)
     rows = [f"page {key}"]
@@ -92,7 +92,7 @@ def hot_edit_in_block(client: Client, token: str) -> Job:
                     reads=rows, writes=rows)  # fmt: skip
 
 
-@kind("hot count in a block", 1, block=True)
+@kind("hot count in a block", 0.5, block=True)
 def hot_count_in_block(client: Client, token: str) -> Job:
     """Read a counter, then add to it: what was read must still be so, or it is a conflict."""
     key = client.shared(HOT)

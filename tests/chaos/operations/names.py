@@ -44,7 +44,7 @@ def _winner(name: str, token: str) -> dict[str, int]:
     return {}
 
 
-@kind("unique race", 2)
+@kind("unique race", 1.0)
 def unique_race(client: Client, token: str) -> Job:
     """Create in a savepoint; else read who was first."""
     name = _wanted(client)
@@ -62,7 +62,7 @@ def unique_race(client: Client, token: str) -> Job:
     return job
 
 
-@kind("unique race in a block", 1, block=True)
+@kind("unique race in a block", 0.5, block=True)
 def unique_race_in_block(client: Client, token: str) -> Job:
     """The error ends the block."""
     name = _wanted(client)
@@ -80,7 +80,7 @@ def unique_race_in_block(client: Client, token: str) -> Job:
     return job
 
 
-@kind("unique race in autocommit", 2)
+@kind("unique race in autocommit", 1.0)
 def unique_race_in_autocommit(client: Client, token: str) -> Job:
     name = _wanted(client)
     job = _race(client, token, name)
@@ -104,7 +104,7 @@ def _get_or_create(job: Job, name: str, token: str) -> dict[str, int]:
     return {f"name {token}": int(row.pk)}
 
 
-@kind("get_or_create", 2)
+@kind("get_or_create", 1.0)
 def get_or_create(client: Client, token: str) -> Job:
     """Under the guard it runs at REPEATABLE READ, where the second look is as old as the first.
 
@@ -125,15 +125,16 @@ def get_or_create(client: Client, token: str) -> Job:
     return job
 
 
-@kind("get_or_create in autocommit", 1)
+@kind("get_or_create in autocommit", 0.5, block=True)
 def get_or_create_in_autocommit(client: Client, token: str) -> Job:
+    """Django inserts in a block of its own."""
     name = _wanted(client)
     job = _race(client, token, name)
     job.run = lambda: _get_or_create(job, name, token)
     return job
 
 
-@kind("insert what is new", 1)
+@kind("insert what is new", 0.5, fault="E1")
 def ignore_conflicts(client: Client, token: str) -> Job:
     """`bulk_create(ignore_conflicts=True)` of names that others insert too; then read whose."""
     base = _wanted(client)
@@ -167,7 +168,7 @@ def _upsert(name: str, token: str) -> dict[str, int]:
     return {}
 
 
-@kind("upsert", 1)
+@kind("upsert", 0.5)
 def upsert(client: Client, token: str) -> Job:
     """``INSERT … ON DUPLICATE KEY UPDATE``."""
     name = _tally(client)
@@ -175,21 +176,21 @@ def upsert(client: Client, token: str) -> Job:
     return in_function([("change", token)], lambda: _upsert(name, token), writes=rows)
 
 
-@kind("upsert in a block", 1, block=True)
+@kind("upsert in a block", 0.5, block=True)
 def upsert_in_block(client: Client, token: str) -> Job:
     name = _tally(client)
     rows = [f"tally {name}"]
     return in_block([("change", token)], lambda: _upsert(name, token), writes=rows)
 
 
-@kind("upsert in autocommit", 1)
+@kind("upsert in autocommit", 0.5)
 def upsert_in_autocommit(client: Client, token: str) -> Job:
     name = _tally(client)
     rows = [f"tally {name}"]
     return Job([("change", token)], lambda: _upsert(name, token), runs=1, writes=rows)
 
 
-@kind("upsert in bulk", 1)
+@kind("upsert in bulk", 0.5)
 def upsert_in_bulk(client: Client, token: str) -> Job:
     """`bulk_create(update_conflicts=True)` of two counters that only this client has."""
     names = [f"{client.number}/{n}" for n in client.rng.sample(range(4), 2)]
@@ -208,7 +209,7 @@ def upsert_in_bulk(client: Client, token: str) -> Job:
     return in_function([("change", one) for one in tokens], body, reads=rows, writes=rows)
 
 
-@kind("update_or_create", 1)
+@kind("update_or_create", 0.5)
 def update_or_create(client: Client, token: str) -> Job:
     name = _tally(client)
 

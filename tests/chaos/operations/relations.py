@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.chaos.bank import expect_equal
 from tests.chaos.config import LABELS
@@ -10,6 +11,7 @@ from tests.chaos.jobs import Basket, Client, Job, Rows, in_block, in_function, k
 from tests.chaos.models import Basket as Row
 from tests.chaos.models import Item
 
+Link: Any = Row.labels.through
 Plan = Callable[[Client, Basket], "Change"]
 
 
@@ -41,7 +43,7 @@ class Change:
     def told(self) -> None:
         """It has been done."""
         self.basket.labels = self.left
-        self.basket.used |= self.added
+        self.basket.used = self.basket.used | self.added
 
 
 def _add(client: Client, basket: Basket) -> Change:
@@ -93,9 +95,11 @@ def _mine(job: Job, client: Client, chosen: Basket, told: Callable[[], None]) ->
     return job
 
 
-@kind("basket", 2)
+@kind("basket", 1.0)
 def basket(client: Client, token: str) -> Job:
-    """A basket with two or three items, each a row of its own."""
+    """A basket with two or three items and two links, each row inserted by itself."""
+    new = Basket(token)
+    labels = _fresh(client, new)
     items = [f"{token}/{n}" for n in range(client.rng.randint(2, 3))]
 
     def body() -> dict[str, int]:
@@ -103,18 +107,20 @@ def basket(client: Client, token: str) -> Job:
         keys = {f"basket {token}": int(row.pk)}
         for item in items:
             keys[f"item {item}"] = int(Item.objects.create(token=item, basket=row).pk)
+        for label in sorted(labels):
+            Link.objects.create(basket=row, label_id=label)
         expect_equal("items of a new basket", Item.objects.filter(basket=row).count(), len(items))
         return keys
 
     def after(done: bool) -> None:
         if done:
-            client.baskets.append(Basket(token, items=items))
+            client.baskets.append(Basket(token, labels, labels, items))
 
-    rows: Rows = [("basket", token), *(("item", item) for item in items)]
+    rows: Rows = [("basket", token), *(("item", item) for item in items), *new.links(labels)]
     return in_function(rows, body, after=after)
 
 
-@kind("delete with children", 1)
+@kind("delete with children", 0.5)
 def delete_basket(client: Client, token: str) -> Job:
     """A basket with its items and links; another is made where there is none."""
     if not client.baskets:
@@ -140,21 +146,21 @@ def delete_basket(client: Client, token: str) -> Job:
     return job
 
 
-@kind("m2m add", 1)
+@kind("m2m add", 0.5, fault="E1")
 def m2m_add(client: Client, token: str) -> Job:
     return _change(client, token, in_function, _add, filled=False)
 
 
-@kind("m2m add in a block", 1, block=True)
+@kind("m2m add in a block", 0.5, block=True, fault="E1")
 def m2m_add_in_block(client: Client, token: str) -> Job:
     return _change(client, token, in_block, _add, filled=False)
 
 
-@kind("m2m set", 1)
+@kind("m2m set", 0.5, fault="E1")
 def m2m_set(client: Client, token: str) -> Job:
     return _change(client, token, in_function, _set, filled=True)
 
 
-@kind("m2m remove", 1)
+@kind("m2m remove", 0.5)
 def m2m_remove(client: Client, token: str) -> Job:
     return _change(client, token, in_function, _remove, filled=True)

@@ -31,7 +31,7 @@ def _discard(token: str) -> None:
     old.delete()
 
 
-@kind("large row", 1)
+@kind("large row", 0.3)
 def large_row(client: Client, token: str) -> Job:
     """Write one; read the last but one of this client, and delete it."""
     body = client.rng.randbytes(client.rng.randint(*SIZES))
@@ -53,7 +53,7 @@ def large_row(client: Client, token: str) -> Job:
     return in_function([("paper", token)], run, removes=removes, after=after)
 
 
-@kind("large row in autocommit", 1)
+@kind("large row in autocommit", 0.3)
 def large_row_in_autocommit(client: Client, token: str) -> Job:
     body = client.rng.randbytes(SIZES[0])
 
@@ -74,13 +74,13 @@ def _long(token: str) -> dict[str, int]:
     return keys | {f"entry {token}/2": int(Entry.objects.create(token=f"{token}/2").pk)}
 
 
-@kind("many statements", 1, loose=True)
+@kind("many statements", 0.1, loose=True)
 def many_statements(client: Client, token: str) -> Job:
     rows: Rows = [("entry", f"{token}/1"), ("entry", f"{token}/2")]
     return in_function(rows, lambda: _long(token))
 
 
-@kind("many statements in a block", 1, block=True, loose=True)
+@kind("many statements in a block", 0.1, block=True, loose=True)
 def many_statements_in_block(client: Client, token: str) -> Job:
     rows: Rows = [("entry", f"{token}/1"), ("entry", f"{token}/2")]
     return in_block(rows, lambda: _long(token))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from django.db import connection
 
 from tests.chaos.bank import expect_equal
-from tests.chaos.jobs import Client, Job, in_block, in_function, kind
+from tests.chaos.jobs import Client, Job, Rows, in_block, in_function, kind
 
 #: Made by `prepare`.
 ROUTINES = (
     "CREATE OR REPLACE FUNCTION chaos_note(noted VARCHAR(40)) RETURNS BIGINT MODIFIES SQL DATA"
-    " BEGIN INSERT INTO chaos_entry (token, text) VALUES (noted, 'function');"
+    " BEGIN INSERT INTO chaos_entry (token, text) VALUES (noted, 'function'); RETURN 1; END",
+    "CREATE OR REPLACE FUNCTION chaos_key(noted VARCHAR(40)) RETURNS BIGINT MODIFIES SQL DATA"
+    " BEGIN INSERT INTO chaos_entry (token, text) VALUES (noted, 'key');"
     " RETURN LAST_INSERT_ID(); END",
     "CREATE OR REPLACE PROCEDURE chaos_notes(noted VARCHAR(40)) MODIFIES SQL DATA"
     " BEGIN INSERT INTO chaos_entry (token, text) VALUES (CONCAT(noted, '/1'), 'procedure');"
@@ -19,20 +21,34 @@ ROUTINES = (
 LENGTH = 32  # bytes that GROUP_CONCAT is cut to
 
 
-def _note(token: str) -> dict[str, int]:
+def _select(function: str, token: str) -> int:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT chaos_note(%s)", [token])
-        return {f"entry {token}": int(cursor.fetchone()[0])}
+        cursor.execute(f"SELECT {function}(%s)", [token])
+        return int(cursor.fetchone()[0])
 
 
-@kind("function that writes", 1)
+def _note(token: str) -> dict[str, int]:
+    expect_equal("answer of a function", _select("chaos_note", token), 1)
+    return {}
+
+
+def _key(token: str) -> dict[str, int]:
+    return {f"entry {token}": _select("chaos_key", token)}
+
+
+@kind("function that writes", 0.5)
 def function_that_writes(client: Client, token: str) -> Job:
     return in_function([("entry", token)], lambda: _note(token))
 
 
-@kind("function that writes in autocommit", 1, loose=True)
+@kind("function that gives a key", 0.5, fault="E1")
+def function_that_gives_a_key(client: Client, token: str) -> Job:
+    return in_function([("entry", token)], lambda: _key(token))
+
+
+@kind("function that writes in autocommit", 0.5, loose=True)
 def function_in_autocommit(client: Client, token: str) -> Job:
-    return Job([("entry", token)], lambda: _note(token), runs=1)
+    return Job([("entry", token)], lambda: _key(token), runs=1)
 
 
 def _then_close(job: Job) -> Job:
@@ -49,35 +65,47 @@ def _then_close(job: Job) -> Job:
     return job
 
 
-def _call(token: str, by_name: bool) -> dict[str, int]:
+def _call(token: str) -> dict[str, int]:
     with connection.cursor() as cursor:
-        if by_name:
-            cursor.callproc("chaos_notes", [token])
-        else:
-            cursor.execute("CALL chaos_notes(%s)", [token])
+        cursor.execute("CALL chaos_notes(%s)", [token])
     return {}
 
 
-@kind("procedure that writes", 1, loose=True)
+def _callproc(token: str) -> dict[str, int]:
+    with connection.cursor() as cursor:
+        cursor.callproc("chaos_notes", [token])
+    return {}
+
+
+def _noted(token: str) -> Rows:
+    """What the procedure leaves."""
+    return [("entry", f"{token}/1"), ("entry", f"{token}/2")]
+
+
+@kind("procedure that writes", 0.5, loose=True)
 def procedure(client: Client, token: str) -> Job:
-    by_name = client.rng.random() < 0.5
-    tokens = [f"{token}/1", f"{token}/2"]
-    job = in_function([("entry", one) for one in tokens], lambda: _call(token, by_name))
-    return _then_close(job)
+    return _then_close(in_function(_noted(token), lambda: _call(token)))
 
 
-@kind("procedure in a block", 1, block=True, loose=True)
+@kind("procedure in a block", 0.5, block=True, loose=True)
 def procedure_in_block(client: Client, token: str) -> Job:
-    by_name = client.rng.random() < 0.5
-    tokens = [f"{token}/1", f"{token}/2"]
-    job = in_block([("entry", one) for one in tokens], lambda: _call(token, by_name))
-    return _then_close(job)
+    return _then_close(in_block(_noted(token), lambda: _call(token)))
+
+
+@kind("callproc", 0.5, loose=True, fault="S7")
+def callproc(client: Client, token: str) -> Job:
+    return _then_close(in_function(_noted(token), lambda: _callproc(token)))
+
+
+@kind("callproc in a block", 0.5, block=True, loose=True, fault="S7")
+def callproc_in_block(client: Client, token: str) -> Job:
+    return _then_close(in_block(_noted(token), lambda: _callproc(token)))
 
 
 # --- what is set on a connection; it goes when that is closed
 
 
-@kind("user variable", 1, loose=True)
+@kind("user variable", 0.5, loose=True)
 def user_variable(client: Client, token: str) -> Job:
     def body() -> dict[str, int]:
         with connection.cursor() as cursor:
@@ -90,7 +118,7 @@ def user_variable(client: Client, token: str) -> Job:
     return _then_close(in_function([("entry", token)], body))
 
 
-@kind("session variable", 1, loose=True)
+@kind("session variable", 0.5, loose=True)
 def session_variable(client: Client, token: str) -> Job:
     """What is set holds for the reads that follow."""
 
@@ -105,7 +133,7 @@ def session_variable(client: Client, token: str) -> Job:
     return _then_close(in_function([("entry", token)], body))
 
 
-@kind("temporary table", 1, block=True, loose=True)
+@kind("temporary table", 0.5, block=True, loose=True)
 def temporary_table(client: Client, token: str) -> Job:
     tokens = [f"{token}/1", f"{token}/2"]
 
