@@ -27,7 +27,14 @@ from tests.chaos.ledger import Operation
 from tests.chaos.plan import HEAVY
 
 EARLIER = 1.0  # seconds that a snapshot may be older than the transaction that reads it
-COMMITTED = {"done", "wrong", "unknown", "doubt", "unheard"}  # told of what may be there
+COMMITTED = {
+    "done",
+    "wrong",
+    "unknown",
+    "doubt",
+    "interrupted",
+    "unheard",
+}  # told of what may be there
 
 Span = tuple[float, float]
 

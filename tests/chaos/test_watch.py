@@ -24,7 +24,7 @@ OTHER = replace(DONE, token="0.1.1")
 
 @pytest.fixture
 def watch(tmp_path: Path) -> Watch:
-    return Watch(tmp_path, Faults(Any, {}, print), excused, print)  # type: ignore[arg-type]
+    return Watch(tmp_path, Faults(Any, {}, Any, print), excused, print)  # type: ignore[arg-type]
 
 
 def note(folder: Path, *operations: Operation) -> None:
