@@ -37,11 +37,12 @@ def test_nothing_is_lost_and_nothing_doubled(galera: GaleraCluster) -> None:
 def test_a_router_without_markers_is_found_out(galera: GaleraCluster) -> None:
     """It makes transactions again that had been made: they are there twice."""
     options = Options(
-        seconds=12.0,
+        seconds=20.0,
         processes=2,
         threads=4,
         faults=("swallow-commit", "swallow-write"),
         broken="no-marker",
+        stop_early=True,
     )
     report = chaos(galera, options)
     assert any(one.startswith("doubled: ") for one in report.complaints)
@@ -51,12 +52,13 @@ def test_a_router_without_markers_is_found_out(galera: GaleraCluster) -> None:
 def test_a_router_that_does_not_compare_is_found_out(galera: GaleraCluster) -> None:
     """It writes what was computed from reads that were not true any more: updates are lost."""
     options = Options(
-        seconds=8.0,
+        seconds=20.0,
         processes=2,
         threads=4,
         faults=("cut",),
         workloads=("edit", "edit with a lock", "transfer"),
         broken="no-compare",
+        stop_early=True,
     )
     report = chaos(galera, options)
     assert any(one.startswith("lost update: ") for one in report.complaints)
