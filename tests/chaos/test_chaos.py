@@ -74,7 +74,7 @@ def test_alone_nothing_runs_again(galera: GaleraCluster) -> None:
     assert report.good
 
 
-@pytest.mark.parametrize("broken", ["always-differs", "runs-twice"])
+@pytest.mark.parametrize("broken", ["blocks-differ", "runs-twice"])
 def test_false_alarms_are_found_out(galera: GaleraCluster, broken: str) -> None:
     """A router that has code run again for nothing; the run ends when that is seen."""
     options = Options(
