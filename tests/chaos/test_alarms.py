@@ -36,6 +36,7 @@ OTHER = Operation(
     writes=("counter 1",),
 )
 KILL = Window(Strike(1.0, "kill", ("db1",), 1.0), 8.0, 13.0)
+REJECT = Window(Strike(1.0, "reject", ("db1",), 1.0), 8.0, 13.0)
 CUT = Window(Strike(1.0, "cut", ("db1",)), 9.9, 10.5)
 
 
@@ -120,6 +121,7 @@ def test_keys_are_dealt_out_anew_when_a_node_leaves() -> None:
     other = replace(OTHER, writes=("counter 2",))
     assert found(RERUN, other, windows=[KILL]) == []
     assert len(found(RERUN, other, windows=[CUT])) == 1
+    assert len(found(RERUN, other, windows=[REJECT])) == 1
     assert len(found(RERUN, replace(other, expect=(("card", "x"),)), windows=[KILL])) == 1
 
 
