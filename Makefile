@@ -1,8 +1,12 @@
 # make demo           a three-node cluster, a site, clients, and nodes that die: about a minute
 # make demo SERVE=1   the same, and then the site stays up until Ctrl-C
-# make test           the whole suite on a real cluster; ARGS="-k failover" picks
+# make test           the whole suite on real clusters; ARGS="-k failover" picks; WORKERS=4
 # make versions       the suite on each Python and Django that is there; ENVS=py313-django61 picks
 # make chaos          load, faults, and every node checked; SECONDS=60 SEED=1 PROCESSES=4 THREADS=4
+# make differential   random programmes beside stock Django; PROGRAMMES=5000 LEVEL=0 SEED=1
+# make mutants        routers broken on purpose, and which checker finds each; ARGS="--seeds 5"
+# make histories      the checker of histories on 10,000 that are serializable
+# make proof          all long runs one after the other, with a report in the folder proof
 # make django-suite   Django's own suite, stock and with the router; ARGS="basic queries" picks
 # make lint           ruff and mypy
 # make coverage       the suite again, with a report of the lines it reached
@@ -18,9 +22,13 @@ SECONDS ?= 60
 SEED ?= 1
 PROCESSES ?= 4
 THREADS ?= 4
+WORKERS ?= 4
+PROGRAMMES ?= 5000
+LEVEL ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test versions chaos django-suite lint format coverage clean
+.PHONY: help setup demo test versions chaos differential mutants histories proof django-suite
+.PHONY: lint format coverage clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -31,7 +39,7 @@ demo: $(VENV)/.installed-demo
 	cd example_project && exec $(BIN)/python -m demo $(if $(SERVE),--serve) $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	WORKERS=$(WORKERS) scripts/suite $(BIN)/python $(ARGS)
 
 versions: $(VENV)/.installed-dev
 	scripts/versions $(BIN)/tox $(ENVS) $(ARGS)
@@ -39,6 +47,19 @@ versions: $(VENV)/.installed-dev
 chaos: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) \
 		--processes $(PROCESSES) --threads $(THREADS) $(ARGS)
+
+differential: $(VENV)/.installed-dev
+	exec $(BIN)/python -m tests.differential --level $(LEVEL) --programmes $(PROGRAMMES) \
+		--seed $(SEED) $(ARGS)
+
+mutants: $(VENV)/.installed-dev
+	exec $(BIN)/python -m tests.mutants $(ARGS)
+
+histories: $(VENV)/.installed-dev
+	exec $(BIN)/python -m tests.history --count 10000 $(ARGS)
+
+proof: $(VENV)/.installed-dev
+	exec $(BIN)/python -m tests.proof $(ARGS)
 
 django-suite: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.django_suite $(ARGS)
@@ -69,5 +90,5 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml scripts/virtual-environment | sys
 
 clean:
 	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf htmlcov .coverage .coverage.* example_project/.mypy_cache
+	rm -rf htmlcov proof .coverage .coverage.* example_project/.mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -137,3 +137,11 @@ def test_only_those_that_are_asked_for() -> None:
     """While clients work, each is looked at once."""
     assert complaints([MISMATCH], [], of={"0.0.2"}) == []
     assert len(complaints([MISMATCH], [], of={"0.0.1"})) == 1
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_a_table_that_is_altered(alarm: Operation) -> None:
+    """That ends the transactions that use it, at that time and at no other."""
+    altered = Window(Strike(1.0, "alter-index", ()), 9.9, 10.5)
+    assert found(alarm, windows=[altered]) == []
+    assert len(found(alarm, windows=[replace(altered, begin=10.2)])) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,14 +12,15 @@ from tests.chaos import books
 
 
 @pytest.fixture
-def tables(galera: GaleraCluster, monkeypatch: pytest.MonkeyPatch) -> GaleraCluster:
+def tables(galera: GaleraCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[GaleraCluster]:
     """One table of the clients', and no other."""
     columns = "id INT AUTO_INCREMENT PRIMARY KEY, token VARCHAR(40), text VARCHAR(40)"
     table = f"`{galera.database}`.chaos_entry"
     galera.nodes[0].query(f"CREATE OR REPLACE TABLE {table} ({columns})")
     monkeypatch.setattr(books, "COLUMNS", {"entry": books.COLUMNS["entry"]})
     monkeypatch.setattr(books, "VIEWS", {})
-    return galera
+    yield galera
+    galera.nodes[0].query(f"DROP TABLE {table}")
 
 
 def insert(cluster: GaleraCluster, token: str) -> None:

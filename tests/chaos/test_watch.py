@@ -27,7 +27,8 @@ OTHER = replace(DONE, token="0.1.1")
 
 @pytest.fixture
 def watch(tmp_path: Path) -> Watch:
-    return Watch(tmp_path, Faults(Any, {}, print), excused, lambda: None, print)  # type: ignore[arg-type]
+    faults = Faults(Any, {}, Any, print)  # type: ignore[arg-type]
+    return Watch(tmp_path, faults, excused, lambda: None, print)
 
 
 def note(folder: Path, *operations: Operation) -> None:

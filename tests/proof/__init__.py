@@ -1,0 +1,1 @@
+"""All long runs one after the other, with a report."""
