@@ -18,7 +18,8 @@ from tests.chaos.ways import Way
 from tests.testing.conftest import wait_for
 from tests.testing.test_proxy import Background
 
-TABLES = ("galera_router_marker", *ALTERED)
+MARKERS = "galera_router_marker"
+TABLES = (MARKERS, *ALTERED)
 
 Aim = Callable[..., Target]
 
@@ -35,7 +36,8 @@ def aim(galera: GaleraCluster, ways: dict[str, Way]) -> Iterator[Aim]:
     """``aim(kind, node, **strike)``; the tables that faults look for are there."""
     node = galera["db1"]
     for table in TABLES:
-        node.query(f"CREATE TABLE galera_router.{table} (id INT PRIMARY KEY)")
+        key = "worker" if table == MARKERS else "id"
+        node.query(f"CREATE TABLE galera_router.{table} ({key} INT PRIMARY KEY)")
 
     def make(kind: str, name: str = "db1", **more: Any) -> Target:
         crew = Crew(lambda number, life: None, 0)  # type: ignore[arg-type, return-value]
@@ -174,10 +176,10 @@ def test_all_nodes_are_stopped(galera: GaleraCluster, aim: Aim) -> None:
 
 def test_markers_are_lost(galera: GaleraCluster, aim: Aim) -> None:
     """All of them; then there are none to lose."""
-    galera["db1"].query("INSERT INTO galera_router.galera_router_marker VALUES (1), (2)")
+    galera["db1"].query(f"INSERT INTO galera_router.{MARKERS} VALUES (1), (2)")
     target = aim("lose-markers")
     assert light.FAULTS["lose-markers"](target)
-    assert rows(target, "galera_router_marker") == 0
+    assert rows(target, MARKERS) == 0
     assert not light.FAULTS["lose-markers"](target)
 
 
