@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from django.db.models import F, Sum
 
-from tests.chaos.config import ACCOUNTS, OPENING, TOTAL
+from tests.chaos.config import OPENING, TOTAL
 from tests.chaos.models import Account, Change, Counter, Transfer
 
 How = Literal["relative", "locked", "read"]
@@ -33,8 +34,11 @@ class Move:
     token: str
 
     @classmethod
-    def random(cls, rng: random.Random, hows: tuple[How, ...], token: str) -> Move:
-        source, target = rng.sample(range(1, ACCOUNTS + 1), 2)
+    def random(
+        cls, rng: random.Random, hows: tuple[How, ...], token: str, accounts: Sequence[int]
+    ) -> Move:
+        """One between two of ``accounts``."""
+        source, target = rng.sample(accounts, 2)
         return cls(source, target, rng.randint(1, 100), rng.choice(hows), token)
 
     @property

@@ -16,9 +16,26 @@ COLUMNS = {
     "counter": "id, value, last",
     "page": "id, version, last",
     "change": "id, what, `row`, token, `before`, `after`",
+    "basket": "id, token",
+    "item": "id, token, basket_id",
+    "name": "id, token, name",
+    "tally": "id, value, name, last",
+    "card": "token AS id, token, text",
+    "task": "id, token, taker",
+    "sale": "id, token, ticket",
+    "paper": "id, token, MD5(body) = digest",
     "floor": "id, value",
 }
-TOKENS = {"transfer": 1, "entry": 1, "change": 3}  # where a table has the token
+VIEWS = {  # what is no table of its own
+    "link": "SELECT l.id, CONCAT(b.token, '/', l.label_id)"
+    " FROM `{0}`.chaos_basket_labels l LEFT JOIN `{0}`.chaos_basket b ON b.id = l.basket_id",
+    "taken": "SELECT id, taker FROM `{0}`.chaos_task WHERE taker <> ''",
+}
+#: Where a table has the token.
+TOKENS = {"change": 3} | dict.fromkeys(
+    ("transfer", "entry", "basket", "item", "name", "card", "task", "sale", "paper", *VIEWS), 1
+)
+KEYS = ("transfer", "entry", "basket", "item", "name", "task", "sale", "paper")  # automatic
 GONE = 30.0  # seconds until the last client's connection must have ended
 
 Row = tuple[Any, ...]
@@ -38,8 +55,7 @@ class Books:
 
     def keys(self) -> dict[str, int]:
         """The key of each "table token"; of a double one the last."""
-        return {f"{table} {row[1]}": row[0] for table in ("transfer", "entry")
-                for row in self.tables[table]}  # fmt: skip
+        return {f"{table} {row[1]}": row[0] for table in KEYS for row in self.tables[table]}
 
 
 def read(node: GaleraNode, database: str) -> Books:
@@ -48,6 +64,8 @@ def read(node: GaleraNode, database: str) -> Books:
         name: tuple(node.query(f"SELECT {columns} FROM `{database}`.chaos_{name} ORDER BY id"))
         for name, columns in COLUMNS.items()
     }
+    for name, sql in VIEWS.items():
+        tables[name] = tuple(node.query(f"{sql.format(database)} ORDER BY 1"))
     for (name,) in node.query(f"SHOW TABLES IN `{database}` LIKE 'galera\\_router\\_%'"):
         tables[name] = tuple(sorted(node.query(f"SELECT * FROM `{database}`.`{name}`")))
     return Books(tables)

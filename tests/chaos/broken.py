@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from galera_router import journal, markers
+from galera_router import transaction as atomic
+from galera_router.exceptions import ReplayMismatch
 from tests.chaos.config import BREAKS
 
 
@@ -27,6 +29,29 @@ def no_compare() -> None:
     _replace(journal.Entry, "same", lambda entry, other: True)
 
 
+def always_differs() -> None:
+    """No replay is believed, whatever it has answered: each promotion ends in a mismatch."""
+    _replace(journal.Entry, "same", lambda entry, other: False)
+
+
+def runs_twice() -> None:
+    """Every function is undone when it has run, and run again."""
+    run = atomic.GaleraAtomic._run
+
+    def twice(decorator: atomic.GaleraAtomic, call: Callable[[], Any]) -> Any:
+        runs = []
+
+        def undone_at_first() -> Any:
+            runs.append(call())
+            if len(runs) == 1:
+                raise ReplayMismatch("nothing has changed")
+            return runs[-1]
+
+        return run(decorator, undone_at_first)
+
+    _replace(atomic.GaleraAtomic, "_run", twice)
+
+
 def _replace(owner: type, name: str, function: Callable[..., Any]) -> None:
     if name not in vars(owner):
         raise LookupError(f"{owner.__name__} has no {name} any more: break the router elsewhere")
@@ -35,4 +60,5 @@ def _replace(owner: type, name: str, function: Callable[..., Any]) -> None:
 
 def break_router(how: str) -> None:
     """Break the router of this process; KeyError if nobody knows how."""
-    dict(zip(BREAKS, (no_marker, no_compare), strict=True))[how]()
+    ways = (no_marker, no_compare, always_differs, runs_twice)
+    dict(zip(BREAKS, ways, strict=True))[how]()

@@ -9,25 +9,38 @@ from tests.chaos.books import Books, Row
 from tests.chaos.config import OPENING, TOTAL
 from tests.chaos.ledger import Operation
 
+NOTHING = {"raised", "conflict", "impossible"}  # told of what must have left nothing
+
 
 def complaints(books: Books, operations: Sequence[Operation]) -> list[str]:
     """Everything that is wrong with the books of one node."""
     return [
         *_tokens(books, operations),
+        *_halves(books, operations),
         *_keys(books, operations),
         *_money(books),
         *_steps(books),
         *_changes(books, "account", OPENING),
         *_changes(books, "counter", 0),
         *_changes(books, "page", 0),
+        *_changes(books, "tally", 0),
+        *_sales(books),
+        *_papers(books),
     ]
 
 
 def _tokens(books: Books, operations: Sequence[Operation]) -> Iterator[str]:
     there = books.tokens()
+    removers = {row: one for one in operations for row in one.removes}
     for operation in operations:
         for row in operation.expect:
-            yield from _token(operation, row[0], there.pop(row, 0))
+            times = there.pop(row, 0)
+            if row in removers:
+                yield from _removed(removers[row], row[0], times)
+            else:
+                yield from _token(operation, row[0], times)
+        for row in operation.may:
+            yield from _won(operation, row, there.pop(row, 0))
     for (table, token), times in there.items():
         yield f"doubled or undone: {table} {token} is there {times} times, asked for by nobody"
 
@@ -37,10 +50,54 @@ def _token(operation: Operation, table: str, times: int) -> Iterator[str]:
         yield f"doubled: {operation} is there {times} times ({table})"
     elif operation.told in {"done", "wrong"} and not times:
         yield f"lost: {operation} is not there ({table})"
-    elif operation.told in {"raised", "conflict"} and times:
+    elif operation.told in NOTHING and times:
         yield f"raised, and yet there: {operation} ({table})"
     elif operation.told in {"doubt", "unheard"}:
         yield f"in doubt: {operation} is {'there' if times else 'not there'} ({table})"
+
+
+def _won(operation: Operation, row: tuple[str, str], times: int) -> Iterator[str]:
+    """A row that the operation may have won: then it is there, else it is not."""
+    if operation.told != "done" or row in operation.won:
+        yield from () if operation.told == "unknown" else _token(operation, row[0], times)
+    elif times:
+        yield f"not won, and yet there: {operation} ({row[0]})"
+
+
+def _removed(remover: Operation, table: str, times: int) -> Iterator[str]:
+    """A row that was there, as its client was told, and that ``remover`` was to remove."""
+    if times > 1:
+        yield f"doubled: what {remover} removes is there {times} times ({table})"
+    elif remover.told == "done" and times:
+        yield f"lost: {remover} has not removed what it removes ({table})"
+    elif remover.told in NOTHING and not times:
+        yield f"raised, and yet removed: {remover} ({table})"
+    elif remover.told in {"doubt", "unheard"}:
+        yield f"in doubt: {remover} has {'not ' * bool(times)}removed ({table})"
+
+
+def _halves(books: Books, operations: Sequence[Operation]) -> Iterator[str]:
+    """Nobody knows whether it was done, but if it was, then all of it was."""
+    there = books.tokens()
+    for one in operations:
+        if one.told == "unknown" and len({bool(there[row]) for row in one.expect}) > 1:
+            yield f"half done: {one}"
+
+
+def _sales(books: Books) -> Iterator[str]:
+    """Each ticket is sold to one buyer; only the lock of its row sees to that."""
+    buyers: dict[int, list[str]] = defaultdict(list)
+    for _, token, ticket in books.tables["sale"]:
+        buyers[ticket].append(token)
+    for ticket, tokens in buyers.items():
+        if len(tokens) > 1:
+            yield f"sold twice: ticket {ticket} to {' and '.join(tokens)}"
+
+
+def _papers(books: Books) -> Iterator[str]:
+    for _, token, right in books.tables["paper"]:
+        if not right:
+            yield f"wrong row: paper {token} does not hold what its client wrote"
 
 
 def _keys(books: Books, operations: Sequence[Operation]) -> Iterator[str]:

@@ -27,19 +27,24 @@ django.setup()
 from django.core.signals import request_finished, request_started  # noqa: E402
 from django.db import DatabaseError, connections  # noqa: E402
 
-from galera_router.exceptions import CommitOutcomeUnknown, ReplayMismatch  # noqa: E402
+from galera_router.exceptions import (  # noqa: E402
+    CommitOutcomeUnknown,
+    FailoverImpossible,
+    ReplayMismatch,
+)
 from galera_router.signals import Failover, failover  # noqa: E402
 from tests.chaos import jobs  # noqa: E402
 from tests.chaos.bank import WrongAnswer  # noqa: E402
-from tests.chaos.config import Config  # noqa: E402
+from tests.chaos.config import ACCOUNTS, Config  # noqa: E402
 from tests.chaos.ledger import Ledger, Operation, Told  # noqa: E402
+from tests.chaos.operations import KINDS  # noqa: E402
 from tests.chaos.settings import CONFIG  # noqa: E402
-from tests.chaos.workloads import KINDS  # noqa: E402
 
 OPERATIONS_EACH = 200_000  # no thread does more
 THINKING = (0.0, 0.02)  # seconds between two operations
 CONFLICTS = {1213, 1205, 1020}
 HANGING = 60.0  # seconds after the end in which a thread may still come back
+KNOWN = {"done", "conflict", "impossible", "raised"}  # told, and so it is known what is there
 SHOWN = 300  # characters of an error
 
 
@@ -48,11 +53,11 @@ class Worker:
 
     def __init__(self, process: int, thread: int, config: Config, stop: threading.Event) -> None:
         self.name = f"{process}.{thread}"
-        self.wanted = config.workloads
+        self.wanted, self.hard = config.workloads, config.hard
         self.stop = stop
         self.requests = thread % 2 == 0  # each operation as a request, as in a web server
         rng = random.Random(f"client {config.seed}/{self.name}")
-        self.client = jobs.Client(process * config.threads + thread, rng, config.guard)
+        self.client = _client(process * config.threads + thread, rng, config)
         self.ledger = Ledger(Path(config.folder) / f"client-{self.name}.jsonl")
 
     def run(self) -> None:
@@ -69,36 +74,64 @@ class Worker:
 
     def work(self, token: str) -> None:
         """One operation, with what it was told."""
-        kind = jobs.choose(self.client, self.wanted)
+        kind = jobs.choose(self.client, self.wanted, self.hard)
         job = KINDS[kind].make(self.client, token)
-        operation = Operation(token, kind, time.monotonic(), tuple(job.expect))
+        operation = _operation(token, kind, job)
         self.ledger.begin(operation)
         if self.requests:
             request_started.send(sender=Worker)
         try:
             operation.keys, operation.told = job.run(), "done"
         except Exception as error:
-            operation.told, operation.error = told(error, KINDS[kind].block)
+            operation.told, operation.error = told(error, KINDS[kind])
             if operation.told == "raised":
                 print(f"{token} {''.join(traceback.format_exception(error))}", file=sys.stderr)
         operation.end, operation.runs = time.monotonic(), max(job.runs, 1)
+        operation.won = tuple(job.won) if operation.told == "done" else ()
         if self.requests:
             request_finished.send(sender=Worker)
         self.ledger.end(operation)
+        if operation.told in KNOWN:
+            job.after(operation.told == "done")
 
 
-def told(error: Exception, block: bool) -> tuple[Told, str]:
+def _client(number: int, rng: random.Random, config: Config) -> jobs.Client:
+    """What a client has; its own accounts are a part of them all, if it is to be alone."""
+    client = jobs.Client(number, rng, config.guard, config.alone)
+    if config.alone:
+        each = ACCOUNTS // config.clients
+        client.accounts = range(number * each + 1, (number + 1) * each + 1)
+    return client
+
+
+def _operation(token: str, kind: str, job: jobs.Job) -> Operation:
+    return Operation(
+        token,
+        kind,
+        time.monotonic(),
+        expect=tuple(job.expect),
+        may=tuple(job.may),
+        removes=tuple(job.removes),
+        reads=tuple(job.reads),
+        writes=tuple(job.writes),
+        loose=KINDS[kind].loose,
+    )
+
+
+def told(error: Exception, kind: jobs.Kind) -> tuple[Told, str]:
     """What an exception says of the operation that it has ended, and the exception in words."""
     number = error.args[0] if error.args and isinstance(error.args[0], int) else None
     words = f"{type(error).__name__}: {error}"[:SHOWN]
     if isinstance(error, WrongAnswer):
         return "wrong", words
     if isinstance(error, CommitOutcomeUnknown):
-        return "doubt", words
+        return ("unknown" if kind.loose else "doubt"), words
+    if isinstance(error, FailoverImpossible) and kind.loose:
+        return "impossible", words
     is_conflict = isinstance(error, ReplayMismatch) or (
         isinstance(error, DatabaseError) and number in CONFLICTS
     )
-    return ("conflict" if block and is_conflict else "raised"), words
+    return ("conflict" if kind.block and is_conflict else "raised"), words
 
 
 class Observer(logging.Handler):

@@ -9,8 +9,10 @@ from typing import Any
 
 ACCOUNTS, OPENING = 400, 1_000_000
 TOTAL = ACCOUNTS * OPENING
-BREAKS = ("no-marker", "no-compare")  # see `broken`
+BREAKS = ("no-marker", "no-compare", "always-differs", "runs-twice")  # see `broken`
 SHARED = 16  # counters and pages that all clients use; each has one of its own besides
+LABELS = 60
+TICKETS = 4_000
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Config:
         folder: where every process leaves its account.
         workloads: the kinds of transactions; empty for all.
         guard: whether ``lost_update_guard`` is on, so that what needs it may be tried.
+        hard: also the kinds that today's router fails.
+        alone: each client works on rows of its own.
     """
 
     databases: dict[str, Any]
@@ -33,6 +37,8 @@ class Config:
     threads: int
     workloads: tuple[str, ...] = ()
     guard: bool = True
+    hard: bool = False
+    alone: bool = False
     broken: str | None = None
 
     @classmethod

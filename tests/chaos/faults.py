@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -133,7 +134,8 @@ class Faults:
         self.proxies = proxies
         self.say = say
         self.windows: list[Window] = []
-        self._over = threading.Event()
+        self.over = threading.Event()  # may be set from outside, to end the run early
+        self.striking: Window | None = None
 
     def run(self, strikes: Sequence[Strike], seconds: float) -> None:
         """Carry out all ``strikes``; returns after ``seconds``, when the cluster is whole."""
@@ -144,33 +146,36 @@ class Faults:
         try:
             for strike in strikes:
                 if strike.kind in HEAVY:
-                    time.sleep(max(0.0, start + strike.at - time.monotonic()))
+                    if self.over.wait(max(0.0, start + strike.at - time.monotonic())):
+                        return
                     self.heavy(strike, start)
-            time.sleep(max(0.0, start + seconds - time.monotonic()))
+            self.over.wait(max(0.0, start + seconds - time.monotonic()))
         finally:
-            self._over.set()
+            self.over.set()
             beside.join()
 
     def heavy(self, strike: Strike, start: float) -> None:
         """One heavy fault, and the recovery from it."""
         begin, errors = time.monotonic(), []
+        self.striking = Window(strike, begin, math.inf)
         self.say(f"{begin - start:6.1f} s  {str(strike)[10:]}")
         try:
             with ExitStack() as stack:
                 for name in strike.nodes:
                     fault = _HEAVY[strike.kind]
                     stack.enter_context(fault(self.cluster[name], self.proxies[name]))
-                time.sleep(strike.seconds)
+                self.over.wait(strike.seconds)
         except (MySQLdb.Error, ClusterError) as error:
             errors.append(str(error))
         self.cluster.heal(HEAL)
         end = time.monotonic()
         self.say(f"{end - start:6.1f} s  whole again" + "".join(f" ({e})" for e in errors))
         self.windows.append(Window(strike, begin, end, error="; ".join(errors)))
+        self.striking = None
 
     def _light(self, start: float, strikes: Sequence[Strike]) -> None:
         for strike in strikes:
-            if self._over.wait(max(0.0, start + strike.at - time.monotonic())):
+            if self.over.wait(max(0.0, start + strike.at - time.monotonic())):
                 return
             proxy = self.proxies[strike.nodes[0]]
             struck = _light(strike, proxy)

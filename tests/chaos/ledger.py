@@ -7,7 +7,7 @@ operation that never came back is known, too.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +15,16 @@ from typing import Any, Literal
 BRIEF = 120  # characters of an error in a line about its operation
 
 #: ``done``: the call returned. ``conflict``: the error that a plain with block may meet.
-#: ``doubt``: CommitOutcomeUnknown. ``raised``: another error. ``wrong``: the call returned
-#: something that cannot be. ``unheard``: it never came back.
-Told = Literal["done", "conflict", "doubt", "raised", "wrong", "unheard"]
+#: ``impossible``: FailoverImpossible, where nothing could be moved. ``unknown``:
+#: CommitOutcomeUnknown, where it may be told. ``doubt``: the same elsewhere. ``raised``: another
+#: error. ``wrong``: the call returned something that cannot be. ``unheard``: it never came back.
+Told = Literal["done", "conflict", "impossible", "unknown", "doubt", "raised", "wrong", "unheard"]
+
+#: (table, token) of rows.
+Rows = tuple[tuple[str, str], ...]
+_ROWS = ("expect", "may", "removes", "won")
+_BEFORE = ("token", "kind", "begin", "expect", "may", "removes", "reads", "writes", "loose")
+_AFTER = ("token", "end", "told", "error", "keys", "runs", "won")
 
 
 @dataclass
@@ -28,7 +35,8 @@ class Operation:
         token: its name, found nowhere else.
         kind: of `workloads.KINDS`.
         begin, end: monotonic seconds, the same clock for all processes.
-        expect: (table, token) of each row that it leaves if it is done, and not otherwise.
+        expect, may, won, removes, reads, writes: as in `jobs.Job`.
+        loose: as in `jobs.Kind`.
         keys: "table token" and the key that the client was told of that row.
         runs: how often its function ran.
     """
@@ -36,12 +44,23 @@ class Operation:
     token: str
     kind: str
     begin: float
-    expect: tuple[tuple[str, str], ...] = ()
+    expect: Rows = ()
     end: float | None = None
     told: Told = "unheard"
     error: str = ""
     keys: dict[str, int] = field(default_factory=dict)
     runs: int = 1
+    may: Rows = ()
+    won: Rows = ()
+    removes: Rows = ()
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    loose: bool = False
+
+    @property
+    def client(self) -> str:
+        """Whose it is."""
+        return self.token.rpartition(".")[0]
 
     @property
     def seconds(self) -> float:
@@ -60,36 +79,58 @@ class Ledger:
 
     def begin(self, operation: Operation) -> None:
         """Note what is about to be done."""
-        values = vars(operation)
-        self._write({name: values[name] for name in ("token", "kind", "begin", "expect")})
+        self._write(operation, _BEFORE)
 
     def end(self, operation: Operation) -> None:
         """Note what came of it."""
-        values = vars(operation)
-        self._write(
-            {name: values[name] for name in ("token", "end", "told", "error", "keys", "runs")}
-        )
+        self._write(operation, _AFTER)
 
     def close(self) -> None:
         self._file.close()
 
-    def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
+    def _write(self, operation: Operation, names: Iterable[str]) -> None:
+        values = vars(operation)
+        self._file.write(json.dumps({name: values[name] for name in names}) + "\n")
         self._file.flush()
 
 
 def read(folder: Path) -> list[Operation]:
     """The operations of all clients whose accounts are in ``folder``."""
-    return [one for path in sorted(folder.glob("client-*.jsonl")) for one in _read(path)]
+    return Accounts(folder).read()
 
 
-def _read(path: Path) -> Iterator[Operation]:
-    known: dict[str, dict[str, Any]] = {}
-    for line in lines(path):
-        known.setdefault(line["token"], {}).update(line)
-    for values in known.values():
-        values["expect"] = tuple((table, token) for table, token in values["expect"])
-        yield Operation(**values)
+class Accounts:
+    """The accounts of all clients in ``folder``, which may still be at work."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[Path, int] = {}  # bytes of each file
+        self._known: dict[str, dict[str, Any]] = {}
+        self._operations: dict[str, Operation] = {}
+
+    def read(self) -> list[Operation]:
+        """All operations so far; only what is new is read from the files."""
+        for path in sorted(self._folder.glob("client-*.jsonl")):
+            for line in self._lines(path):
+                values = self._known.setdefault(line["token"], {})
+                values.update(line)
+                self._operations[line["token"]] = operation(values)
+        return list(self._operations.values())
+
+    def _lines(self, path: Path) -> Iterator[Any]:
+        with path.open("rb") as file:
+            file.seek(self._read.get(path, 0))
+            for line in file:
+                if line.endswith(b"\n"):
+                    self._read[path] = self._read.get(path, 0) + len(line)
+                    yield json.loads(line)
+
+
+def operation(values: Mapping[str, Any]) -> Operation:
+    """An operation from what was noted of it."""
+    pairs = {name: tuple((a, b) for a, b in values.get(name, ())) for name in _ROWS}
+    words = {name: tuple(values.get(name, ())) for name in ("reads", "writes")}
+    return Operation(**{**values, **pairs, **words})
 
 
 def lines(path: Path) -> Iterator[Any]:
@@ -98,3 +139,11 @@ def lines(path: Path) -> Iterator[Any]:
         for line in file:
             if line.endswith("\n"):
                 yield json.loads(line)
+
+
+def floors(folder: Path) -> dict[str, list[tuple[float, float]]]:
+    """When each bare client was busy with one write, by the node that it is beside."""
+    return {
+        path.stem.partition("-")[2]: [(begin, end) for begin, end in lines(path)]
+        for path in sorted(folder.glob("floor-*.jsonl"))
+    }

@@ -61,7 +61,7 @@ class Page(models.Model):
 
 
 class Change(models.Model):
-    """One update of an account, a counter or a page, noted by a trigger on the server."""
+    """One change of an account, a counter, a page or a tally, noted by a trigger on the server."""
 
     objects: ClassVar[models.Manager[Change]] = models.Manager()
     what = models.CharField(max_length=10)
@@ -73,6 +73,113 @@ class Change(models.Model):
     class Meta:
         app_label = "chaos"
         indexes = (models.Index(fields=["what", "row"], name="chaos_change_row"),)
+
+
+class Label(models.Model):
+    """What baskets are labelled with; never changed."""
+
+    objects: ClassVar[models.Manager[Label]] = models.Manager()
+    name = models.CharField(max_length=40, unique=True)
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Basket(models.Model):
+    """One client's; it goes with its items and links."""
+
+    objects: ClassVar[models.Manager[Basket]] = models.Manager()
+    token = models.CharField(max_length=40, db_index=True)
+    labels = models.ManyToManyField(Label)
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Item(models.Model):
+    objects: ClassVar[models.Manager[Item]] = models.Manager()
+    token = models.CharField(max_length=40, db_index=True)
+    basket = models.ForeignKey(Basket, on_delete=models.CASCADE, related_name="items")
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Name(models.Model):
+    """What several clients create at the same time, and one only can."""
+
+    objects: ClassVar[models.Manager[Name]] = models.Manager()
+    name = models.CharField(max_length=40, unique=True)
+    token = models.CharField(max_length=40, db_index=True)
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Tally(models.Model):
+    """A counter that is made when it is first needed."""
+
+    objects: ClassVar[models.Manager[Tally]] = models.Manager()
+    name = models.CharField(max_length=40, unique=True)
+    value = models.BigIntegerField(default=0)
+    last = models.CharField(max_length=40, default="")
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Card(models.Model):
+    """A row whose key is the client's own."""
+
+    objects: ClassVar[models.Manager[Card]] = models.Manager()
+    token = models.CharField(max_length=40, primary_key=True)
+    text = models.CharField(max_length=40, default="")
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Task(models.Model):
+    """What one client puts up, and one only may take."""
+
+    objects: ClassVar[models.Manager[Task]] = models.Manager()
+    token = models.CharField(max_length=40, db_index=True)
+    taker = models.CharField(max_length=40, default="", db_index=True)
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Ticket(models.Model):
+    """A row to lock, never changed; who holds the lock may sell the ticket."""
+
+    objects: ClassVar[models.Manager[Ticket]] = models.Manager()
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Sale(models.Model):
+    """Of a ticket, which is sold once only; nothing but the lock sees to that."""
+
+    objects: ClassVar[models.Manager[Sale]] = models.Manager()
+    ticket = models.BigIntegerField(db_index=True)
+    token = models.CharField(max_length=40, db_index=True)
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Paper(models.Model):
+    """A large row. ``digest`` is the MD5 of ``body``."""
+
+    objects: ClassVar[models.Manager[Paper]] = models.Manager()
+    token = models.CharField(max_length=40, db_index=True)
+    body = models.BinaryField()
+    digest = models.CharField(max_length=32)
+
+    class Meta:
+        app_label = "chaos"
 
 
 class Floor(models.Model):

@@ -22,6 +22,9 @@ class Options:
         faults: the kinds that may strike; none: a calm run.
         workloads: the kinds of transactions; empty for all.
         guard: with the option ``lost_update_guard``, and the workloads that need it.
+        hard: also the workloads that today's router fails.
+        alone: each client on rows of its own, so that nobody is in another's way.
+        stop_early: end at the first complaint that can be known while clients work.
         broken: how the router is to be broken, to try the checker on; None: not at all.
         json: a file for the report's figures.
         keep: a folder for the clients' accounts, kept after the run.
@@ -34,6 +37,9 @@ class Options:
     faults: tuple[str, ...] = (*HEAVY, *LIGHT)
     workloads: tuple[str, ...] = ()
     guard: bool = True
+    hard: bool = False
+    alone: bool = False
+    stop_early: bool = False
     broken: str | None = None
     json: Path | None = None
     keep: Path | None = None
@@ -64,6 +70,9 @@ def parse(words: Sequence[str] | None = None) -> Options:
     add("--faults", type=fault_names, default=default.faults, help="with commas; '' for none")
     add("--workloads", type=names, default=(), help="with commas; all, if not given")
     add("--no-guard", dest="guard", action="store_false", help="without lost_update_guard")
+    add("--hard", action="store_true", help="also what today's router fails")
+    add("--alone", action="store_true", help="each client on rows of its own")
+    add("--stop-early", action="store_true", help="end at the first complaint")
     add("--break", dest="broken", choices=BREAKS, help="break the router, to try the checker")
     add("--json", type=Path, help="a file for the figures")
     add("--keep", type=Path, help="an empty folder for the clients' accounts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import django
 
@@ -13,24 +14,37 @@ from django.apps import apps  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 
-from tests.chaos.config import ACCOUNTS, OPENING, SHARED  # noqa: E402
-from tests.chaos.models import Account, Counter, Floor, Page  # noqa: E402
+from tests.chaos.config import ACCOUNTS, LABELS, OPENING, SHARED, TICKETS  # noqa: E402
+from tests.chaos.models import Account, Counter, Floor, Label, Page, Ticket  # noqa: E402
+from tests.chaos.operations import KINDS  # noqa: E402
+from tests.chaos.operations.stored import ROUTINES  # noqa: E402
 from tests.chaos.settings import CONFIG  # noqa: E402
-from tests.chaos.workloads import KINDS  # noqa: E402
 
 TRIGGER = (
-    "CREATE TRIGGER chaos_{table}_changed AFTER UPDATE ON chaos_{table} FOR EACH ROW"
+    "CREATE TRIGGER chaos_{table}_{event} AFTER {event} ON chaos_{table} FOR EACH ROW"
     " INSERT INTO chaos_change (what, `row`, token, `before`, `after`)"
-    " VALUES ('{table}', NEW.id, NEW.last, OLD.{column}, NEW.{column})"
+    " VALUES ('{table}', NEW.id, NEW.last, {before}, NEW.{column})"
 )
+CHANGED = {"account": "balance", "counter": "value", "page": "version", "tally": "value"}
 
 
 def drop() -> None:
     """Remove what an earlier run has left."""
-    tables = [model._meta.db_table for model in apps.get_app_config("chaos").get_models()]
+    tables = [
+        model._meta.db_table
+        for model in apps.get_app_config("chaos").get_models(include_auto_created=True)
+    ]
     with connection.cursor() as cursor:
-        for table in reversed(tables):
-            cursor.execute("SET STATEMENT foreign_key_checks=0 FOR DROP TABLE IF EXISTS " + table)
+        cursor.execute(
+            f"SET STATEMENT foreign_key_checks=0 FOR DROP TABLE IF EXISTS {', '.join(tables)}"
+        )
+
+
+def triggers() -> Iterator[str]:
+    """They note each change; a tally begins from 0 when it is made."""
+    for table, column in CHANGED.items():
+        yield TRIGGER.format(table=table, event="UPDATE", before=f"OLD.{column}", column=column)
+    yield TRIGGER.format(table="tally", event="INSERT", before="0", column="value")
 
 
 def fill() -> None:
@@ -39,6 +53,8 @@ def fill() -> None:
     Account.objects.bulk_create(Account(pk=key, balance=OPENING) for key in range(1, ACCOUNTS + 1))
     Counter.objects.bulk_create(Counter(pk=key) for key in range(1, own + 1))
     Page.objects.bulk_create(Page(pk=key) for key in range(1, own + 1))
+    Label.objects.bulk_create(Label(pk=key, name=f"label {key}") for key in range(1, LABELS + 1))
+    Ticket.objects.bulk_create(Ticket(pk=key) for key in range(1, TICKETS + 1))
     Floor.objects.bulk_create(Floor(pk=key) for key in range(1, len(CONFIG.direct) + 1))
 
 
@@ -48,8 +64,8 @@ def main() -> None:
     drop()
     call_command("migrate", verbosity=0, run_syncdb=True)
     with connection.cursor() as cursor:
-        for table, column in (("account", "balance"), ("counter", "value"), ("page", "version")):
-            cursor.execute(TRIGGER.format(table=table, column=column))
+        for statement in (*triggers(), *ROUTINES):
+            cursor.execute(statement)
     fill()
     connection.close()
 

@@ -19,7 +19,9 @@ SLOWEST = 5  # operations
 TYPE = 90  # characters of an error that tell its type
 LONG = 1.0  # seconds without a write on any node that are worth telling
 PATIENCE = 14.0  # seconds without a quorum after which an error is the cluster's
-COLUMNS = ("done", "conflict", "raised", "doubt", "wrong", "unheard")
+COLUMNS = (
+    "done", "conflict", "impossible", "unknown", "raised", "doubt", "wrong", "unheard"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,9 @@ class Report:
         clients = f"{self.clients} clients, seed {self.seed}"
         yield f"{clients}: {count} operations in {self.seconds:.0f} s"
         yield ""
-        yield f"{'operations':24}" + "".join(f"{column:>10}" for column in COLUMNS)
+        yield f"{'operations':34}" + "".join(f"{column:>11}" for column in COLUMNS)
         for kind, told in sorted(self.told.items()):
-            yield f"{kind:24}" + "".join(f"{told.get(column, 0):10}" for column in COLUMNS)
+            yield f"{kind:34}" + "".join(f"{told.get(column, 0):11}" for column in COLUMNS)
         yield ""
 
     def _faults(self) -> Iterator[str]:
@@ -151,10 +153,7 @@ def make(
         wrong: complaints by node.
         others: complaints that concern no node alone.
     """
-    floors = {
-        path.stem.partition("-")[2]: [(a, b) for a, b in ledger.lines(path)]
-        for path in sorted(folder.glob("floor-*.jsonl"))
-    }
+    floors = ledger.floors(folder)
     start = min((one.begin for one in operations), default=0.0)
     dark = outages(floors, LONG)
     observed = [json.loads(path.read_text()) for path in sorted(folder.glob("observer-*.json"))]
@@ -169,8 +168,8 @@ def make(
         failovers=_count(event["lost"] for one in observed for event in one["failovers"]),
         replayed=sum(event["replayed"] for one in observed for event in one["failovers"]),
         messages=_sum(one["messages"] for one in observed),
-        errors=_types(one for one in failed if not _excused(one, dark)),
-        without_quorum=_types(one for one in failed if _excused(one, dark)),
+        errors=_types(one for one in failed if not excused(one, dark)),
+        without_quorum=_types(one for one in failed if excused(one, dark)),
         conflicts=_types(one for one in operations if one.told == "conflict"),
         pauses=pauses(windows, by_client(operations), floors),
         outages=[(a - start, b - a) for a, b in dark],
@@ -209,7 +208,8 @@ def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-def _excused(operation: Operation, dark: Sequence[Span]) -> bool:
+def excused(operation: Operation, dark: Sequence[Span]) -> bool:
+    """Returns True if there was no quorum for longer than the router waits."""
     end = operation.end or operation.begin
     return any(b - a > PATIENCE and operation.begin < b and a < end for a, b in dark)
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from galera_router.testing import GaleraCluster
-from tests.chaos import books, checks, ledger, report
+from tests.chaos import alarms, books, checks, ledger, report
 from tests.chaos.children import Child, end_all, run_to_end
 from tests.chaos.config import Config
 from tests.chaos.faults import Faults, Window
 from tests.chaos.options import Options
 from tests.chaos.plan import Strike, schedule
 from tests.chaos.report import Report
+from tests.chaos.watch import Watch
 
 Say = Callable[[str], None]
 
@@ -51,7 +52,12 @@ def run(cluster: GaleraCluster, options: Options, say: Say) -> Report:
             windows=windows,
             folder=folder,
             wrong=wrong,
-            others=[*hung, *checks.wrong_answers(operations), *checks.differences(found)],
+            others=[
+                *hung,
+                *checks.wrong_answers(operations),
+                *alarms.complaints(operations, windows),
+                *checks.differences(found),
+            ],
         )
 
 
@@ -68,19 +74,21 @@ def _load(
         config = folder / CONFIG
         databases = cluster.databases(proxies=proxies, **_settings(options))
         _config(cluster, options, folder, databases).save(config)
-        run_to_end("prepare", config)
         children = []
         for words in [["floor"], *(["client", str(n)] for n in range(options.processes))]:
             log = folder / f"{'-'.join(words)}.log"
             children.append(Child(*words, config=config, log=log))
             stack.callback(children[-1].kill)
+        run_to_end("prepare", config)  # while the others load Django
         for child in children:
             child.wait_ready()
         for child in children:
             child.begin()
         faults = Faults(cluster, proxies, say)
-        faults.run(strikes, options.seconds)
-        time.sleep(CALM)
+        watch = Watch(folder, faults, report.excused, say)
+        with watch if options.stop_early else nullcontext():
+            faults.run(strikes, options.seconds)
+        time.sleep(CALM if strikes and not watch.found else 0.0)
         hung = end_all(children, END, say)
     return faults.windows, hung
 
@@ -103,6 +111,8 @@ def _config(
         threads=options.threads,
         workloads=options.workloads,
         guard=options.guard,
+        hard=options.hard,
+        alone=options.alone,
         broken=options.broken,
     )
 

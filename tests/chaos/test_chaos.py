@@ -63,6 +63,27 @@ def test_a_router_that_does_not_compare_is_found_out(galera: GaleraCluster) -> N
     assert not report.good
 
 
+def test_alone_nothing_runs_again(galera: GaleraCluster) -> None:
+    """Without faults, each client on rows of its own: no conflict at all, and no second run."""
+    report = chaos(galera, Options(seconds=6.0, processes=2, threads=2, faults=(), alone=True))
+    assert sum(told["done"] for told in report.told.values()) > 300
+    assert report.reruns == 0
+    assert report.conflicts == {}
+    assert report.good
+
+
+@pytest.mark.parametrize("broken", ["always-differs", "runs-twice"])
+def test_false_alarms_are_found_out(galera: GaleraCluster, broken: str) -> None:
+    """A router that has code run again for nothing; the run ends when that is seen."""
+    options = Options(
+        seconds=20.0, processes=2, threads=2, faults=(), broken=broken, stop_early=True
+    )
+    report = chaos(galera, options)
+    assert any(one.startswith("unexplained: ") for one in report.complaints)
+    assert report.seconds < 15
+    assert not report.good
+
+
 def test_the_short_run_is_what_it_says() -> None:
     """Its schedule hits the preferred primary with each of the heavy faults."""
     strikes = schedule(SHORT.seed, SHORT.seconds, ("db1", "db2", "db3"), SHORT.faults)

@@ -35,7 +35,49 @@ INSERTED = Operation(
 RAISED = Operation(
     "r1", "count", 0.0, (("change", "r1"),), end=1.0, told="raised", error="KeyError: 1"
 )
-OPERATIONS = [MOVED, COUNTED, EDITED, INSERTED, RAISED]
+FILLED = Operation(
+    "b1",
+    "basket",
+    0.0,
+    (("basket", "b1"), ("item", "b1/0"), ("link", "b1/7")),
+    end=1.0,
+    told="done",
+    keys={"basket b1": 1, "item b1/0": 1},
+)
+EMPTIED = Operation(
+    "b2", "m2m set", 2.0, (("link", "b1/8"),), end=3.0, told="done", removes=(("link", "b1/7"),)
+)
+FIRST = Operation(
+    "n1",
+    "unique race",
+    0.0,
+    end=1.0,
+    told="done",
+    may=(("name", "n1"),),
+    won=(("name", "n1"),),
+    keys={"name n1": 1},
+)
+SECOND = Operation("n2", "unique race", 0.0, end=1.0, told="done", may=(("name", "n2"),))
+TALLIED = Operation("u1", "upsert", 0.0, (("change", "u1"),), end=1.0, told="done")
+OWN = Operation("k1", "own key", 0.0, (("card", "k1"),), end=1.0, told="done")
+TOOK = Operation(
+    "w1",
+    "skip locked",
+    0.0,
+    (("task", "w1"),),
+    end=1.0,
+    told="done",
+    may=(("taken", "w1"),),
+    won=(("taken", "w1"),),
+)
+SOLD = Operation(
+    "s1", "one ticket", 0.0, end=1.0, told="done", may=(("sale", "s1"),), won=(("sale", "s1"),)
+)
+LARGE = Operation("l1", "large row", 0.0, (("paper", "l1"),), end=1.0, told="done")
+OPERATIONS = [
+    MOVED, COUNTED, EDITED, INSERTED, RAISED, FILLED, EMPTIED, FIRST, SECOND, TALLIED, OWN, TOOK,
+    SOLD, LARGE,
+]  # fmt: skip
 
 TABLES: dict[str, tuple[Row, ...]] = {
     "account": (
@@ -52,7 +94,18 @@ TABLES: dict[str, tuple[Row, ...]] = {
         (2, "page", 1, "p1", 0, 1),
         (4, "account", 1, "t1/out", OPENING, OPENING - 5),
         (5, "account", 2, "t1/in", OPENING, OPENING + 5),
+        (6, "tally", 1, "u1", 0, 1),
     ),
+    "basket": ((1, "b1"),),
+    "item": ((1, "b1/0", 1),),
+    "link": ((2, "b1/8"),),
+    "name": ((1, "n1", "n"),),
+    "tally": ((1, 1, "tally 1", "u1"),),
+    "card": (("k1", "k1", ""),),
+    "task": ((1, "w1", "w1"),),
+    "taken": ((1, "w1"),),
+    "sale": ((1, "s1", 5),),
+    "paper": ((1, "l1", 1),),
     "floor": ((1, 100),),
 }
 
@@ -100,7 +153,7 @@ def test_nothing_is_wrong() -> None:
                 "change": (
                     *TABLES["change"][:2],
                     (4, "account", 1, "t1/out", OPENING + 7, OPENING - 5),
-                    TABLES["change"][3],
+                    *TABLES["change"][3:],
                 )
             },
             f"account 1, t1/out changed it from {OPENING + 7} to {OPENING - 5}, not by -5",
@@ -113,6 +166,29 @@ def test_nothing_is_wrong() -> None:
             {"account": (*TABLES["account"][:-1], (ACCOUNTS, OPENING - 1, ""))},
             f"lost update: account {ACCOUNTS} from {OPENING - 1}, by nobody",
         ),
+        ({"basket": ()}, "lost: basket b1"),
+        ({"item": ()}, "lost: basket b1"),
+        ({"link": ()}, "lost: m2m set b2, done is not there (link)"),
+        (
+            {"link": ((1, "b1/7"), *TABLES["link"])},
+            "lost: m2m set b2, done has not removed what it removes (link)",
+        ),
+        (
+            {"link": ((1, "b1/7"), (2, "b1/7"), *TABLES["link"])},
+            "doubled: what m2m set b2, done removes is there 2 times (link)",
+        ),
+        ({"link": (*TABLES["link"], (3, None))}, "doubled or undone: link None"),
+        ({"name": ()}, "lost: unique race n1"),
+        ({"name": ((1, "n2", "n"),)}, "not won, and yet there: unique race n2, done (name)"),
+        ({"name": ((9, "n1", "n"),)}, "another key: name n1 has 9"),
+        ({"tally": ((1, 2, "tally 1", "u1"),)}, "lost update: tally 1 from 2, by nobody"),
+        ({"tally": ((1, 0, "tally 1", "u1"),)}, "lost update: tally 1 was left at 1"),
+        ({"card": ()}, "lost: own key k1"),
+        ({"taken": ()}, "lost: skip locked w1, done is not there (taken)"),
+        ({"taken": ((1, "w2"),)}, "taken w2 is there 1 times, asked for by nobody"),
+        ({"sale": ()}, "lost: one ticket s1"),
+        ({"sale": ((1, "s1", 5), (2, "s2", 5))}, "sold twice: ticket 5 to s1 and s2"),
+        ({"paper": ((1, "l1", 0),)}, "wrong row: paper l1"),
     ],
 )
 def test_each_fault_of_the_books_is_found(tables: dict[str, Any], words: str) -> None:
@@ -128,6 +204,51 @@ def test_doubt_is_a_fault_either_way(told: Any, change: tuple[Row, ...], where: 
     """Whether or not it was carried out, and the complaint says which."""
     found = complaints(books(change=change), [replace(COUNTED, told=told)])
     assert any("in doubt: count c1" in one and where in one for one in found)
+
+
+@pytest.mark.parametrize("told", ["raised", "conflict", "impossible"])
+def test_what_was_undone_has_removed_nothing(told: Any) -> None:
+    """What it was to remove must still be there, and what it was to leave must not."""
+    undone = [FILLED, replace(EMPTIED, told=told)]
+    assert complaints(_baskets((1, "b1/7")), undone) == []
+    assert complaints(_baskets((2, "b1/8")), undone) == [
+        f"raised, and yet removed: m2m set b2, {told} (link)",
+        f"raised, and yet there: m2m set b2, {told} (link)",
+    ]
+
+
+def test_what_was_to_be_removed_is_in_doubt() -> None:
+    """Either way it is a fault."""
+    doubt = [FILLED, replace(EMPTIED, told="doubt", expect=())]
+    for links, words in (([], "has removed"), ([(1, "b1/7")], "has not removed")):
+        assert any(words in one for one in complaints(_baskets(*links), doubt))
+
+
+@pytest.mark.parametrize("told", ["raised", "doubt"])
+def test_a_race_that_ended_in_an_error(told: Any) -> None:
+    """Who was told of an error has not won, as far as anybody knows."""
+    found = complaints(_only(name=TABLES["name"]), [replace(FIRST, told=told, won=(), keys={})])
+    assert len(found) == 1
+    assert found[0].startswith("raised, and yet there" if told == "raised" else "in doubt")
+
+
+def test_half_of_what_nobody_knows() -> None:
+    """All of it may be there, or nothing."""
+    unknown = replace(INSERTED, told="unknown", keys={})
+    rows = TABLES["entry"]
+    assert complaints(_only(entry=rows), [unknown]) == []
+    assert complaints(_only(), [unknown]) == []
+    assert complaints(_only(entry=rows[:1]), [unknown]) == ["half done: insert e1, unknown"]
+
+
+def _only(**tables: Any) -> Books:
+    """Books in which nothing has been done but what is given."""
+    untouched = {"account": tuple((key, OPENING, "") for key in range(1, ACCOUNTS + 1))}
+    return Books({**dict.fromkeys(TABLES, ()), **untouched, **tables})
+
+
+def _baskets(*links: Row) -> Books:
+    return _only(basket=TABLES["basket"], item=TABLES["item"], link=links)
 
 
 def test_a_key_told_twice() -> None:

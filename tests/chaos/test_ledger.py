@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.chaos.ledger import Ledger, Operation, read
+from tests.chaos.ledger import Accounts, Ledger, Operation, read
 
 
 def test_what_was_told_is_read_again(tmp_path: Path) -> None:
@@ -18,6 +18,12 @@ def test_what_was_told_is_read_again(tmp_path: Path) -> None:
         told="done",
         keys={"entry 0.0.1/1": 7},
         runs=2,
+        may=(("name", "0.0.1"),),
+        won=(("name", "0.0.1"),),
+        removes=(("entry", "0.0.0/1"),),
+        reads=("counter 1",),
+        writes=("counter 1", "entry"),
+        loose=True,
     )
     raised = Operation("1.0.1", "count", 1.0, end=2.0, told="raised", error="KeyError: 1")
     for one in (done, raised):
@@ -37,3 +43,19 @@ def test_an_operation_that_never_came_back(tmp_path: Path) -> None:
         file.write('{"token": "0.0.1", "told": "do')
     (one,) = read(tmp_path)
     assert (one.told, one.end, one.seconds) == ("unheard", None, 0.0)
+
+
+def test_accounts_that_grow(tmp_path: Path) -> None:
+    """What is read again has the news as well; half a line is read when it is whole."""
+    accounts = Accounts(tmp_path)
+    begun = Operation("0.0.1", "count", 1.0, writes=("counter 1",))
+    ledger = Ledger(tmp_path / "client-0.0.jsonl")
+    ledger.begin(begun)
+    assert accounts.read() == [begun]
+    with (tmp_path / "client-0.0.jsonl").open("a") as file:
+        file.write('{"token": "0.0.1", "told": ')
+    assert accounts.read() == [begun]
+    with (tmp_path / "client-0.0.jsonl").open("a") as file:
+        file.write('"done"}\n')
+    assert [one.told for one in accounts.read()] == ["done"]
+    ledger.close()

@@ -1,6 +1,9 @@
-"""The operations of the clients. Each is chosen first, and then run, as often as it takes."""
+"""Money, rows, counters and pages. Each operation is chosen first, and then run, as often as
+it takes; `operations` has more."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F
@@ -8,10 +11,21 @@ from django.db.models import F
 from tests.chaos import requests, views
 from tests.chaos.bank import Move, audit, expect_equal
 from tests.chaos.config import ACCOUNTS
-from tests.chaos.jobs import KINDS, SAFE, Client, Job, in_block, in_function, kind
+from tests.chaos.jobs import SAFE, Client, Job, in_block, in_function, kind
 from tests.chaos.models import Counter, Entry, Page
 
 # --- money
+
+
+def _rows(move: Move) -> dict[str, Any]:
+    """What a transfer depends on and changes."""
+    accounts = [f"account {move.source}", f"account {move.target}"]
+    return {"reads": accounts, "writes": [*accounts, "transfer"]}
+
+
+def _one(row: str) -> dict[str, Any]:
+    """A row that is read and changed."""
+    return {"reads": [row], "writes": [row]}
 
 
 def _transfer(move: Move) -> dict[str, int]:
@@ -21,20 +35,20 @@ def _transfer(move: Move) -> dict[str, int]:
 
 @kind("transfer", 5)
 def transfer(client: Client, token: str) -> Job:
-    move = Move.random(client.rng, client.hows, token)
-    return in_function(move.expect, lambda: _transfer(move))
+    move = Move.random(client.rng, client.hows, token, client.accounts)
+    return in_function(move.expect, lambda: _transfer(move), **_rows(move))
 
 
 @kind("transfer in a block", 2, block=True)
 def transfer_in_block(client: Client, token: str) -> Job:
-    move = Move.random(client.rng, SAFE, token)
-    return in_block(move.expect, lambda: _transfer(move))
+    move = Move.random(client.rng, SAFE, token, client.accounts)
+    return in_block(move.expect, lambda: _transfer(move), **_rows(move))
 
 
 @kind("transfer in a request", 2)
 def transfer_in_request(client: Client, token: str) -> Job:
-    move = Move.random(client.rng, client.hows, token)
-    job = Job(move.expect, dict)
+    move = Move.random(client.rng, client.hows, token, client.accounts)
+    job = Job(move.expect, dict, **_rows(move))
 
     def run() -> dict[str, int]:
         try:
@@ -51,16 +65,20 @@ def _audit(account: int, counter: int) -> dict[str, int]:
     return {}
 
 
+def _audited(counter: int) -> list[str]:
+    return ["account", "transfer", f"counter {counter}"]
+
+
 @kind("audit", 2)
 def audit_in_function(client: Client, token: str) -> Job:
     account, counter = client.rng.randint(1, ACCOUNTS), client.counter()
-    return in_function([], lambda: _audit(account, counter))
+    return in_function([], lambda: _audit(account, counter), reads=_audited(counter))
 
 
 @kind("audit in a block", 1, block=True)
 def audit_in_block(client: Client, token: str) -> Job:
     account, counter = client.rng.randint(1, ACCOUNTS), client.counter()
-    return in_block([], lambda: _audit(account, counter))
+    return in_block([], lambda: _audit(account, counter), reads=_audited(counter))
 
 
 # --- rows with automatic keys
@@ -124,7 +142,12 @@ def look_back(client: Client, token: str) -> Job:
 # --- counters
 
 
-def _increment(counter: int, token: str) -> dict[str, int]:
+def _counter(counter: int) -> dict[str, Any]:
+    """By ``F()``: what it was before is not looked at."""
+    return {"writes": [f"counter {counter}"]}
+
+
+def increment(counter: int, token: str) -> dict[str, int]:
     changed = Counter.objects.filter(pk=counter).update(value=F("value") + 1, last=token)
     expect_equal("counters updated", changed, 1)
     return {}
@@ -133,13 +156,13 @@ def _increment(counter: int, token: str) -> dict[str, int]:
 @kind("count", 2)
 def count(client: Client, token: str) -> Job:
     counter = client.counter()
-    return in_function([("change", token)], lambda: _increment(counter, token))
+    return in_function([("change", token)], lambda: increment(counter, token), **_counter(counter))
 
 
 @kind("count in a block", 1, block=True)
 def count_in_block(client: Client, token: str) -> Job:
     counter = client.counter()
-    return in_block([("change", token)], lambda: _increment(counter, token))
+    return in_block([("change", token)], lambda: increment(counter, token), **_counter(counter))
 
 
 @kind("nested count", 1)
@@ -149,15 +172,16 @@ def count_nested(client: Client, token: str) -> Job:
     def body() -> dict[str, int]:
         keys = _create(token)
         with transaction.atomic():
-            return keys | _increment(counter, token)
+            return keys | increment(counter, token)
 
-    return in_function([("change", token), ("entry", token)], body)
+    rows = [("change", token), ("entry", token)]
+    return in_function(rows, body, **_counter(counter))
 
 
 @kind("count in autocommit", 3)
 def count_in_autocommit(client: Client, token: str) -> Job:
     counter = client.counter()
-    return Job([("change", token)], lambda: _increment(counter, token), runs=1)
+    return Job([("change", token)], lambda: increment(counter, token), runs=1, **_counter(counter))
 
 
 @kind("raw count in autocommit", 2)
@@ -173,35 +197,38 @@ def count_raw(client: Client, token: str) -> Job:
             expect_equal("counters updated by hand", cursor.rowcount, 1)
         return {}
 
-    return Job([("change", token)], run, runs=1)
+    return Job([("change", token)], run, runs=1, **_counter(counter))
 
 
 # --- read, change, save
 
 
-def _edit(page: Page, token: str) -> dict[str, int]:
+def edit_page(page: Page, token: str) -> dict[str, int]:
     page.version += 1
     page.last = token
     page.save()
     return {}
 
 
+def _edit(key: int, token: str) -> Job:
+    return in_function([("change", token)], lambda: edit_page(Page.objects.get(pk=key), token),
+                       **_one(f"page {key}"))  # fmt: skip
+
+
 @kind("edit with a lock", 2)
 def edit_locked(client: Client, token: str) -> Job:
     key = client.page()
     rows = Page.objects.select_for_update()
-    return in_function([("change", token)], lambda: _edit(rows.get(pk=key), token))
+    return in_function(
+        [("change", token)], lambda: edit_page(rows.get(pk=key), token), **_one(f"page {key}")
+    )
 
 
 @kind("edit own page", 2)
 def edit_own(client: Client, token: str) -> Job:
-    return in_function([("change", token)], lambda: _edit(Page.objects.get(pk=client.own), token))
+    return _edit(client.own, token)
 
 
 @kind("edit", 2, guarded=True)
 def edit(client: Client, token: str) -> Job:
-    key = client.page()
-    return in_function([("change", token)], lambda: _edit(Page.objects.get(pk=key), token))
-
-
-__all__ = ["KINDS"]  # all of them, now that they have been entered
+    return _edit(client.page(), token)

@@ -1,0 +1,9 @@
+"""All kinds of operations, by subject; importing this enters them into `KINDS`."""
+
+from __future__ import annotations
+
+from tests.chaos import workloads
+from tests.chaos.jobs import KINDS
+from tests.chaos.operations import inserts, locks, names, relations, sizes, stored
+
+__all__ = ["KINDS", "inserts", "locks", "names", "relations", "sizes", "stored", "workloads"]
