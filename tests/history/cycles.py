@@ -21,6 +21,7 @@ Follows = Callable[[str, str], bool]
 DEPENDS = ("ww", "wr")
 SESSION = (*DEPENDS, "session")
 ALL = (*SESSION, "token")
+ORDER = (*ALL, "rw")
 
 
 def cycles(graph: Graph) -> Iterator[Anomaly]:
@@ -115,7 +116,7 @@ class _Component:
 
     def _forked(self) -> Iterator[Anomaly]:
         """Cycles in which no two reads that are too old follow each other."""
-        binding = {}
+        binding: dict[tuple[str, str], tuple[str, str]] = {}
         graph: nx.DiGraph[str] = self.graph.of(*ALL)
         for reader, writer in self._anti():
             node = self.graph.nodes[reader]
@@ -148,8 +149,7 @@ class _Component:
         reasons = []
         for one, other in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
             whys = self.graph.edges[one, other]
-            best = min(whys, key=lambda why: (why.how not in hows, ALL.index(why.how)
-                                              if why.how in ALL else len(ALL), why.key))  # fmt: skip
+            best = min(whys, key=lambda why: (why.how not in hows, ORDER.index(why.how), why.key))
             reasons.append(best.words(one, other))
         return Anomaly(kind, tuple(cycle), "; ".join(reasons))
 

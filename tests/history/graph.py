@@ -91,16 +91,17 @@ def build(history: History, known: Versions) -> Graph:
             for value in values:
                 _written(graph, known, key, version, value)
     for one, other in _sessions(history, known):
-        for name in (other, other + FIRST):
-            if name in graph.nodes:
-                graph.add(one, name, Why("session"))
-    for one in history.transactions:
-        for before in one.after:
-            if one.name in graph.nodes and _is_told(known, before):
-                for name in (one.name, one.name + FIRST):
-                    if name in graph.nodes:
-                        graph.add(before, name, Why("token"))
+        _order(graph, one, other, Why("session"))
+    for one, other in _tokens(history, known):
+        _order(graph, one, other, Why("token"))
     return graph
+
+
+def _order(graph: Graph, one: str, other: str, why: Why) -> None:
+    """``other`` comes after ``one``, and so do its first reads."""
+    for name in (other, other + FIRST):
+        if name in graph.nodes:
+            graph.add(one, name, why)
 
 
 def _nodes(graph: Graph, known: Versions) -> set[str]:
@@ -158,3 +159,11 @@ def _sessions(history: History, known: Versions) -> Iterator[tuple[str, str]]:
             if one.session in last:
                 yield last[one.session], one.name
             last[one.session] = one.name
+
+
+def _tokens(history: History, known: Versions) -> Iterator[tuple[str, str]]:
+    """Each transaction whose token was given away, and who was given it."""
+    for one in history.transactions:
+        for before in one.after:
+            if one.name in known.alive and _is_told(known, before):
+                yield before, one.name
