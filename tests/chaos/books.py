@@ -29,6 +29,9 @@ COLUMNS = {
     "task": "id, token, taker",
     "sale": "id, token, ticket",
     "paper": "id, token, MD5(body) = digest",
+    "series": "id, body",
+    "register": "id, value",
+    "noted": "id, register, value, version",
     "floor": "id, value",
 }
 VIEWS = {  # what is no table of its own

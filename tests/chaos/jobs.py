@@ -79,6 +79,7 @@ class Client:
     written: list[str] = field(default_factory=list)
     baskets: list[Basket] = field(default_factory=list)
     papers: list[str] = field(default_factory=list)
+    sessions: int = 0  # how often its reads were allowed to begin anew, see `histories`
 
     @property
     def hows(self) -> tuple[How, ...]:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from galera_router.testing import GaleraCluster, Proxy
-from tests.chaos import alarms, books, checks, ledger, report
+from tests.chaos import alarms, books, checks, histories, ledger, report
 from tests.chaos.children import Child, Crew, end_all, run_to_end
 from tests.chaos.config import Config
 from tests.chaos.faults import Faults, Window
@@ -59,6 +59,7 @@ def run(cluster: GaleraCluster, options: Options, say: Say) -> Report:
                 *checks.wrong_answers(operations),
                 *alarms.complaints(operations, windows),
                 *checks.differences(found),
+                *histories.wrong(folder, next(iter(found.values())), operations),
             ],
         )
 

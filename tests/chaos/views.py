@@ -26,4 +26,11 @@ def transfer(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(move.make()))
 
 
-urlpatterns = [path("transfer/", transfer)]
+def body(request: HttpRequest) -> HttpResponse:
+    """Run what the client's thread has left in ``runs.body``."""
+    runs.count += 1
+    runs.body()
+    return HttpResponse()
+
+
+urlpatterns = [path("transfer/", transfer), path("body/", body)]
