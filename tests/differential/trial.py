@@ -1,0 +1,25 @@
+import sys, time, collections
+from hypothesis import given, settings, seed, HealthCheck, Phase
+from galera_router.testing import GaleraCluster
+from tests.differential.pair import pair
+from tests.differential.strategies import programmes
+N=int(sys.argv[1]); S=int(sys.argv[2])
+with GaleraCluster() as cluster, pair(cluster) as both:
+    seen=collections.Counter(); firsts={}
+    t=[0,0,time.time()]
+    @seed(S)
+    @settings(max_examples=N, database=None, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    @given(programmes())
+    def run(p):
+        a=time.time()
+        o=both.play(p)
+        t[0]+=time.time()-a; t[1]+=1
+        if o.difference:
+            s=o.difference.signature
+            seen[s]+=1
+            if s not in firsts or len(str(firsts[s].programme))>len(str(p)): firsts[s]=o
+    run()
+    print(t, time.time()-t[2])
+    for s,n in seen.most_common(): print(n,s)
+    print()
+    for s,o in firsts.items(): print("=====",s,seen[s]); print(o.programme); print(o.difference)
