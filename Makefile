@@ -1,6 +1,6 @@
 # make demo           a three-node cluster, a site, clients, and nodes that die: about a minute
 # make demo SERVE=1   the same, and then the site stays up until Ctrl-C
-# make test           the whole suite on a real cluster; ARGS="-k failover" picks
+# make test           the whole suite on real clusters; ARGS="-k failover" picks; WORKERS=4
 # make versions       the suite on each Python and Django that is there; ENVS=py313-django61 picks
 # make chaos          load, faults, and every node checked; SECONDS=60 SEED=1 PROCESSES=4 THREADS=4
 # make django-suite   Django's own suite, stock and with the router; ARGS="basic queries" picks
@@ -18,6 +18,7 @@ SECONDS ?= 60
 SEED ?= 1
 PROCESSES ?= 4
 THREADS ?= 4
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test versions chaos django-suite lint format coverage clean
@@ -31,7 +32,7 @@ demo: $(VENV)/.installed-demo
 	cd example_project && exec $(BIN)/python -m demo $(if $(SERVE),--serve) $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	WORKERS=$(WORKERS) scripts/suite $(BIN)/python $(ARGS)
 
 versions: $(VENV)/.installed-dev
 	scripts/versions $(BIN)/tox $(ENVS) $(ARGS)

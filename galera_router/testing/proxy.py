@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from types import TracebackType
+from typing import NamedTuple
 
 from .errors import ClusterError
 from .ports import HOST
-from .rules import LOCK, Deed, Rule
+from .rules import LOCK, ByteRule, Deed, PacketRule, Rule, Toward
 from .switchboard import Switchboard
+
+
+class Passed(NamedTuple):
+    """How many bytes a proxy has delivered, or is about to."""
+
+    to_server: int
+    to_client: int
 
 
 class Proxy:
@@ -60,6 +69,13 @@ class Proxy:
     def opened(self) -> int:
         """How many connections have been opened since start()."""
         return self._running().opened
+
+    @property
+    def passed(self) -> Passed:
+        """How many bytes have gone to the server and to clients since start(), log-ins included."""
+        with LOCK:
+            passed = self._running().faults.passed
+            return Passed(passed["server"], passed["client"])
 
     def start(self) -> None:
         """Listen on a free port, and forward connections in a thread of its own.
@@ -150,10 +166,54 @@ class Proxy:
         """
         return self._rule(Deed.CUT, None, packets, True)
 
+    def cut_at_byte(
+        self, count: int, *, toward: Toward = "server", pattern: str | None = None
+    ) -> Rule:
+        """Deliver ``count`` bytes more, and end the connection on which the last of them came.
+
+        count: of the bytes that go ``toward`` the server or the client, over all connections and
+            from now on, log-ins included; 0 ends the connection at the next byte, undelivered.
+        pattern: count from the first byte of the next statement that matches, or of the answer
+            to it, and on its connection alone; searched in its text, case ignored.
+        The bytes before the cut are delivered first: who reads them then meets the end.
+        Raises ValueError if ``count`` is negative or ``toward`` is neither, re.error if
+        ``pattern`` is none.
+        """
+        return self._byte_rule(Deed.CUT, count, toward, pattern)
+
+    def hold_at_byte(
+        self, count: int, *, toward: Toward = "server", pattern: str | None = None
+    ) -> Rule:
+        """Deliver ``count`` bytes more, and hold those behind them until release().
+
+        Only that connection and that direction stand still. What is held toward the server
+        arrives even if the client has left meanwhile. Arguments and errors are those of
+        cut_at_byte().
+        """
+        return self._byte_rule(Deed.HOLD, count, toward, pattern)
+
+    def swallow_at_byte(
+        self, count: int, *, toward: Toward = "server", pattern: str | None = None
+    ) -> Rule:
+        """Deliver ``count`` bytes more, and lose those behind them; the connection stays open.
+
+        Arguments and errors are those of cut_at_byte().
+        """
+        return self._byte_rule(Deed.SWALLOW, count, toward, pattern)
+
+    def release(self, rule: Rule) -> None:
+        """Deliver what a rule of hold_at_byte() has held; harmless if it holds nothing."""
+        rule.cancel()
+        with self._changing() as switchboard:
+            for link in list(switchboard.links):
+                if isinstance(rule, ByteRule):
+                    link.release(rule, time.monotonic())
+
     def heal(self) -> None:
         """Undo everything: accept(), restore(), delay(0), no rules; what hangs by one is cut."""
         with self._changing() as switchboard:
             switchboard.faults.rules.clear()
+            switchboard.faults.byte_rules.clear()
             switchboard.reset([link for link in switchboard.links if link.hangs])
             self.accept()
             self.restore()
@@ -162,9 +222,19 @@ class Proxy:
     def _rule(self, deed: Deed, pattern: str | None, times: int, cut: bool) -> Rule:
         if times < 1:
             raise ValueError(f"at least 1, not {times}")
-        rule = Rule(deed, pattern, times, cut)
+        rule = PacketRule(deed, pattern, times, cut)
         with self._changing() as switchboard:
             switchboard.faults.rules.append(rule)
+        return rule
+
+    def _byte_rule(self, deed: Deed, count: int, toward: Toward, pattern: str | None) -> Rule:
+        if count < 0:
+            raise ValueError(f"a number of bytes is not negative: {count}")
+        if toward not in ("server", "client"):
+            raise ValueError(f"toward is 'server' or 'client', not {toward!r}")
+        rule = ByteRule(deed, toward, count, pattern)
+        with self._changing() as switchboard:
+            switchboard.faults.byte_rules.append(rule)
         return rule
 
     def _running(self) -> Switchboard:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .packets import COMPRESS, TLS, Answer, Packets, capabilities
-from .rules import Deed, Faults, Rule
+from .rules import ByteRule, Deed, Faults, PacketRule, Toward
 
 CHUNK = 1 << 16
 FULL = 1 << 20
@@ -36,6 +36,8 @@ class Side:
         self.watched = 0
         self.has_ended = False
         self.size = 0
+        self.held: list[bytes] | None = None  # what is not to be sent before it is released
+        self.gone = False  # what is to be sent there is lost
         self._waiting: deque[tuple[float, memoryview]] = deque()
 
     @property
@@ -97,7 +99,8 @@ class Link:
         self._state = "new"
         self._packets: Packets | None = Packets()
         self._flags: int | None = None
-        self._rule: Rule | None = None
+        self._rule: PacketRule | None = None
+        self._byte_rule: ByteRule | None = None
         self._answer: Answer | None = None
 
     def handle(self, side: Side, events: int, now: float) -> None:
@@ -138,7 +141,18 @@ class Link:
     @property
     def hangs(self) -> bool:
         """Whether a rule keeps one side from hearing the other."""
-        return self._rule is not None
+        return self._rule is not None or self._byte_rule is not None
+
+    def release(self, rule: ByteRule, now: float) -> None:
+        """Let what ``rule`` has held go on its way."""
+        if self._byte_rule is not rule:
+            return
+        self._byte_rule = None
+        for side in (self.client, self.server):
+            held, side.held = side.held, None
+            for data in held or ():
+                side.put(data)
+        self.advance(now)
 
     def _close(self) -> None:
         self.is_closed = True
@@ -173,14 +187,14 @@ class Link:
 
     def _from_client(self, data: bytes) -> None:
         if self._packets is None:
-            self.server.put(data)
+            self._forward("server", data)
             return
         for packet in self._packets.feed(data):
             self._packet(packet)
             if self.is_closed:
                 return
         if self._flags is not None and self._flags & (TLS | COMPRESS):
-            self.server.put(self._packets.rest())
+            self._forward("server", self._packets.rest())
             self._packets = None
 
     def _packet(self, packet: bytes) -> None:
@@ -191,20 +205,49 @@ class Link:
             if rule is not None:
                 self._obey(rule)
         if not self.is_closed and (self._rule is None or self._rule.deed is Deed.SWALLOW):
-            self.server.put(packet)
+            self._faults.announce(packet, self)
+            self._forward("server", packet)
 
-    def _obey(self, rule: Rule) -> None:
+    def _forward(self, toward: Toward, data: bytes, due: float = 0.0) -> None:
+        """Have ``data`` delivered, as far as no rule for its bytes is in the way."""
+        side = self.server if toward == "server" else self.client
+        if side.gone or side.held is not None or not data:
+            if side.held is not None:
+                side.held.append(data)
+            return
+        struck = self._faults.byte_rule_for(self, toward, len(data))
+        passed = len(data) if struck is None else struck[1]
+        self._faults.passed[toward] += passed
+        if passed:
+            side.put(data[:passed], due)
+        if struck is not None:
+            self._obey_at_byte(struck[0], side, data[passed:])
+
+    def _obey_at_byte(self, rule: ByteRule, side: Side, rest: bytes) -> None:
+        """Do what ``rule`` says with ``rest`` and with all that comes behind it."""
+        if rule.deed is Deed.CUT:
+            # As if the other side had left: the bytes before it are delivered first, and a reset
+            # could take them away again.
+            other = self.client if side is self.server else self.server
+            other.has_ended = side.gone = True
+        elif rule.deed is Deed.SWALLOW:
+            self._byte_rule, side.gone = rule, True
+        else:
+            self._byte_rule, side.held = rule, [rest] if rest else []
+        rule.strike()
+
+    def _obey(self, rule: PacketRule) -> None:
         self._rule = rule
         if rule.deed is Deed.SWALLOW:
             self._answer = Answer(self._flags or 0)
         else:
-            rule.strike(self.reset)
+            rule.strike(self.reset if rule.cut else None)
 
     def _from_server(self, data: bytes, now: float) -> None:
         if self._answer is None:
-            self.client.put(data, now + self._faults.delay if self._faults.delay else 0.0)
+            self._forward("client", data, now + self._faults.delay if self._faults.delay else 0.0)
         elif self._rule is not None and not self._answer.whole and self._answer.feed(data):
-            self._rule.strike(self.reset)
+            self._rule.strike(self.reset if self._rule.cut else None)
 
     def _send(self, side: Side, now: float) -> None:
         if self.is_closed:
@@ -216,6 +259,8 @@ class Link:
 
     def _lost(self, side: Side) -> None:
         side.has_ended = True
+        if side is self.client and self.server.held:
+            return
         if side is self.client or not self._keeps_client():
             self.reset()
 
@@ -227,7 +272,8 @@ class Link:
         if self.is_closed:
             return False
         if self.client.has_ended:
-            return self.server.has_ended or not self.server.size
+            # What the client has sent before it left arrives, however late.
+            return self.server.has_ended or (not self.server.size and not self.server.held)
         return self.server.has_ended and not self.client.size and not self._keeps_client()
 
     def _wanted(self, side: Side, other: Side, now: float) -> int:

@@ -37,6 +37,7 @@ def test_a_child_ends_when_its_input_is_closed(config: Path) -> None:
     assert not Path(f"/proc/{child.pid}").exists()
 
 
+@pytest.mark.alone
 def test_a_child_that_hangs_is_ended(config: Path) -> None:
     """And is a complaint."""
     child = floor(config)

@@ -111,6 +111,7 @@ def test_a_primary_dies(shop: Shop, tmp_path: Path, kind: str) -> None:
     assert names(shop) == added
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("kind", "options"), [("gthread", {}), ("gevent", {"read_timeout": 2})])
 def test_a_frozen_node(shop: Shop, tmp_path: Path, kind: str, options: dict[str, Any]) -> None:
     """Under gevent nothing else runs while a query waits, the watchdog neither."""

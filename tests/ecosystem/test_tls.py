@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,22 @@ NAMED = "subjectAltName=IP:127.0.0.1"
 
 
 @pytest.fixture(scope="module")
-def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def papers() -> Iterator[Path]:
     """A folder with a CA, a server's certificate by it, and a CA that has signed nothing."""
-    folder = tmp_path_factory.mktemp("papers")
+    with tempfile.TemporaryDirectory() as name:
+        make_papers(Path(name))
+        yield Path(name)
+
+
+def make_papers(folder: Path) -> None:
     openssl(folder, "req", "-x509", *new("ca"), "-out", "ca.pem")
     openssl(folder, "req", "-x509", *new("other"), "-out", "other.pem")
     openssl(folder, "req", *new("server"), "-out", "server.csr")
     (folder / "names").write_text(NAMED)
     signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names")
     openssl(folder, "x509", "-req", "-in", "server.csr", *signed, "-out", "server.pem")
-    for part in (folder, *folder.parents[:2], *folder.iterdir()):
+    for part in (folder, *folder.iterdir()):
         part.chmod(0o755)  # the servers run as another user
-    return folder
 
 
 def new(name: str) -> list[str]:

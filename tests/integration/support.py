@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from django.conf import settings
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection, connections
 from MySQLdb import Error as MySQLError
 
@@ -38,6 +39,7 @@ def use_databases(databases: dict[str, Any]) -> None:
     for wrapper in connections.all(initialized_only=True):
         del connections[wrapper.alias]
     registry._clusters.clear()
+    ContentType.objects.clear_cache()  # the keys of another database
 
 
 class Shop:

@@ -326,6 +326,7 @@ def test_many_wait_for_a_lock(shop: Shop) -> None:
     assert tags(shop) == TIMES
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("within", [True, False])
 def test_a_lock_is_not_waited_for_for_ever(shop: Shop, within: bool) -> None:
     shop.stock()
@@ -341,6 +342,7 @@ def test_a_lock_is_not_waited_for_for_ever(shop: Shop, within: bool) -> None:
     assert stocks(shop) == [(110,)]
 
 
+@pytest.mark.alone
 def test_nowait_is_told_at_once_and_the_transaction_goes_on(shop: Shop) -> None:
     shop.stock()
     with row_locked(shop, 1.0):

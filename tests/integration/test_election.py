@@ -22,6 +22,8 @@ from galera_router.testing import GaleraNode, Statement
 from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Tag
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[2]
 WORKER = """
 import json, os, sys, time

@@ -401,6 +401,7 @@ def test_failover_can_be_turned_off(shop: Shop) -> None:
     assert shop.everywhere("SELECT name FROM galera_router.shop_author") == [("Dan",)]
 
 
+@pytest.mark.alone
 def test_no_node_left_names_each_node_and_waits_no_longer_than_told(shop: Shop) -> None:
     shop.configure(OPTIONS={"reconnect_wait_time": 1})
     for node in shop.galera.nodes:

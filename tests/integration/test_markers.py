@@ -272,6 +272,7 @@ def test_a_living_worker_whose_row_was_removed_makes_another(no_rows: Shop) -> N
     assert stocks(no_rows) == [(11,)]
 
 
+@pytest.mark.alone
 def test_a_new_worker_does_not_wait_for_the_transactions_of_others(no_rows: Shop) -> None:
     """It removes the rows of dead workers, among which those of living ones are locked."""
     no_rows.stock()

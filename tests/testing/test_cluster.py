@@ -111,6 +111,7 @@ def test_the_unix_socket_serves_the_user_too(galera: GaleraCluster) -> None:
     connection.close()
 
 
+@pytest.mark.alone
 def test_to_heal_what_is_well_takes_no_time(galera: GaleraCluster) -> None:
     begin = time.monotonic()
     galera.heal()

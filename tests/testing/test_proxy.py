@@ -249,6 +249,7 @@ def test_refused_connections(proxy: Proxy, connect: Connect) -> None:
     assert fetch(connect(proxy), "SELECT 1") == [(1,)]
 
 
+@pytest.mark.alone
 def test_nothing_leaves_a_black_hole(
     node: GaleraNode, proxy: Proxy, connect: Connect, numbers: str
 ) -> None:
@@ -309,6 +310,7 @@ def test_a_black_hole_does_not_tell_the_server_that_the_client_is_gone(
     wait_for(lambda: sessions(node) == 0)
 
 
+@pytest.mark.alone
 def test_a_delay_holds_every_answer(proxy: Proxy, connect: Connect) -> None:
     connection = connect(proxy)
     proxy.delay(0.3)

@@ -167,6 +167,7 @@ def test_a_token_of_an_alias_that_is_not_here_is_ignored(
     assert "no cluster 'elsewhere'" in caplog.text
 
 
+@pytest.mark.alone
 def test_a_token_of_a_cluster_that_was_rebuilt_is_recognised(
     warm: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,6 +184,7 @@ def test_a_token_of_a_cluster_that_was_rebuilt_is_recognised(
     assert "another cluster" in caplog.text
 
 
+@pytest.mark.alone
 def test_a_token_from_a_future_that_was_lost_is_given_up(warm: Shop) -> None:
     """The cluster was begun again from a node that had not got so far: nobody ever will."""
     warm.configure(OPTIONS={"wsrep_sync_timeout": 0.5})
@@ -234,6 +236,7 @@ def test_another_thread_of_a_request_waits_for_its_write(warm: Shop) -> None:
     assert any(s.startswith(SYNC) for s in sent["db2"])
 
 
+@pytest.mark.alone
 def test_by_gtid(warm: Shop) -> None:
     warm.configure(
         HOST=warm.galera["db2"].host,

@@ -93,6 +93,7 @@ def test_the_next_request_sees_the_write(warm: Shop, writing: str, reading: str)
     run(work())
 
 
+@pytest.mark.alone
 def test_requests_side_by_side_do_not_wait_for_each_other(warm: Shop) -> None:
     """Ten with a token, each for a write of its own, and ten without."""
 

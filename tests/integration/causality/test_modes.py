@@ -40,6 +40,7 @@ def test_primary(warm: Shop, work: Any) -> None:
     assert where(warm, work) == {"db2"}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("work", [count, in_transaction])
 def test_any_never_waits(warm: Shop, work: Any) -> None:
     held = warm.galera["db2"].hold_applier(), warm.galera["db3"].hold_applier()

@@ -16,6 +16,8 @@ from galera_router.testing import GaleraNode
 from tests.integration.causality.worker import Answer, Visitor, Worker, pinned
 from tests.integration.support import Shop
 
+pytestmark = pytest.mark.alone
+
 names = (f"n{number}" for number in itertools.count())
 
 

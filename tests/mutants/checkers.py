@@ -1,0 +1,41 @@
+"""The checkers, each as a command that ends with 1 as soon as it has found something."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+Command = Callable[[int, float], list[str]]
+
+
+def _chaos(*words: str) -> Command:
+    def command(seed: int, seconds: float) -> list[str]:
+        size = ("--processes", "2", "--threads", "4")
+        run = ("--seconds", f"{seconds:.0f}", "--seed", str(seed), "--stop-early", *size)
+        return [sys.executable, "-m", "tests.chaos", *run, *words]
+
+    return command
+
+
+def _differential(level: int) -> Command:
+    def command(seed: int, seconds: float) -> list[str]:
+        words = ("--level", str(level), "--seed", str(seed), "--seconds", f"{seconds:.0f}")
+        return [sys.executable, "-m", "tests.differential", *words]
+
+    return command
+
+
+CHECKERS: dict[str, Command] = {
+    # Programmes beside stock Django: without a fault, cut at a byte, with an exception at a point.
+    "differential": _differential(0),
+    "differential-bytes": _differential(1),
+    "differential-points": _differential(2),
+    # A bank and its books, with nodes that die and connections that break.
+    "chaos": _chaos(),
+    # The same, calm, and everybody on rows of their own: no run may be made again.
+    "alarms": _chaos("--alone"),
+    # What each client saw, as a history.
+    "history": _chaos("--workloads", "append,registers"),
+    # Originals that arrive when they have been given up.
+    "late": _chaos("--faults", "late-commit"),
+}
