@@ -9,7 +9,8 @@ from typing import Any
 
 from galera_router.testing import GaleraCluster, Proxy
 from tests.differential.compare import Difference, compare
-from tests.differential.language import OPS, Programme
+from tests.differential.acts import OPS
+from tests.differential.language import Programme
 from tests.differential.sides import READY, ROUTER, SCHEMAS, STOCK, Hung, Side, Tables
 
 LIMIT = 15.0  # seconds that a programme may take

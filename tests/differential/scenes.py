@@ -24,8 +24,13 @@ def _view(request: HttpRequest, fails: str = "") -> HttpResponse:
     return HttpResponse("done")
 
 
+@transaction.non_atomic_requests
+def _plain_view(request: HttpRequest) -> HttpResponse:
+    return _view(request)
+
+
 urlpatterns = [
-    path("request", transaction.non_atomic_requests(_view)),
+    path("request", _plain_view),
     path("atomic_request", _view),
     path("failing_request", _view, {"fails": "yes"}),
 ]

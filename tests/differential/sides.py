@@ -207,7 +207,9 @@ class Tables:
         return total
 
     def _settle(self, place: int) -> None:
-        self._run(place, ["SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1"])
+        # With dirty reads, as the administrator has, nothing would be waited for.
+        sql = "SET STATEMENT wsrep_dirty_reads = 0, wsrep_sync_wait = 1 FOR SELECT 1"
+        self._run(place, [sql])
 
     def _run(self, place: int, sql: Sequence[str]) -> list[Any]:
         cursor = self._links[place].cursor()

@@ -7,7 +7,8 @@ from functools import lru_cache
 from hypothesis import strategies as st
 
 from tests.differential.acts import GROUPS
-from tests.differential.language import OPS, SCENES, Programme, Step
+from tests.differential.acts import OPS
+from tests.differential.language import SCENES, Programme, Step
 
 DEPTH = 3  # blocks within blocks
 LONGEST = 7  # steps of one level
