@@ -17,20 +17,53 @@ def _path_first() -> None:
 
 def _programme(job: dict[str, Any]) -> dict[str, Any]:
     from tests.differential.language import Programme
-    from tests.differential.run import Run
+    from tests.differential.run import Loss, Run
     from tests.differential.scenes import in_a_thread, play
 
     programme = Programme.from_json(job["programme"])
+    loss = Loss(**job["loss"]) if "loss" in job else None
     runs: list[Run] = []
     status: list[int] = []
 
     def steps() -> None:
-        runs.append(Run(job["number"]))
+        runs.append(Run(job["number"], loss))
         runs[-1].programme(programme)
         runs[-1].finish()
 
     in_a_thread(lambda: status.append(play(programme.scene, steps)))
-    return {"events": runs[-1].events, "runs": len(runs), "status": status[0]}
+    last = runs[-1]
+    return {
+        "events": last.events, "runs": len(runs), "status": status[0], "failed": last.failed_at
+    }  # fmt: skip
+
+
+def _points(job: dict[str, Any]) -> dict[str, Any]:
+    """Run a programme with an exception at one of its points, and then two statements more."""
+    from tests.differential.interrupts import Interrupted, Interrupts
+    from tests.differential.language import Programme
+    from tests.differential.run import Run, describe
+    from tests.differential.scenes import in_a_thread
+
+    programme = Programme.from_json(job["programme"])
+    seen: dict[str, Any] = {"raised": None}
+
+    def steps() -> None:
+        run = Run(job["number"])
+        run.warm()
+        interrupts = Interrupts(job["at"])
+        try:
+            with interrupts:
+                run.steps(programme.steps)
+        except Exception as error:
+            seen["raised"] = describe(error)
+        seen.update(count=interrupts.count, interrupted=interrupts.raised)
+        run.afterwards()
+        seen["events"] = run.events
+        run.finish()
+
+    in_a_thread(steps)
+    assert Interrupted.__name__
+    return seen
 
 
 def _prepare(job: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +92,7 @@ def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            answer = {"prepare": _prepare, "run": _programme}[job["do"]](job)
+            answer = {"prepare": _prepare, "run": _programme, "points": _points}[job["do"]](job)
         except Exception:
             answer = {"broken": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")

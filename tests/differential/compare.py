@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from tests.differential.seeds import SEEDS, TABLES
+
 MISSING = "nothing"
 
 
@@ -111,3 +113,19 @@ def _nodes(nodes: list[dict[str, Any]]) -> Difference | None:
         if found:
             return found
     return None
+
+
+def renamed(value: Any, names: dict[str, str] | None = None) -> Any:
+    """``value`` with the keys of new rows counted by table, in the order of their appearance."""
+    names = {} if names is None else names
+    if isinstance(value, str) and "+" in value and value.partition("+")[0] in TABLES:
+        table, _, place = value.partition("+")
+        if int(place) < SEEDS:
+            return value
+        known = sum(name.startswith(f"{table}+") for name in names)
+        return names.setdefault(value, f"{table}#{known}")
+    if isinstance(value, (list, tuple)):
+        return [renamed(each, names) for each in value]
+    if isinstance(value, dict):
+        return {key: renamed(each, names) for key, each in value.items()}
+    return value

@@ -7,7 +7,7 @@ nothing here needs Django to be set up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Value = str | int | bool | None
@@ -47,6 +47,9 @@ class Programme:
 
     steps: tuple[Step, ...]
     scene: str = "thread"
+
+    def with_steps(self, steps: tuple[Step, ...]) -> Programme:
+        return replace(self, steps=steps)
 
     def to_json(self) -> dict[str, Any]:
         return {"scene": self.scene, "steps": [step.to_json() for step in self.steps]}

@@ -13,6 +13,9 @@ from tests.differential.acts import OPS
 from tests.differential.language import Programme
 from tests.differential.sides import READY, ROUTER, SCHEMAS, STOCK, Hung, Side, Tables
 
+# Without binary logs, MariaDB 10.11 replicates what ROLLBACK TO SAVEPOINT has undone, if the
+# transaction had read before the savepoint and not written; the nodes then differ, and fall out.
+SERVER = ("--log-bin",)
 LIMIT = 15.0  # seconds that a programme may take
 READER = "db2"
 # So that a lock which nobody gives back is an error, and soon.
@@ -50,7 +53,7 @@ class Pair:
     def play(self, programme: Programme) -> Outcome:
         """Run the programme on both sides, each from the same rows, and compare."""
         self.number += 1
-        ddl = any(OPS[step.op].group == "ddl" for step, _ in programme.walk())
+        ddl = _changes_tables(programme)
         self.tables.fill(self.number, ddl=ddl)
         job = {"do": "run", "number": self.number, "programme": programme.to_json()}
         for side in self.sides.values():
@@ -59,6 +62,23 @@ class Pair:
         rows = self.tables.rows(self.number, ddl=ddl)
         stock, router = answers[STOCK], answers[ROUTER]
         return Outcome(programme, stock, router, rows, compare(stock, router, rows))
+
+    def alone(
+        self, name: str, programme: Programme, **more: Any
+    ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+        """Run the programme on one side; returns its answer, and the rows of both sides.
+
+        Args:
+            more: ``loss`` for a run that loses its connection; ``at`` for one that is interrupted.
+        """
+        self.number += 1
+        ddl = _changes_tables(programme)
+        self.tables.fill(self.number, ddl=ddl)
+        what = "points" if "at" in more else "run"
+        job = {"do": what, "number": self.number, "programme": programme.to_json(), **more}
+        self.sides[name].send(job)
+        answer = self._answer(self.sides[name])
+        return answer, self.tables.rows(self.number, ddl=ddl)
 
     def _answer(self, side: Side) -> dict[str, Any]:
         try:
@@ -70,6 +90,10 @@ class Pair:
     def stop(self) -> None:
         for side in self.sides.values():
             side.stop()
+
+
+def _changes_tables(programme: Programme) -> bool:
+    return any(OPS[step.op].group == "ddl" for step, _ in programme.walk())
 
 
 def databases(
@@ -90,10 +114,17 @@ def databases(
 
 
 @contextmanager
-def pair(cluster: GaleraCluster) -> Iterator[Pair]:
-    """Both sides on a running cluster, with their tables made, for the time of the block."""
+def pair(
+    cluster: GaleraCluster, proxies: Mapping[str, Proxy] | None = None
+) -> Iterator[Pair]:
+    """Both sides on a running cluster, with their tables made, for the time of the block.
+
+    Args:
+        proxies: what the router reaches the nodes through.
+    """
     tables = Tables(cluster)
-    sides = [Side(name, databases(cluster, name)) for name in (STOCK, ROUTER)]
+    sides = [Side(STOCK, databases(cluster, STOCK))]
+    sides.append(Side(ROUTER, databases(cluster, ROUTER, proxies)))
     both = Pair(cluster, tables, *sides)
     try:
         with _short_waits(cluster):

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import datetime
 import decimal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from django.apps import apps
-from django.db import connection, models, router, transaction
+from django.db import OperationalError, connection, models, router, transaction
 
 from tests.differential.language import OPS, Programme, Step
 from tests.differential.seeds import key_name
 
-Event = list[Any]  # where, what, the outcome
+Event = list[Any]  # where, what, the outcome, in_atomic_block
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The connection is lost at a step.
+
+    Attributes:
+        step: its number, counted from 1 as they begin.
+        error: the name of the exception that tells of it.
+        after: the step is done before.
+    """
+
+    step: int
+    error: str
+    after: bool
 
 
 class Run:
@@ -22,10 +38,17 @@ class Run:
 
     Args:
         number: of the programme; all keys of its rows are derived from it.
+        loss: a step at which the connection is lost.
+
+    Attributes:
+        failed_at: number and exception of each step that has raised, in the order of raising.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, loss: Loss | None = None) -> None:
         self.number = number
+        self._loss = loss
+        self._started = 0
+        self.failed_at: list[list[Any]] = []
         self.events: list[Event] = []
         self.hooks = 0
         self.author: Any = None
@@ -48,6 +71,35 @@ class Run:
             except Exception:
                 self.state("after the exception")
 
+    def steps(self, steps: Sequence[Step]) -> None:
+        """Do the steps; an exception ends them and is raised."""
+        self._steps(steps, ())
+
+    def warm(self) -> None:
+        """Connect, as in a worker that has been running for a while, and read once."""
+        with connection.cursor() as cursor:
+            cursor.execute("DO 0")
+        self.Author.objects.count()
+
+    def afterwards(self) -> None:
+        """What an application does next: a row of its own, and reads in and outside a block."""
+        self.events.clear()
+        self._place = ()
+        for what, act in (
+            ("state", self.seen_state),
+            ("write", lambda: self.Shelf.objects.create(code="after", room=9).code),
+            ("read", self._everything),
+            ("read in a block", transaction.atomic(self._everything)),
+        ):
+            try:
+                self.note(what, act())
+            except Exception as error:
+                self.note(what, {"raised": describe(error)})
+
+    def _everything(self) -> Any:
+        models = (self.Author, self.Book, self.Tag, self.Shelf)
+        return [sorted(model.objects.values_list()) for model in models]
+
     def finish(self) -> None:
         """Let go of what is still open, and say what state the connection is in."""
         self.half = iter(())
@@ -69,14 +121,25 @@ class Run:
         if op.is_block:
             args.append(lambda: self._steps(step.body, place))
         self._place = place
+        self._started += 1
+        number = self._started
         try:
-            seen = op.act(self, *args)
+            seen = self._act(number, lambda: op.act(self, *args))
         except Exception as error:
             self._place = place
+            self.failed_at.append([number, describe(error)[0]])
             self.note(step.op, {"raised": describe(error)})
             raise
         self._place = place
         self.note(step.op, seen)
+
+    def _act(self, number: int, act: Callable[[], Any]) -> Any:
+        if self._loss is None or self._loss.step != number:
+            return act()
+        if self._loss.after:
+            act()
+        connection.close()
+        raise type(self._loss.error, (OperationalError,), {})("lost")
 
     def note(self, what: str, seen: Any) -> None:
         """Write down ``seen`` as the outcome of the step at hand."""

@@ -26,6 +26,8 @@ ROWS = {
     "shop_ticket": ("id", ("{0}",)),
 }
 
+SEEDS = max(len(rows) for _, rows in ROWS.values())
+
 
 def first_key(number: int, table: str) -> int:
     """The key of the first row of ``table`` for the programme of that number."""

@@ -52,3 +52,13 @@ def programmes(draw: st.DrawFn) -> Programme:
     steps = draw(st.lists(_trees(groups, DEPTH), min_size=3, max_size=LONGEST))
     scene = draw(st.sampled_from(list(SCENES)))
     return Programme(tuple(steps), scene)
+
+
+QUIET = frozenset({"read", "write", "shapes", "bulk", "relations", "upsert", "raw"})
+ENDS = ("CALL commit_between",)  # commits what it finds
+
+
+def quiet_steps() -> st.SearchStrategy[Step]:
+    """Statements and blocks that leave nothing behind when the block around them is undone."""
+    ops = QUIET | {"transaction"}
+    return _trees(ops, 1).filter(lambda step: not any(end in str(step) for end in ENDS))
