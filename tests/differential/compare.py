@@ -120,7 +120,7 @@ def renamed(value: Any, names: dict[str, str] | None = None) -> Any:
     names = {} if names is None else names
     if isinstance(value, str) and "+" in value and value.partition("+")[0] in TABLES:
         table, _, place = value.partition("+")
-        if int(place) < SEEDS:
+        if int(place) < SEEDS.get(table, 0):
             return value
         known = sum(name.startswith(f"{table}+") for name in names)
         return names.setdefault(value, f"{table}#{known}")

@@ -27,13 +27,13 @@ class Cut:
     Attributes:
         node: the proxy.
         toward: the direction whose bytes are counted.
-        permille: how far into what passes there without a cut.
+        permille: how far into what passes there without a cut; None for no cut.
     """
 
     programme: Programme
     node: str
     toward: Literal["server", "client"]
-    permille: int
+    permille: int | None
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -49,6 +49,8 @@ class Cut:
         }  # fmt: skip
 
     def __str__(self) -> str:
+        if self.permille is None:
+            return str(self.programme)
         where = f"# cut at {self.permille / 10} % of the bytes to the {self.toward} at {self.node}"
         return f"{where}\n{self.programme}"
 
@@ -80,7 +82,7 @@ class Cutter:
         proxy = self.proxies[case.node]
         before = proxy.passed
         whole = self.both.play(case.programme)
-        if whole.difference is not None:  # it differs without a cut
+        if whole.difference is not None or case.permille is None:  # it differs without a cut
             return None
         after = proxy.passed
         counts = {
@@ -141,77 +143,93 @@ class Point:
     """Steps in a block that is undone, with an exception at one of their points.
 
     Attributes:
-        body: the steps.
-        permille: how far into the points.
-        autocommit: there is no block; the body is one write.
+        permille: how far into the points; None for no interruption.
     """
 
-    body: tuple[Step, ...]
-    permille: int
-    autocommit: bool = False
+    programme: Programme
+    permille: int | None
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        return self.body
+        return self.programme.steps
 
     def with_steps(self, steps: tuple[Step, ...]) -> Point:
-        return replace(self, body=steps)
-
-    @property
-    def programme(self) -> Programme:
-        if self.autocommit:
-            return Programme(self.body)
-        return Programme((Step("atomic", (True, False), (*self.body, Step("fail"))),))
+        return replace(self, programme=replace(self.programme, steps=steps))
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "body": [step.to_json() for step in self.body], "permille": self.permille,
-            "autocommit": self.autocommit,
-        }  # fmt: skip
+        return {"programme": self.programme.to_json(), "permille": self.permille}
 
     def __str__(self) -> str:
-        return f"# interrupted at {self.permille / 10} % of its points\n{self.programme}"
+        if self.permille is None:
+            return str(self.programme)
+        where = f"# in a block that is undone, interrupted at {self.permille / 10} % of the points"
+        return f"{where}\n{self.programme}"
 
 
 @st.composite
 def points(draw: st.DrawFn) -> Point:
     body = draw(st.lists(quiet_steps(), min_size=1, max_size=4))
-    return Point(tuple(body), draw(st.integers(0, PERMILLE - 1)))
+    return Point(Programme(tuple(body)), draw(st.integers(0, PERMILLE - 1)))
 
 
 class Interrupter:
-    """Plays programmes with an exception at a point."""
+    """Plays programmes with an exception at a point.
+
+    Args:
+        side: the one that is interrupted.
+    """
 
     def __init__(self, both: Pair, side: str = ROUTER) -> None:
         self.both, self.side = both, side
+        self.interrupted = 0
+
+    def count(self, case: Point) -> int:
+        """How many points there are, 0 if the programme hangs."""
+        counted, _ = self.both.alone(self.side, case.programme, at=0, autocommit=False)
+        return int(counted.get("count", 0))
 
     def play(self, case: Point) -> Difference | None:
         """What is left of a block that was undone, if anything is."""
-        counted, _ = self.both.alone(self.side, case.programme, at=0)
-        if "hung" in counted:
-            return Difference("hung", "", "the programme", "ended", "hung")
-        at = 1 + counted["count"] * case.permille // PERMILLE
-        return self.at(case, at)[0]
+        if case.permille is None:
+            return self.at(case, 0)
+        return self.at(case, 1 + self.count(case) * case.permille // PERMILLE)
 
-    def at(self, case: Point, at: int) -> tuple[Difference | None, dict[str, Any]]:
-        """The same at the point of that number, and what the process saw."""
-        seen, rows = self.both.alone(self.side, case.programme, at=at)
+    def at(self, case: Point, at: int) -> Difference | None:
+        """The same at the point of that number."""
+        seen, rows = self.both.alone(self.side, case.programme, at=at, autocommit=False)
         if "hung" in seen:
-            return Difference("hung", "", f"at point {at}", "ended", "hung"), seen
-        return self._afterwards(seen) or self._tables(rows[self.side]), seen
+            return Difference("hung", "", "the programme", "ended", "hung")
+        self.interrupted += seen["interrupted"]
+        return _afterwards(seen["events"]) or _left(rows[self.side])
 
-    def _afterwards(self, seen: dict[str, Any]) -> Difference | None:
-        for (_, what, found, _), expected in zip(seen["events"], AFTERWARDS, strict=False):
-            if found != expected:
-                return Difference("left", "", what, expected, found)
+    def autocommit(self, write: Step, at: int) -> Difference | None:
+        """A write outside a block, interrupted: done once or not at all, and never told as done
+        if it is not. ``write`` is one that adds a row to shop_shelf."""
+        programme = Programme((write,))
+        seen, rows = self.both.alone(self.side, programme, at=at, autocommit=True)
+        if "hung" in seen:
+            return Difference("hung", "", "the programme", "ended", "hung")
+        self.interrupted += seen["interrupted"]
+        done = [len(node["shop_shelf"]) - len(_SEEDED[3]) for node in rows[self.side]]
+        allowed = [1] if seen["raised"] is None else [0, 1]
+        if any(number not in allowed for number in done) or len(set(done)) > 1:
+            return Difference("left", "shop_shelf", "the rows", allowed, done)
         return None
 
-    def _tables(self, nodes: list[dict[str, Any]]) -> Difference | None:
-        for node in nodes:
-            for table, rows in zip(AFTER_TABLES, AFTERWARDS[2], strict=True):
-                if node[table] != rows:
-                    return Difference("left", table, "the rows", rows, node[table])
-        return None
+
+def _afterwards(events: list[Any]) -> Difference | None:
+    for (_, what, found, _), expected in zip(events, AFTERWARDS, strict=True):
+        if found != expected:
+            return Difference("left", "", what, expected, found)
+    return None
+
+
+def _left(nodes: list[dict[str, Any]]) -> Difference | None:
+    for node in nodes:
+        for table, rows in zip(AFTER_TABLES, _SEEDED, strict=True):
+            if node[table] != rows:
+                return Difference("left", table, "the rows", rows, node[table])
+    return None
 
 
 AFTER_TABLES = ("shop_author", "shop_book", "shop_tag", "shop_shelf")

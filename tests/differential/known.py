@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from tests.differential.compare import Difference
 from tests.differential.language import Step
-from tests.differential.rules import Rule, any_of, anything, at, op, raised, sql
+from tests.differential.faulty import Point
+from tests.differential.rules import FaultRule, Rule, any_of, anything, at, op, raised, sql
 
 OF_A_NODE = ("queryset", "manager", "instance", "for_read")
 
@@ -27,7 +28,17 @@ def _routed_elsewhere(difference: Difference) -> bool:
     return difference.kind in ("seen", "hung", "tables")
 
 
-KNOWN: tuple[Rule, ...] = (
+def _left(difference: Difference) -> bool:
+    return difference.kind == "left"
+
+
+KNOWN: tuple[Rule | FaultRule, ...] = (
+    FaultRule(
+        "S1",
+        "An exception while a packet is out leaves a transaction or a snapshot open.",
+        lambda case: isinstance(case, Point),
+        _left,
+    ),
     Rule(
         "E6",
         "SET TRANSACTION is refused with 1568.",

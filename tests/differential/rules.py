@@ -30,6 +30,27 @@ Sign = Callable[[Difference], bool]
 
 
 @dataclass(frozen=True)
+class FaultRule:
+    """A difference that is there only with a fault of some kind.
+
+    Attributes:
+        name, reason, sign: as in Rule.
+        trigger: True for the cases that it is about.
+    """
+
+    name: str
+    reason: str
+    trigger: Callable[[Any], bool]
+    sign: Sign
+
+    def without(self, case: Any, difference: Difference) -> Any:
+        """The case without its fault; None if that cannot be the cause."""
+        if not self.trigger(case) or not self.sign(difference):
+            return None
+        return replace(case, permille=None)
+
+
+@dataclass(frozen=True)
 class Rule:
     """A kind of difference that is known.
 

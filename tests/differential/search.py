@@ -15,10 +15,10 @@ from hypothesis.errors import Flaky
 from tests.differential.allowed import ALLOWED
 from tests.differential.compare import Difference
 from tests.differential.known import KNOWN
-from tests.differential.rules import Rule
+from tests.differential.rules import FaultRule, Rule
 
 SHRINK = 30.0  # seconds that the search for a smaller programme may take
-AGAIN = 2  # runs more that show whether a difference is steady
+AGAIN = 2  # runs more, of which one must show the difference again
 
 Play = Callable[[Any], Difference | None]
 
@@ -82,8 +82,8 @@ class Search:
 
     cases: st.SearchStrategy[Any]
     play: Play
-    known: tuple[Rule, ...] = KNOWN
-    allowed: tuple[Rule, ...] = ALLOWED
+    known: tuple[Rule | FaultRule, ...] = KNOWN
+    allowed: tuple[Rule | FaultRule, ...] = ALLOWED
     stop_early: bool = False
     shrink: float = SHRINK
     report: Report = field(default_factory=Report)
@@ -177,12 +177,14 @@ class Search:
         if signature in self.report.new:
             self.report.again[signature] += 1
             return False
-        for _ in range(AGAIN):
-            again = self.play(found.case)
-            if again is None or again.signature != signature:
-                self.report.unsteady.append(found)
-                return False
-        return True
+        if any(self._shows(found.case, signature) for _ in range(AGAIN)):
+            return True
+        self.report.unsteady.append(found)
+        return False
+
+    def _shows(self, case: Any, signature: str) -> bool:
+        again = self.play(case)
+        return again is not None and again.signature == signature
 
     def _keep(self, found: Found) -> None:
         if self._smallest is None or _size(found.case) <= _size(self._smallest.case):

@@ -26,7 +26,7 @@ ROWS = {
     "shop_ticket": ("id", ("{0}",)),
 }
 
-SEEDS = max(len(rows) for _, rows in ROWS.values())
+SEEDS = {table: len(rows) for table, (_, rows) in ROWS.items()}
 
 
 def first_key(number: int, table: str) -> int:

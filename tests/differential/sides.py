@@ -214,7 +214,7 @@ class Tables:
 
     def _run(self, place: int, sql: Sequence[str]) -> list[Any]:
         if place:
-            self._asked += sum(each.startswith("SELECT") for each in sql)
+            self._asked += sum("SELECT" in each for each in sql)
         cursor = self._links[place].cursor()
         cursor.execute(";".join(sql))
         sets = [cursor.fetchall()]
