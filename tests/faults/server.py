@@ -21,8 +21,9 @@ ROUTINES = {
     "PROCEDURE shop_count": "(OUT found INT) SELECT COUNT(*) INTO found FROM"
     " galera_router.shop_tag",
     "PROCEDURE shop_remember": "() SET @shop = 7",
-    "PROCEDURE shop_restart": f"(before TEXT, after TEXT) BEGIN {_TAG} (before); COMMIT;"
-    f" START TRANSACTION; {_TAG} (after); END",
+    "PROCEDURE shop_restart": f"(one TEXT, two TEXT) BEGIN {_TAG} (one); COMMIT;"
+    f" START TRANSACTION; {_TAG} (two); END",
+    "PROCEDURE shop_tags": "() SELECT COUNT(*) FROM galera_router.shop_tag",
     "FUNCTION shop_tagged": f"(tag TEXT) RETURNS INT BEGIN {_TAG} (tag); RETURN 1; END",
 }
 
