@@ -45,6 +45,11 @@ class EitherShop(Shop):
         first = self.galera.nodes[0]
         return proxies[first.name].port if proxies and first.name in proxies else first.port
 
+    def lose_primary(self) -> None:
+        """End the connections to the primary; stock Django, which could not go on, is spared."""
+        if not self.is_stock:
+            self.writing.kill_connections()
+
     def forget(self) -> None:
         """As if this thread had never written."""
         if not self.is_stock:
