@@ -61,7 +61,7 @@ def in_time(seconds: float, work: Callable[[], Any], rescue: Callable[[], Any]) 
     thread.join(seconds)
     if thread.is_alive():
         rescue()
-        thread.join(30)
+        thread.join(10)
         assert not thread.is_alive(), "it hangs whatever is done"
         pytest.fail(f"it took more than {seconds:g} s")
     good, value = outcome[0]
