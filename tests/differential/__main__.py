@@ -29,7 +29,8 @@ def main() -> int:
             before = both.tables.served()
             report = search.run(words.programmes, words.seed, words.seconds)
             served = both.tables.served() - before
-    _tell(report, served)
+            deaths = both.deaths
+    _tell(report, served, deaths)
     if words.json is not None:
         words.json.write_text(json.dumps(_as_json(report), indent=1))
     return 1 if report.new else 0
@@ -47,11 +48,13 @@ def _words() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _tell(report: Report, served: int) -> None:
+def _tell(report: Report, served: int, deaths: list[str]) -> None:
     for signature, found in report.new.items():
         print(f"--- {signature}: {1 + report.again[signature]} times\n{found}\n")
     for found in report.unsteady:
         print(f"--- unsteady\n{found}\n")
+    for death in deaths:
+        print(f"--- a server has died\n{death}\n")
     print(report)
     print(f"SELECTs of the secondaries: {served}")
 

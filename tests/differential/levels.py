@@ -8,9 +8,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from galera_router.testing import Proxy
+from tests.differential.compare import Difference
 from tests.differential.faulty import Cutter, Interrupter, cuts, points
 from tests.differential.pair import Pair
 from tests.differential.search import Play
+from tests.differential.sides import ServerDied
 from tests.differential.strategies import programmes
 
 
@@ -23,7 +25,20 @@ def level(
         proxies: at level 1, what the router of ``both`` is behind.
     """
     if number == 0:
-        return programmes(), lambda case: both.play(case).difference
+        return programmes(), _guarded(both, lambda case: both.play(case).difference)
     if number == 1:
-        return cuts(), Cutter(both, proxies).play
-    return points(), Interrupter(both).play
+        return cuts(), _guarded(both, Cutter(both, proxies).play)
+    return points(), _guarded(both, Interrupter(both).play)
+
+
+def _guarded(both: Pair, play: Play) -> Play:
+    """``play``, for which a server that dies is no difference: it is the server's own fault."""
+
+    def guarded(case: Any) -> Difference | None:
+        try:
+            return play(case)
+        except ServerDied:
+            both.recover(case)
+            return None
+
+    return guarded

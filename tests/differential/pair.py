@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from galera_router.testing import GaleraCluster, Proxy
+from galera_router.testing import GaleraCluster, GaleraNode, Proxy
 from tests.differential.compare import Difference, compare
 from tests.differential.acts import OPS
 from tests.differential.language import Programme
@@ -40,6 +41,8 @@ class Pair:
         self.cluster, self.tables = cluster, tables
         self.sides = {STOCK: stock, ROUTER: router}
         self.number = 0
+        self.limit = LIMIT
+        self.deaths: list[str] = []
 
     def prepare(self) -> None:
         """Make the tables of both sides."""
@@ -82,10 +85,23 @@ class Pair:
 
     def _answer(self, side: Side) -> dict[str, Any]:
         try:
-            return side.answer(LIMIT)
+            return side.answer(self.limit)
         except Hung:
             self.tables.end_clients(SCHEMAS[side.name])
             return {"hung": True}
+
+    def recover(self, case: object) -> None:
+        """After a server has died while ``case`` was run: start it, and begin with fresh processes.
+
+        That is noted in ``deaths``, with what the servers have to say.
+        """
+        said = [n.errors()[-1000:] for n in self.cluster.nodes if not n.is_synced()]
+        self.deaths.append("\n".join([str(case), *said]))
+        self.stop()
+        self.cluster.heal()
+        for node in self.cluster.nodes:
+            _set(node, SHORT_WAITS)
+        self.tables.connect()
 
     def stop(self) -> None:
         for side in self.sides.values():
@@ -115,36 +131,53 @@ def databases(
 
 @contextmanager
 def pair(
-    cluster: GaleraCluster, proxies: Mapping[str, Proxy] | None = None
+    cluster: GaleraCluster, proxies: Mapping[str, Proxy] | None = None, broken: str = ""
 ) -> Iterator[Pair]:
     """Both sides on a running cluster, with their tables made, for the time of the block.
 
     Args:
         proxies: what the router reaches the nodes through.
+        broken: how the router's side is broken on purpose; see ``broken``.
     """
     tables = Tables(cluster)
     sides = [Side(STOCK, databases(cluster, STOCK))]
-    sides.append(Side(ROUTER, databases(cluster, ROUTER, proxies)))
+    sides.append(Side(ROUTER, databases(cluster, ROUTER, proxies), broken))
     both = Pair(cluster, tables, *sides)
     try:
         with _short_waits(cluster):
             both.prepare()
             yield both
+    except Exception:
+        _tell_of_servers(cluster)
+        raise
     finally:
         both.stop()
-        tables.drop()
         tables.close()
+
+
+def _tell_of_servers(cluster: GaleraCluster) -> None:
+    """Say which nodes are not well, and what they have written."""
+    for node in cluster.nodes:
+        if not node.is_synced():
+            print(f"{node.name} is not well: {node.errors()}", file=sys.stderr)
 
 
 @contextmanager
 def _short_waits(cluster: GaleraCluster) -> Iterator[None]:
-    before = []
-    for node in cluster.nodes:
-        for name, seconds in SHORT_WAITS.items():
-            before.append((node, name, node.query(f"SELECT @@GLOBAL.{name}")[0][0]))
-            node.query(f"SET GLOBAL {name} = {seconds}")
+    before = {
+        node: {name: node.query(f"SELECT @@GLOBAL.{name}")[0][0] for name in SHORT_WAITS}
+        for node in cluster.nodes
+    }
+    for node in before:
+        _set(node, SHORT_WAITS)
     try:
         yield
     finally:
-        for node, name, value in before:
-            node.query(f"SET GLOBAL {name} = {value}")
+        for node, values in before.items():
+            if node.running:
+                _set(node, values)
+
+
+def _set(node: GaleraNode, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        node.query(f"SET GLOBAL {name} = {value}")

@@ -17,6 +17,7 @@ from galera_router.testing.admin import driver, open_connection
 from tests.differential import seeds
 
 STOCK, ROUTER = "stock", "router"
+DEAD = frozenset({1047, 2002, 2006, 2013})
 READY = 60.0  # seconds that a process may take to make its tables
 SCHEMAS = {STOCK: "test_stock", ROUTER: "test_router"}
 ROUTINES = (
@@ -39,17 +40,22 @@ class Hung(Exception):
     """A programme did not end within its time."""
 
 
+class ServerDied(Exception):
+    """A server has ended by itself, or has left the cluster."""
+
+
 class Side:
     """A process that runs programmes.
 
     Args:
         name: STOCK or ROUTER.
         databases: Django's DATABASES before ``expand``.
+        broken: how it is broken on purpose; a key of ``broken.BREAKS``, or nothing.
     """
 
-    def __init__(self, name: str, databases: dict[str, Any]) -> None:
+    def __init__(self, name: str, databases: dict[str, Any], broken: str = "") -> None:
         self.name = name
-        self._config = json.dumps({"side": name, "databases": databases})
+        self._config = json.dumps({"side": name, "databases": databases, "broken": broken})
         self._errors = tempfile.TemporaryFile("w+")
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
@@ -129,7 +135,8 @@ class Tables:
     def __init__(self, cluster: GaleraCluster) -> None:
         self.cluster = cluster
         self._asked = 0
-        self._links = [open_connection(node.socket) for node in cluster.nodes]
+        self._links: list[Any] = []
+        self.connect()
 
     def create(self) -> None:
         """Make both databases, empty."""
@@ -142,9 +149,9 @@ class Tables:
             for routine in ROUTINES:
                 self._run(0, [routine.format(schema)])
 
-    def drop(self) -> None:
-        """Remove both databases."""
-        self._run(0, [f"DROP DATABASE IF EXISTS {schema}" for schema in SCHEMAS.values()])
+    def connect(self) -> None:
+        """Connect to the servers anew."""
+        self._links = [open_connection(node.socket) for node in self.cluster.nodes]
 
     def close(self) -> None:
         for link in self._links:
@@ -213,6 +220,14 @@ class Tables:
         self._run(place, [sql])
 
     def _run(self, place: int, sql: Sequence[str]) -> list[Any]:
+        try:
+            return self._sets(place, sql)
+        except driver().Error as error:
+            if error.args[0] in DEAD:
+                raise ServerDied(self.cluster.nodes[place].name) from error
+            raise
+
+    def _sets(self, place: int, sql: Sequence[str]) -> list[Any]:
         if place:
             self._asked += sum("SELECT" in each for each in sql)
         cursor = self._links[place].cursor()
