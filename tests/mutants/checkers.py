@@ -5,6 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+HISTORIES = (
+    "append", "append in a block", "append in a request", "append in autocommit",
+    "registers", "registers in a block", "registers in a request", "registers in autocommit",
+    "both",
+)  # fmt: skip
 Command = Callable[[int, float], list[str]]
 
 
@@ -35,7 +40,7 @@ CHECKERS: dict[str, Command] = {
     # The same, calm, and everybody on rows of their own: no run may be made again.
     "alarms": _chaos("--alone"),
     # What each client saw, as a history.
-    "history": _chaos("--workloads", "append,registers"),
+    "history": _chaos("--workloads", ",".join(HISTORIES)),
     # Originals that arrive when they have been given up.
     "late": _chaos("--faults", "late-commit"),
 }
