@@ -80,7 +80,8 @@ def _halves(books: Books, operations: Sequence[Operation]) -> Iterator[str]:
     """Nobody knows whether it was done, but if it was, then all of it was."""
     there = books.tokens()
     for one in operations:
-        if one.told == "unknown" and len({bool(there[row]) for row in one.expect}) > 1:
+        is_whole = one.told == "unknown" or (one.told == "interrupted" and one.atomic)
+        if is_whole and len({bool(there[row]) for row in one.expect}) > 1:
             yield f"half done: {one}"
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 READY = 60.0  # seconds that a process may take to say so
@@ -64,6 +64,25 @@ class Child:
         if self._process.stdin is not None and not self._process.stdin.closed:
             self._process.stdin.close()
 
+    def tell(self, line: str) -> bool:
+        """Send it a line, and return True if it is there to read it."""
+        if self._process.poll() is not None or self._process.stdin is None:
+            return False
+        try:
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):  # it has ended, or is being ended, just now
+            return False
+        return True
+
+    def freeze(self) -> None:
+        """Stop it (SIGSTOP): its connections stay open."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
     def end(self, deadline: float) -> bool:
         """Wait for its end until ``deadline`` (monotonic); whether it ended well by itself."""
         self.close()
@@ -83,6 +102,47 @@ class Child:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+class Crew:
+    """The client processes of a run, by their numbers.
+
+    Args:
+        start: starts the process of a number, given how many have been in its place before.
+        processes: how many there are.
+
+    Attributes:
+        lost: the names of those that were killed, as their clients' names begin.
+    """
+
+    def __init__(self, start: Callable[[int, int], Child], processes: int) -> None:
+        self._start = start
+        self._children = [start(number, 0) for number in range(processes)]
+        self._lives = [0] * processes
+        self.lost: set[str] = set()
+
+    def __getitem__(self, number: int) -> Child:
+        return self._children[number]
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(self._children)
+
+    def kill(self, number: int) -> None:
+        """End one by SIGKILL."""
+        self._children[number].kill()
+        self.lost.add(client_name(number, self._lives[number]))
+
+    def replace(self, number: int) -> None:
+        """Have a new one at work in the place of one that was killed; raises ChildFailed."""
+        self._lives[number] += 1
+        child = self._children[number] = self._start(number, self._lives[number])
+        child.wait_ready()
+        child.begin()
+
+
+def client_name(number: int, life: int) -> str:
+    """The name of a client process: its number, and which in that place it is."""
+    return f"{number}-{life}" if life else str(number)
 
 
 def environment(config: Path) -> dict[str, str]:

@@ -1,6 +1,8 @@
-"""A client process: ``python -m tests.chaos.client N``, several threads at work.
+"""A client process: ``python -m tests.chaos.client N LIFE``, several threads at work.
 
-It prints ``ready``, begins when it reads a line, and ends when its input is closed.
+It prints ``ready``, begins when it reads a line, and ends when its input is closed. Lines that it
+reads meanwhile are faults of its own: ``interrupt``, and ``clock SECONDS``. LIFE, 0 if not given,
+is how many processes have been at work in its place before.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from typing import Any
 
 import django
 
+from tests.chaos import clock
+
+clock.install()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.chaos.settings")
 django.setup()
 
@@ -33,8 +38,9 @@ from galera_router.exceptions import (  # noqa: E402
     ReplayMismatch,
 )
 from galera_router.signals import Failover, failover  # noqa: E402
-from tests.chaos import jobs  # noqa: E402
+from tests.chaos import interrupts, jobs  # noqa: E402
 from tests.chaos.bank import WrongAnswer  # noqa: E402
+from tests.chaos.children import client_name  # noqa: E402
 from tests.chaos.config import ACCOUNTS, Config  # noqa: E402
 from tests.chaos.ledger import Ledger, Operation, Told  # noqa: E402
 from tests.chaos.operations import KINDS  # noqa: E402
@@ -51,14 +57,17 @@ SHOWN = 300  # characters of an error
 class Worker:
     """One thread."""
 
-    def __init__(self, process: int, thread: int, config: Config, stop: threading.Event) -> None:
-        self.name = f"{process}.{thread}"
+    def __init__(
+        self, process: int, life: int, thread: int, config: Config, stop: threading.Event
+    ) -> None:
+        self.name = f"{client_name(process, life)}.{thread}"
         self.wanted, self.hard = config.workloads, config.hard
         self.stop = stop
         self.ended = False  # well, and not by an error of its own
         self.requests = thread % 2 == 0  # each operation as a request, as in a web server
         rng = random.Random(f"client {config.seed}/{self.name}")
         self.client = _client(process * config.threads + thread, rng, config)
+        self.interruptible = interrupts.Interruptible()
         self.ledger = Ledger(Path(config.folder) / f"client-{self.name}.jsonl")
 
     def run(self) -> None:
@@ -80,21 +89,32 @@ class Worker:
         job = KINDS[kind].make(self.client, token)
         operation = _operation(token, kind, job)
         self.ledger.begin(operation)
+        try:
+            with self.interruptible.at_work():
+                self.do(operation, job)
+        except interrupts.TimeLimit as error:
+            operation.told, operation.error = told(error, KINDS[kind])
+        operation.end, operation.runs = time.monotonic(), max(job.runs, 1)
+        operation.won = tuple(job.won) if operation.told == "done" else ()
+        self.ledger.end(operation)
+        if operation.told in KNOWN:
+            job.after(operation.told == "done")
+
+    def do(self, operation: Operation, job: jobs.Job) -> None:
+        """Run it, and note what it says."""
         if self.requests:
             request_started.send(sender=Worker)
         try:
             operation.keys, operation.told = job.run(), "done"
         except Exception as error:
-            operation.told, operation.error = told(error, KINDS[kind])
+            operation.told, operation.error = told(error, KINDS[operation.kind])
             if operation.told == "raised":
-                print(f"{token} {''.join(traceback.format_exception(error))}", file=sys.stderr)
-        operation.end, operation.runs = time.monotonic(), max(job.runs, 1)
-        operation.won = tuple(job.won) if operation.told == "done" else ()
+                print(
+                    f"{operation.token} {''.join(traceback.format_exception(error))}",
+                    file=sys.stderr,
+                )
         if self.requests:
             request_finished.send(sender=Worker)
-        self.ledger.end(operation)
-        if operation.told in KNOWN:
-            job.after(operation.told == "done")
 
 
 def _client(number: int, rng: random.Random, config: Config) -> jobs.Client:
@@ -124,6 +144,8 @@ def told(error: Exception, kind: jobs.Kind) -> tuple[Told, str]:
     """What an exception says of the operation that it has ended, and the exception in words."""
     number = error.args[0] if error.args and isinstance(error.args[0], int) else None
     words = f"{type(error).__name__}: {error}"[:SHOWN]
+    if interrupts.came_of_one(error):
+        return "interrupted", words
     if isinstance(error, WrongAnswer):
         return "wrong", words
     if isinstance(error, CommitOutcomeUnknown):
@@ -160,8 +182,21 @@ class Observer(logging.Handler):
         path.write_text(json.dumps({"messages": self.messages, "failovers": self.failovers}))
 
 
+def obey(words: list[str], workers: list[Worker]) -> None:
+    """Do to this process what it is told; ValueError if nobody knows what that is."""
+    match words:
+        case ["interrupt"]:
+            for worker in workers:
+                worker.interruptible.interrupt()
+        case ["clock", seconds]:
+            clock.shift(int(seconds))
+        case _:
+            raise ValueError(" ".join(words))
+
+
 def main() -> None:
     number = int(sys.argv[1])
+    life = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     if CONFIG.broken is not None:
         from tests.chaos import broken
@@ -169,7 +204,7 @@ def main() -> None:
         broken.break_router(CONFIG.broken)
     observer = Observer()
     stop = threading.Event()
-    workers = [Worker(number, thread, CONFIG, stop) for thread in range(CONFIG.threads)]
+    workers = [Worker(number, life, thread, CONFIG, stop) for thread in range(CONFIG.threads)]
     threads = [
         threading.Thread(target=worker.run, name=worker.name, daemon=True) for worker in workers
     ]
@@ -177,13 +212,14 @@ def main() -> None:
     if sys.stdin.readline():
         for thread in threads:
             thread.start()
-        sys.stdin.read()
+        for line in sys.stdin:
+            obey(line.split(), workers)
     stop.set()
     deadline = time.monotonic() + HANGING
     for thread in threads:
         if thread.ident is not None:
             thread.join(max(0.0, deadline - time.monotonic()))
-    observer.save(Path(CONFIG.folder) / f"observer-{number}.json")
+    observer.save(Path(CONFIG.folder) / f"observer-{client_name(number, life)}.json")
     begun = [worker for worker, thread in zip(workers, threads, strict=True) if thread.ident]
     sys.exit(not all(worker.ended for worker in begun))
 

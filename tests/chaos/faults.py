@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import MySQLdb
 
-from galera_router.testing import ClusterError, GaleraCluster, GaleraNode, Proxy
-from tests.chaos.plan import HEAVY, Strike
+from galera_router.testing import ClusterError, GaleraCluster
+from tests.chaos import heavy, light
+from tests.chaos.children import Crew
+from tests.chaos.plan import HEAVY, LASTING, Strike
+from tests.chaos.target import Target
+from tests.chaos.ways import Way
 
-COMMIT = r"\bCOMMIT\b"
-WRITE = r"\b(INSERT|UPDATE)\b"
-FIRE = 1.5  # seconds that a trap waits for something to be caught
 AFTERMATH = 0.5  # seconds after a light fault in which a pause is put down to it
 HEAL = 90.0  # seconds
-TRAPS = 4  # statements of different connections that one hanging fault swallows
 
 
 @dataclass(frozen=True)
@@ -36,102 +36,25 @@ class Window:
     error: str = ""
 
 
-Fault = Callable[[GaleraNode, Proxy], AbstractContextManager[None]]
-
-
-@contextmanager
-def kill(node: GaleraNode, proxy: Proxy) -> Iterator[None]:
-    node.kill()
-    yield
-    node.start(wait=False)
-
-
-@contextmanager
-def freeze(node: GaleraNode, proxy: Proxy) -> Iterator[None]:
-    node.freeze()
-    yield
-    node.thaw()
-
-
-@contextmanager
-def stop(node: GaleraNode, proxy: Proxy) -> Iterator[None]:
-    node.stop(wait=False)
-    yield
-    node.stop()
-    node.start(wait=False)
-
-
-@contextmanager
-def isolate(node: GaleraNode, proxy: Proxy) -> Iterator[None]:
-    node.isolate()
-    yield
-    node.rejoin()
-
-
-@contextmanager
-def reject(node: GaleraNode, proxy: Proxy) -> Iterator[None]:
-    node.reject_queries()
-    yield
-    node.accept_queries()
-
-
-@contextmanager
-def hold_applier(node: GaleraNode, proxy: Proxy) -> Iterator[None]:
-    with node.hold_applier():
-        yield
-
-
-@contextmanager
-def black_hole(node: GaleraNode, proxy: Proxy) -> Iterator[None]:
-    proxy.black_hole()
-    yield
-    proxy.restore()
-
-
-@contextmanager
-def refuse(node: GaleraNode, proxy: Proxy) -> Iterator[None]:
-    proxy.refuse()
-    proxy.cut()
-    yield
-    proxy.accept()
-
-
-@contextmanager
-def swallow_and_hang(node: GaleraNode, proxy: Proxy) -> Iterator[None]:
-    """Connections whose COMMIT was carried out hang; in the end the network gives them up."""
-    rule = proxy.swallow(COMMIT, times=TRAPS)
-    yield
-    rule.cancel()
-    proxy.cut()
-
-
-_HEAVY: dict[str, Fault] = {
-    "kill": kill,
-    "freeze": freeze,
-    "stop": stop,
-    "isolate": isolate,
-    "reject": reject,
-    "hold-applier": hold_applier,
-    "black-hole": black_hole,
-    "refuse": refuse,
-    "swallow-and-hang": swallow_and_hang,
-}
-assert _HEAVY.keys() == HEAVY.keys()
-
-
 class Faults:
     """Strikes when it is time; one thread for each track.
 
     Args:
-        proxies: by the name of the node behind each.
+        ways: by the name of the node to which each leads.
+        crew: the client processes.
         say: told of everything that happens.
     """
 
     def __init__(
-        self, cluster: GaleraCluster, proxies: Mapping[str, Proxy], say: Callable[[str], None]
+        self,
+        cluster: GaleraCluster,
+        ways: Mapping[str, Way],
+        crew: Crew,
+        say: Callable[[str], None],
     ) -> None:
         self.cluster = cluster
-        self.proxies = proxies
+        self.ways = ways
+        self.crew = crew
         self.say = say
         self.windows: list[Window] = []
         self.over = threading.Event()  # may be set from outside, to end the run early
@@ -140,8 +63,8 @@ class Faults:
     def run(self, strikes: Sequence[Strike], seconds: float) -> None:
         """Carry out all ``strikes``; returns after ``seconds``, when the cluster is whole."""
         start = time.monotonic()
-        light = [strike for strike in strikes if strike.kind not in HEAVY]
-        beside = threading.Thread(target=self._light, args=(start, light), daemon=True)
+        lighter = [strike for strike in strikes if strike.kind not in HEAVY]
+        beside = threading.Thread(target=self._light, args=(start, lighter), daemon=True)
         beside.start()
         try:
             for strike in strikes:
@@ -161,9 +84,8 @@ class Faults:
         self.say(f"{begin - start:6.1f} s  {str(strike)[10:]}")
         try:
             with ExitStack() as stack:
-                for name in strike.nodes:
-                    fault = _HEAVY[strike.kind]
-                    stack.enter_context(fault(self.cluster[name], self.proxies[name]))
+                for name in strike.nodes or ("",):
+                    stack.enter_context(heavy.FAULTS[strike.kind](self._target(strike, name)))
                 self.over.wait(strike.seconds)
         except (MySQLdb.Error, ClusterError) as error:
             errors.append(str(error))
@@ -177,25 +99,19 @@ class Faults:
         for strike in strikes:
             if self.over.wait(max(0.0, start + strike.at - time.monotonic())):
                 return
-            proxy = self.proxies[strike.nodes[0]]
-            struck = _light(strike, proxy)
+            begin = time.monotonic()
+            struck = self._light_one(strike)
             now = time.monotonic()
-            self.windows.append(Window(strike, now - AFTERMATH / 10, now + AFTERMATH, struck))
+            begin = begin if strike.kind in LASTING else now - AFTERMATH / 10
+            self.windows.append(Window(strike, begin, now + AFTERMATH, struck))
 
+    def _light_one(self, strike: Strike) -> bool:
+        """One light fault; returns True if it hit somebody, and not a node that is away."""
+        name = strike.nodes[0] if strike.nodes else ""
+        try:
+            return light.FAULTS[strike.kind](self._target(strike, name))
+        except MySQLdb.Error:
+            return False
 
-def _light(strike: Strike, proxy: Proxy) -> bool:
-    """One light fault; whether it hit anybody."""
-    if strike.kind == "cut":
-        there = proxy.connections
-        proxy.cut()
-        return there > 0
-    if strike.kind == "cut-at":
-        rule = proxy.cut_at(strike.number)
-    elif strike.kind == "drop-commit":
-        rule = proxy.drop(COMMIT, cut=True)
-    else:
-        pattern = COMMIT if strike.kind == "swallow-commit" else WRITE
-        rule = proxy.swallow(pattern, cut=True)
-    fired = rule.wait(FIRE)
-    rule.cancel()
-    return fired
+    def _target(self, strike: Strike, name: str) -> Target:
+        return Target(strike, name, self.cluster, self.ways, self.crew)

@@ -35,6 +35,7 @@ class Job:
         reads: what its answers depend on: a table, or "table row".
         writes: what it changes, in the same words.
         after: called when it is known whether it was done.
+        atomic: it is one transaction, so all of its rows are there or none.
     """
 
     expect: Rows
@@ -46,6 +47,7 @@ class Job:
     reads: list[str] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
     after: Callable[[bool], None] = lambda done: None
+    atomic: bool = False
 
 
 @dataclass
@@ -143,7 +145,7 @@ def kind(name: str, weight: float, **more: Any) -> Callable[[Maker], Maker]:
 
 def in_function(expect: Rows, body: Body, **more: Any) -> Job:
     """``body`` as a function under `galera_atomic`, which may run again; ``more`` is for `Job`."""
-    job = Job(expect, dict, **more)
+    job = Job(expect, dict, atomic=True, **more)
 
     @galera_atomic
     def function() -> dict[str, int]:
@@ -162,7 +164,7 @@ def in_block(expect: Rows, body: Body, **more: Any) -> Job:
         with transaction.atomic():
             return body()
 
-    return Job(expect, run, runs=1, **more)
+    return Job(expect, run, runs=1, atomic=True, **more)
 
 
 def choose(client: Client, wanted: tuple[str, ...], hard: bool = False) -> str:

@@ -7,8 +7,8 @@ operation that never came back is known, too.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,13 +17,18 @@ BRIEF = 120  # characters of an error in a line about its operation
 #: ``done``: the call returned. ``conflict``: the error that a plain with block may meet.
 #: ``impossible``: FailoverImpossible, where nothing could be moved. ``unknown``:
 #: CommitOutcomeUnknown, where it may be told. ``doubt``: the same elsewhere. ``raised``: another
-#: error. ``wrong``: the call returned something that cannot be. ``unheard``: it never came back.
-Told = Literal["done", "conflict", "impossible", "unknown", "doubt", "raised", "wrong", "unheard"]
+#: error. ``wrong``: the call returned something that cannot be. ``interrupted``: the run itself
+#: has ended the call, or its process, so that nobody was told. ``unheard``: it never came back.
+Told = Literal[
+    "done", "conflict", "impossible", "unknown", "doubt", "raised", "wrong", "interrupted",
+    "unheard",
+]  # fmt: skip
 
 #: (table, token) of rows.
 Rows = tuple[tuple[str, str], ...]
 _ROWS = ("expect", "may", "removes", "won")
-_BEFORE = ("token", "kind", "begin", "expect", "may", "removes", "reads", "writes", "loose")
+_BEFORE = ("token", "kind", "begin", "expect", "may", "removes", "reads", "writes", "loose",
+           "atomic")  # fmt: skip
 _AFTER = ("token", "end", "told", "error", "keys", "runs", "won")
 
 
@@ -37,6 +42,7 @@ class Operation:
         begin, end: monotonic seconds, the same clock for all processes.
         expect, may, won, removes, reads, writes: as in `jobs.Job`.
         loose: as in `jobs.Kind`.
+        atomic: all of its rows are there, or none.
         keys: "table token" and the key that the client was told of that row.
         runs: how often its function ran.
     """
@@ -56,6 +62,7 @@ class Operation:
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     loose: bool = False
+    atomic: bool = False
 
     @property
     def client(self) -> str:
@@ -97,6 +104,19 @@ class Ledger:
 def read(folder: Path) -> list[Operation]:
     """The operations of all clients whose accounts are in ``folder``."""
     return Accounts(folder).read()
+
+
+def without_lost(operations: Iterable[Operation], lost: Container[str]) -> list[Operation]:
+    """The same, where what a process was at when it was killed is ``interrupted``.
+
+    lost: the names of these processes.
+    """
+    return [
+        replace(one, told="interrupted")
+        if one.told == "unheard" and one.token.partition(".")[0] in lost
+        else one
+        for one in operations
+    ]
 
 
 class Accounts:

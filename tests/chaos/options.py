@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.config import BREAKS
-from tests.chaos.plan import HEAVY, LIGHT
+from tests.chaos.plan import DEFAULT, HARSH, HEAVY, LIGHT
+
+GROUPS = {
+    "default": DEFAULT,
+    "harsh": tuple(kind for kind in (*HEAVY, *LIGHT) if kind in HARSH),
+    "all": (*HEAVY, *LIGHT),
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Options:
     seed: int = 1
     processes: int = 4
     threads: int = 4
-    faults: tuple[str, ...] = (*HEAVY, *LIGHT)
+    faults: tuple[str, ...] = DEFAULT
     workloads: tuple[str, ...] = ()
     guard: bool = True
     hard: bool = False
@@ -51,8 +57,8 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def fault_names(text: str) -> tuple[str, ...]:
-    """The same, all of them faults; ValueError if one is not."""
-    chosen = names(text)
+    """The same, all of them faults, or groups of them; ValueError if one is not."""
+    chosen = tuple(kind for name in names(text) for kind in GROUPS.get(name, (name,)))
     if unknown := set(chosen) - {*HEAVY, *LIGHT}:
         raise ValueError(f"no such fault: {', '.join(sorted(unknown))}")
     return chosen
@@ -67,7 +73,12 @@ def parse(words: Sequence[str] | None = None) -> Options:
     add("--seed", type=int, default=default.seed, help="the same seed, the same schedule")
     add("--processes", type=int, default=default.processes)
     add("--threads", type=int, default=default.threads, help="of each process")
-    add("--faults", type=fault_names, default=default.faults, help="with commas; '' for none")
+    add(
+        "--faults",
+        type=fault_names,
+        default=default.faults,
+        help="with commas; default, harsh, all",
+    )
     add("--workloads", type=names, default=(), help="with commas; all, if not given")
     add("--no-guard", dest="guard", action="store_false", help="without lost_update_guard")
     add("--hard", action="store_true", help="also what today's router fails")

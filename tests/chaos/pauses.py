@@ -82,7 +82,7 @@ def pauses(
 
 
 def _name(window: Window) -> str:
-    return window.strike.kind + (", two nodes" if len(window.strike.nodes) > 1 else "")
+    return window.strike.kind + (", two nodes" if len(window.strike.nodes) == 2 else "")
 
 
 def _beside(window: Window, others: Iterable[Window]) -> bool:

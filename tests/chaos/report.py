@@ -20,7 +20,8 @@ TYPE = 90  # characters of an error that tell its type
 LONG = 1.0  # seconds without a write on any node that are worth telling
 PATIENCE = 14.0  # seconds without a quorum after which an error is the cluster's
 COLUMNS = (
-    "done", "conflict", "impossible", "unknown", "raised", "doubt", "wrong", "unheard"
+    "done", "conflict", "impossible", "unknown", "raised", "doubt", "wrong",
+    "interrupted", "unheard",
 )  # fmt: skip
 
 
@@ -83,9 +84,9 @@ class Report:
         clients = f"{self.clients} clients, seed {self.seed}"
         yield f"{clients}: {count} operations in {self.seconds:.0f} s"
         yield ""
-        yield f"{'operations':34}" + "".join(f"{column:>11}" for column in COLUMNS)
+        yield f"{'operations':34}" + "".join(f"{column:>12}" for column in COLUMNS)
         for kind, told in sorted(self.told.items()):
-            yield f"{kind:34}" + "".join(f"{told.get(column, 0):11}" for column in COLUMNS)
+            yield f"{kind:34}" + "".join(f"{told.get(column, 0):12}" for column in COLUMNS)
         yield ""
 
     def _faults(self) -> Iterator[str]:

@@ -5,25 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from galera_router.testing import GaleraCluster
+from galera_router.testing import GaleraCluster, Proxy
 from tests.chaos import alarms, books, checks, histories, ledger, report
-from tests.chaos.children import Child, end_all, run_to_end
+from tests.chaos.children import Child, Crew, end_all, run_to_end
 from tests.chaos.config import Config
 from tests.chaos.faults import Faults, Window
 from tests.chaos.options import Options
 from tests.chaos.plan import Strike, schedule
 from tests.chaos.report import Report
 from tests.chaos.watch import Watch
+from tests.chaos.ways import Way
 
 Say = Callable[[str], None]
 
 CALM = 1.5  # seconds of work after the last fault
 END = 45.0  # seconds until every client must have come back
-CONFIG = "config.json"
+CONFIG = "config-{}.json"
 
 
 def run(cluster: GaleraCluster, options: Options, say: Say) -> Report:
@@ -32,18 +34,18 @@ def run(cluster: GaleraCluster, options: Options, say: Say) -> Report:
     The cluster is whole before and after. Raises ClusterError if it cannot be made so again, and
     ChildFailed if a process of the run cannot even begin.
     """
-    strikes = schedule(options.seed, options.seconds, [n.name for n in cluster.nodes],
-                       options.faults)  # fmt: skip
+    names = [node.name for node in cluster.nodes]
+    strikes = schedule(options.seed, options.seconds, names, options.faults, options.processes)
     say(f"Schedule of seed {options.seed}:")
     for strike in strikes:
         say(f"  {strike}")
     with _folder(options) as folder:
         begin = time.monotonic()
-        windows, hung = _load(cluster, options, folder, strikes, say)
+        windows, hung, lost = _load(cluster, options, folder, strikes, say)
         seconds = time.monotonic() - begin
         books.settle(cluster)
-        found = {node.name: books.read(node, cluster.database) for node in cluster.nodes}
-        operations = ledger.read(folder)
+        found = {node.name: books.read(node.query, cluster.database) for node in cluster.nodes}
+        operations = ledger.without_lost(ledger.read(folder), lost)
         wrong = {name: checks.complaints(one, operations) for name, one in found.items()}
         return report.make(
             options=options,
@@ -68,30 +70,43 @@ def _load(
     folder: Path,
     strikes: Sequence[Strike],
     say: Say,
-) -> tuple[list[Window], list[str]]:
-    """Let the clients work while faults strike; what struck, and who did not come back."""
+) -> tuple[list[Window], list[str], set[str]]:
+    """Let the clients work while faults strike.
+
+    Returns what struck, who did not come back, and the client processes that were killed.
+    """
     with ExitStack() as stack:
-        proxies = stack.enter_context(cluster.proxies())
-        config = folder / CONFIG
-        databases = cluster.databases(proxies=proxies, **_settings(options))
-        _config(cluster, options, folder, databases).save(config)
-        children = []
-        for words in [["floor"], *(["client", str(n)] for n in range(options.processes))]:
+        ways = [stack.enter_context(cluster.proxies()) for _ in range(options.processes)]
+        configs = [_config(cluster, options, folder, number, ways) for number in range(len(ways))]
+
+        def start(*words: str, config: Path) -> Child:
             log = folder / f"{'-'.join(words)}.log"
-            children.append(Child(*words, config=config, log=log))
-            stack.callback(children[-1].kill)
-        run_to_end("prepare", config)  # while the others load Django
-        for child in children:
+            child = Child(*words, config=config, log=log)
+            stack.callback(child.kill)
+            return child
+
+        def client(number: int, life: int) -> Child:
+            return start("client", str(number), str(life), config=configs[number])
+
+        floor = start("floor", config=configs[0])
+        crew = Crew(client, options.processes)
+        run_to_end("prepare", configs[0])  # while the others load Django
+        for child in (floor, *crew):
             child.wait_ready()
-        for child in children:
+        for child in (floor, *crew):
             child.begin()
-        faults = Faults(cluster, proxies, say)
-        watch = Watch(folder, faults, report.excused, say)
+        faults = Faults(cluster, _by_node(ways), crew, say)
+        watch = Watch(folder, faults, report.excused, partial(books.snapshot, cluster), say)
         with watch if options.stop_early else nullcontext():
             faults.run(strikes, options.seconds)
         time.sleep(CALM if strikes and not watch.found else 0.0)
-        hung = end_all(children, END, say)
-    return faults.windows, hung
+        hung = end_all([floor, *crew], END, say)
+    return faults.windows, hung, crew.lost
+
+
+def _by_node(ways: Sequence[dict[str, Proxy]]) -> dict[str, Way]:
+    """The proxies of all client processes, by node."""
+    return {name: Way([proxies[name] for proxies in ways]) for name in ways[0]}
 
 
 def _settings(options: Options) -> dict[str, Any]:
@@ -101,10 +116,16 @@ def _settings(options: Options) -> dict[str, Any]:
 
 
 def _config(
-    cluster: GaleraCluster, options: Options, folder: Path, databases: dict[str, Any]
-) -> Config:
-    return Config(
-        databases=databases,
+    cluster: GaleraCluster,
+    options: Options,
+    folder: Path,
+    number: int,
+    ways: Sequence[dict[str, Proxy]],
+) -> Path:
+    """Write down what the client process of this number is to know; returns where."""
+    path = folder / CONFIG.format(number)
+    Config(
+        databases=cluster.databases(proxies=ways[number], **_settings(options)),
         direct=[(node.name, node.host, node.port) for node in cluster.nodes],
         folder=str(folder),
         seed=options.seed,
@@ -115,7 +136,8 @@ def _config(
         hard=options.hard,
         alone=options.alone,
         broken=options.broken,
-    )
+    ).save(path)
+    return path
 
 
 @contextmanager

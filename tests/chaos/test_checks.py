@@ -278,3 +278,20 @@ def test_nodes_that_differ(other: Books, words: str) -> None:
     """In rows, in values, in tables."""
     (found,) = differences({"db1": books(), "db2": other})
     assert words in found
+
+
+@pytest.mark.parametrize("rows", [TABLES["entry"], ()])
+def test_who_was_interrupted_was_told_nothing(rows: tuple[Row, ...]) -> None:
+    """All of it is there, or none."""
+    one = replace(INSERTED, told="interrupted", keys={}, atomic=True)
+    assert complaints(_only(entry=rows), [one]) == []
+
+
+def test_who_was_interrupted_has_done_half() -> None:
+    """If it is one transaction, that is a complaint; and nothing may be there twice."""
+    one = replace(INSERTED, told="interrupted", keys={}, atomic=True)
+    rows = TABLES["entry"]
+    assert complaints(_only(entry=rows[:1]), [one]) == [f"half done: {one}"]
+    assert complaints(_only(entry=rows[:1]), [replace(one, atomic=False)]) == []
+    (complaint,) = complaints(_only(entry=(*rows, (3, "e1/2", ""))), [one])
+    assert complaint.startswith("doubled: insert e1")

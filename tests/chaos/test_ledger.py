@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.chaos.ledger import Accounts, Ledger, Operation, read
+from tests.chaos.ledger import Accounts, Ledger, Operation, read, without_lost
 
 
 def test_what_was_told_is_read_again(tmp_path: Path) -> None:
@@ -59,3 +59,14 @@ def test_accounts_that_grow(tmp_path: Path) -> None:
         file.write('"done"}\n')
     assert [one.told for one in accounts.read()] == ["done"]
     ledger.close()
+
+
+def test_what_a_killed_process_was_at() -> None:
+    """Nobody was told, and that is nobody's fault; another's silence is."""
+    mine, other, done = (
+        Operation("0-1.1.5", "count", 1.0),
+        Operation("0.1.5", "count", 1.0),
+        Operation("0-1.1.4", "count", 1.0, end=2.0, told="done"),
+    )
+    told = [one.told for one in without_lost([mine, other, done], {"0-1"})]
+    assert told == ["interrupted", "unheard", "done"]

@@ -6,7 +6,16 @@ import itertools
 
 import pytest
 
-from tests.chaos.plan import HEAVY, LIGHT, Strike, schedule
+from tests.chaos.plan import (
+    DEFAULT,
+    HARSH,
+    HEAVY,
+    LIGHT,
+    LONG_RUN,
+    OF_CLIENT,
+    Strike,
+    schedule,
+)
 
 NODES = ("db1", "db2", "db3")
 ALL = (*HEAVY, *LIGHT)
@@ -38,9 +47,9 @@ def test_one_heavy_fault_is_over_before_the_next(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_two_nodes_are_hit_only_for_a_moment(seed: int) -> None:
-    """Never by a fault that would cost the quorum for long, and never all three."""
-    strikes = schedule(seed, 600, NODES, ALL)
-    both = [strike for strike in strikes if len(strike.nodes) > 1]
+    """Never by a fault that would cost the quorum for long; all three only on purpose."""
+    strikes = schedule(seed, 1800, NODES, ALL)
+    both = [one for one in strikes if len(one.nodes) > 1 and one.kind != "stop-all"]
     assert both
     for strike in both:
         assert len(set(strike.nodes)) == 2
@@ -60,3 +69,48 @@ def test_only_what_was_asked_for() -> None:
     assert {strike.kind for strike in strikes} == {"kill", "cut-at"}
     assert all((strike.number > 0) == (strike.kind == "cut-at") for strike in strikes)
     assert schedule(1, 60, NODES, ()) == []
+
+
+def test_client_processes_are_hit_in_turn() -> None:
+    """Each of them, and none that is not there; the rest of the schedule is the same."""
+    strikes = schedule(1, 600, NODES, ALL, processes=4)
+    assert {strike.process for strike in strikes if strike.kind in OF_CLIENT} == {0, 1, 2, 3}
+    assert {strike.process for strike in schedule(1, 600, NODES, ALL)} == {0}
+
+
+def test_some_faults_have_a_place() -> None:
+    """Always the preferred primary, all nodes at once, or no node at all."""
+    for strike in heavy(schedule(1, 900, NODES, ALL)):
+        hits = HEAVY[strike.kind].hits
+        if hits != "one":
+            assert strike.nodes == {"first": NODES[:1], "all": NODES, "none": ()}[hits]
+
+
+def test_a_client_is_frozen_for_longer_in_a_long_run() -> None:
+    """Up to a minute."""
+    short = schedule(1, LONG_RUN - 1, NODES, ("client-freeze",))
+    long = schedule(1, 1200, NODES, ("client-freeze",))
+    assert max(strike.seconds for strike in short) <= HEAVY["client-freeze"].longest
+    assert 30 < max(strike.seconds for strike in long) <= HEAVY["client-freeze"].long
+
+
+def test_what_the_router_fails_does_not_strike_unless_asked_for() -> None:
+    """Every kind is in one of the two groups."""
+    assert set(DEFAULT) | HARSH == set(ALL)
+    assert not set(DEFAULT) & HARSH
+
+
+def test_a_strike_in_words() -> None:
+    """What it hits, for how long, and where."""
+    told = [
+        str(Strike(1.0, "kill", ("db1", "db2"), 2.0)),
+        str(Strike(1.0, "cut-byte", ("db1",), number=7, toward="client", process=1)),
+        str(Strike(1.0, "clock", (), 2.0, number=-30)),
+        str(Strike(1.0, "alter-index", ("db3",), number=1)),
+    ]
+    assert [line[10:] for line in told] == [
+        "kill db1 and db2 for 2.0 s",
+        "cut-byte db1 of client 1 at byte 7 toward the client",
+        "clock of client 0 for 2.0 s by -30 s",
+        "alter-index db3 of chaos_page",
+    ]

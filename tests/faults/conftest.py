@@ -12,6 +12,7 @@ from tests.integration.conftest import migrated
 
 # The one above sets Django up; the models need that.
 # isort: split
+from tests.faults.server import routines_of
 from tests.faults.support import EitherShop
 
 
@@ -23,6 +24,13 @@ def shop(side: str, migrated: GaleraCluster, galera: GaleraCluster) -> Iterator[
     shop.empty()
     yield shop
     connections.close_all()
+
+
+@pytest.fixture(scope="module")
+def routines(migrated: GaleraCluster) -> Iterator[None]:
+    """The stored routines of ``tests.faults.server`` on all nodes."""
+    with routines_of(migrated.nodes[0]):
+        yield
 
 
 __all__ = ["migrated"]

@@ -1,0 +1,73 @@
+"""Several servers behind the address of one node."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, cast
+
+from django.db import OperationalError, connection, connections
+
+from galera_router import after, causal_token
+from galera_router.testing import Proxy
+from tests.faults.balancer import Balancer
+from tests.faults.known import fault
+from tests.faults.nodes import stalled
+from tests.faults.support import EitherShop
+from tests.integration.support import elsewhere
+from tests.shop.models import Tag
+
+
+def behind(balancer: Balancer, name: str) -> dict[str, Any]:
+    """Reach the node ``name`` through ``balancer``."""
+    return {"proxies": {name: cast("Proxy", balancer)}}
+
+
+def write() -> str:
+    Tag.objects.create(name="new")
+    return causal_token()
+
+
+@fault("S24", raises=OperationalError)
+def test_a_long_statement_is_let_alone(shop: EitherShop) -> None:
+    """The question how it is comes to the other server, which does not know of it."""
+    with Balancer([shop.galera["db1"], shop.galera["db2"]]) as balancer:
+        options = {"failover_enable": False, "watchdog_after": 0.2}
+        shop.configure(**behind(balancer, "db1"), OPTIONS=options)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT SLEEP(2.5)")
+            assert cursor.fetchall() == ((0,),)
+        connections.close_all()
+
+
+@fault("S24", stock=False)
+def test_a_new_connection_includes_an_own_write(shop: EitherShop) -> None:
+    """The node was waited for, and is then another server."""
+    second, third = shop.galera["db2"], shop.galera["db3"]
+    with Balancer([second, third]) as balancer, stalled(third, "shop_tag"):
+        reach = behind(balancer, "db2") | {"HOST": balancer.host, "PORT": balancer.port}
+        shop.configure(**reach, OPTIONS={"wsrep_sync_timeout": 1.0})
+        Tag.objects.create(name="own")
+        assert Tag.objects.count() == 1
+        connections["default_db2"].close()
+        with socket.create_connection((balancer.host, balancer.port)) as other:
+            other.recv(1)  # it is connected to db2
+            assert Tag.objects.count() == 1
+        connections.close_all()
+
+
+@fault("S24", stock=False)
+def test_a_new_connection_includes_what_a_token_names(shop: EitherShop) -> None:
+    """Another thread has found out how far the node has come: that was another server."""
+    second, third = shop.galera["db2"], shop.galera["db3"]
+    with Balancer([second, third]) as balancer, stalled(third, "shop_tag"):
+        reach = behind(balancer, "db2") | {"HOST": balancer.host, "PORT": balancer.port}
+        shop.configure(**reach, OPTIONS={"wsrep_sync_timeout": 1.0})
+        token = elsewhere(write)
+
+        def read() -> int:
+            with after(token):
+                return Tag.objects.count()
+
+        assert read() == 1
+        assert elsewhere(read) == 1
+        connections.close_all()
