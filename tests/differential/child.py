@@ -74,7 +74,9 @@ def _points(job: dict[str, Any]) -> dict[str, Any]:
         except Exception as error:
             seen["raised"] = describe(error)
         run.afterwards()
-        seen.update(count=interrupts.count, interrupted=interrupts.raised, events=list(run.events))
+        seen.update(
+            count=interrupts.count, interrupted=interrupts.raised, events=list(run.events)
+        )
         run.finish()
 
     in_a_thread(steps)

@@ -114,7 +114,9 @@ def databases(
 
 
 @contextmanager
-def pair(cluster: GaleraCluster, proxies: Mapping[str, Proxy] | None = None) -> Iterator[Pair]:
+def pair(
+    cluster: GaleraCluster, proxies: Mapping[str, Proxy] | None = None
+) -> Iterator[Pair]:
     """Both sides on a running cluster, with their tables made, for the time of the block.
 
     Args:

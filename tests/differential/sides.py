@@ -24,7 +24,8 @@ ROUTINES = (
     " RETURN (SELECT COUNT(*) FROM {0}.shop_tag)",
     "CREATE FUNCTION {0}.add_tag(n VARCHAR(9)) RETURNS INT MODIFIES SQL DATA"
     " BEGIN INSERT INTO {0}.shop_tag (name) VALUES (n); RETURN 1; END",
-    "CREATE PROCEDURE {0}.count_authors(OUT n INT) SELECT COUNT(*) INTO n FROM {0}.shop_author",
+    "CREATE PROCEDURE {0}.count_authors(OUT n INT)"
+    " SELECT COUNT(*) INTO n FROM {0}.shop_author",
     "CREATE PROCEDURE {0}.add_tags(n VARCHAR(9)) INSERT INTO {0}.shop_tag (name) VALUES (n), (n)",
     "CREATE PROCEDURE {0}.two_sets()"
     " BEGIN SELECT 1; SELECT name FROM {0}.shop_author ORDER BY name; END",

@@ -27,9 +27,7 @@ def plain() -> None:
 
 
 works = pytest.mark.parametrize(
-    "work",
-    [plain, transaction.atomic(_save), galera_atomic(_save)],
-    ids=["plain", "block", "function"],
+    "work", [plain, transaction.atomic(_save), galera_atomic(_save)], ids=["plain", "block", "function"]
 )
 
 
