@@ -182,6 +182,27 @@ class Paper(models.Model):
         app_label = "chaos"
 
 
+class Place(models.Model):
+    """In a line, by ``rank``; see `operations.orders`."""
+
+    objects: ClassVar[models.Manager[Place]] = models.Manager()
+    line = models.BigIntegerField(db_index=True)
+    rank = models.IntegerField()
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Visit(models.Model):
+    """Noted by a middleware, outside the transaction of the request."""
+
+    objects: ClassVar[models.Manager[Visit]] = models.Manager()
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        app_label = "chaos"
+
+
 class Series(models.Model):
     """A list, each value behind a comma; see `operations.histories`."""
 

@@ -21,12 +21,14 @@ from tests.chaos.models import (  # noqa: E402
     Floor,
     Label,
     Page,
+    Place,
     Register,
     Series,
     Ticket,
 )
 from tests.chaos.operations import KINDS  # noqa: E402
 from tests.chaos.operations.histories import ROWS  # noqa: E402
+from tests.chaos.operations.orders import lines  # noqa: E402
 from tests.chaos.operations.stored import ROUTINES  # noqa: E402
 from tests.chaos.settings import CONFIG  # noqa: E402
 
@@ -76,6 +78,7 @@ def fill() -> None:
     Ticket.objects.bulk_create(Ticket(pk=key) for key in range(1, TICKETS + 1))
     Series.objects.bulk_create(Series(pk=key) for key in range(1, ROWS + 1))
     Register.objects.bulk_create(Register(pk=key) for key in range(1, ROWS + 1))
+    Place.objects.bulk_create(lines(CONFIG.clients))
     Floor.objects.bulk_create(Floor(pk=key) for key in range(1, len(CONFIG.direct) + 1))
 
 

@@ -43,6 +43,16 @@ def run(body: Callable[[], None], token: str) -> str:
     return str(response.headers.get("X-Galera-Token", ""))
 
 
+def visit(body: Callable[[], None]) -> int:
+    """Have the site run ``body`` where visits are noted; returns how many it has noted."""
+    _failed.error = None
+    views.runs.count, views.runs.visits, views.runs.body = 0, 0, body
+    status, _ = _send(RequestFactory().post("/visit/").environ)
+    if status != 200:
+        raise _failed.error or RequestFailed(f"HTTP {status}")
+    return int(views.runs.visits)
+
+
 def _send(environ: dict[str, Any]) -> tuple[int, bytes]:
     response = _answer(environ)
     return response.status_code, response.content

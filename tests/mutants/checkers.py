@@ -39,6 +39,10 @@ CHECKERS: dict[str, Command] = {
     "chaos": _chaos(),
     # The same, calm, and everybody on rows of their own: no run may be made again.
     "alarms": _chaos("--alone"),
+    # Calm as well: an order that matters, and requests that have done something.
+    "orders": _chaos("--faults", "", "--workloads", "change places,request with a visit"),
+    # Calm: one row is locked by several, and must be.
+    "locks": _chaos("--faults", "", "--workloads", "one ticket,nowait,skip locked"),
     # What each client saw, as a history.
     "history": _chaos("--workloads", ",".join(HISTORIES)),
     # Originals that arrive when they have been given up.

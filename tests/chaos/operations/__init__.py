@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from tests.chaos import workloads
 from tests.chaos.jobs import KINDS
-from tests.chaos.operations import histories, inserts, locks, names, relations, sizes, stored
+from tests.chaos.operations import (
+    histories,
+    inserts,
+    locks,
+    names,
+    orders,
+    relations,
+    sizes,
+    stored,
+)
 
 __all__ = [
     "KINDS",
@@ -12,6 +21,7 @@ __all__ = [
     "inserts",
     "locks",
     "names",
+    "orders",
     "relations",
     "sizes",
     "stored",
