@@ -35,10 +35,11 @@ _OPS: dict[str, type[Op]] = {one.__name__: one for one in (Append, ReadList, Wri
 
 @dataclass(frozen=True)
 class Token:
-    """A causal token, and the transaction that it is of."""
+    """A causal token, the transaction that it is of, and a row that this has written."""
 
     of: str
     text: str
+    row: str
 
 
 class Account:
@@ -64,9 +65,15 @@ class Account:
         self._write(name=name, session=session, level=level.value, after=after,
                     begin=time.monotonic(), plan=_values(writes))  # fmt: skip
 
-    def end(self, name: str, ops: Sequence[Op], *, done: bool) -> None:
-        """It has ended, and has read and written ``ops``; ``done``: and has been committed."""
-        self._write(name=name, end=time.monotonic(), ops=_values(ops), done=done)
+    def end(self, name: str, ops: Sequence[Op], level: Level | None, ahead: int | None) -> None:
+        """It has been committed, and has read and written ``ops``.
+
+        Args:
+            level: another one than was expected; None: that one.
+            ahead: as in `tests.history.history.Transaction`.
+        """
+        more = {} if level is None else {"level": level.value}
+        self._write(name=name, end=time.monotonic(), ops=_values(ops), ahead=ahead, **more)
 
     def publish(self, token: Token) -> None:
         """Leave a token for other clients to take, in place of the one before."""
@@ -104,7 +111,9 @@ def _values(ops: Iterable[Op]) -> list[list[Any]]:
 
 def _op(values: list[Any]) -> Op:
     name, key, value = values
-    return _OPS[name](key, tuple(value) if isinstance(value, list) else value)
+    make: Any = _OPS[name]
+    op: Op = make(key, tuple(value) if isinstance(value, list) else value)
+    return op
 
 
 def read(folder: Path, operations: Iterable[Operation]) -> list[Transaction]:
@@ -136,11 +145,12 @@ def _transaction(values: dict[str, Any], operation: Operation | None) -> Transac
         values["begin"],
         values.get("end", values["begin"]),
         tuple(values["after"]),
+        values.get("ahead"),
     )
 
 
 def _outcome(values: dict[str, Any], operation: Operation | None) -> Outcome:
-    if values.get("done"):
+    if "end" in values:
         return "committed"
     if operation is not None and operation.told in {"raised", "conflict", "impossible"}:
         return "aborted"

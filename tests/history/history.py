@@ -58,6 +58,8 @@ class Transaction:
         ops: in their order.
         begin, end: monotonic seconds; they order the transactions of a session.
         after: the names of those whose token it was given, and must see.
+        ahead: so many of ``ops`` came before it was on the primary, where a lock, too, brings it;
+            None: all that come before its first write.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Transaction:
     begin: float = 0.0
     end: float = 0.0
     after: tuple[str, ...] = ()
+    ahead: int | None = None
 
     @property
     def reads(self) -> bool:

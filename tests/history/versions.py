@@ -45,7 +45,7 @@ class Seen:
     reader: str
     key: str
     version: Version
-    first: bool  # ahead of the transaction's first write
+    first: bool  # before the transaction was on the primary
 
 
 @dataclass
@@ -128,7 +128,8 @@ class _Reader:
         own: dict[str, list[str]] = defaultdict(list)
         before: dict[str, Version] = {}
         first = True
-        for op in one.ops:
+        for number, op in enumerate(one.ops):
+            first = first and (one.ahead is None or number < one.ahead)
             if isinstance(op, ReadList):
                 self._read_list(one, op, own[op.key], first)
             elif isinstance(op, ReadValue):

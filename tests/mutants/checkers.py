@@ -5,6 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+HISTORIES = (
+    "append", "append in a block", "append in a request", "append in autocommit",
+    "registers", "registers in a block", "registers in a request", "registers in autocommit",
+    "both",
+)  # fmt: skip
+#: Nodes that lag, that are lost, and whose connections are.
+LAGGING = "hold-applier,kill,reject,cut,cut-at,swallow-commit,drop-commit"
 Command = Callable[[int, float], list[str]]
 
 
@@ -39,7 +46,7 @@ CHECKERS: dict[str, Command] = {
     # Calm: one row is locked by several, and must be.
     "locks": _chaos("--faults", "", "--workloads", "one ticket,nowait,skip locked"),
     # What each client saw, as a history.
-    "history": _chaos("--workloads", "append,registers"),
+    "history": _chaos("--workloads", ",".join(HISTORIES), "--faults", LAGGING),
     # Originals that arrive when they have been given up.
     "late": _chaos("--faults", "late-commit"),
 }

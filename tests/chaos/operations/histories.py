@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from django.db import transaction
@@ -30,6 +31,7 @@ KEYS = 10  # at a time
 ROWS = 2_000
 LASTS = 2.0  # seconds that a key is used
 BEFORE = 0.1  # the part of the steps that look at the keys from before
+BACK = 0.6  # the part of the chances to look at what was just written that are taken
 HANDED = 0.4  # the part of the operations that are given a token, and of those that leave one
 
 accounts = Accounts()
@@ -58,6 +60,7 @@ class Step:
 
 
 LISTS = ("look", "append", "append_locked", "append_read")
+GUARDED = ("append_read", "put_read")  # they lose updates without the guard
 REGISTERS = ("peek", "put", "put_locked", "put_read")
 
 
@@ -66,10 +69,15 @@ class Programme:
 
     def __init__(self) -> None:
         self.ops: list[Op] = []
+        self.ahead: int | None = None  # what came before the first lock
+        self.runs = 0
 
     def run(self, steps: list[Step]) -> None:
-        self.ops = []
+        self.ops, self.ahead = [], None
+        self.runs += 1
         for step in steps:
+            if step.how.endswith("locked") and self.ahead is None:
+                self.ahead = len(self.ops)
             getattr(self, step.how)(step)
 
     # --- lists
@@ -168,9 +176,9 @@ class Plan:
 
         def whole() -> dict[str, int]:
             self._begin(self.name, self.level, self.steps)
-            with galera_router.after(self.given and self.given.text):
+            with galera_router.after(self.given.text if self.given else None):
                 run(body)
-                self.account.end(self.name, programme.ops, done=True)
+                self._end(self.name, programme)
                 self._leave(self.name, self.steps)
             return {}
 
@@ -181,12 +189,12 @@ class Plan:
         """Each step a transaction of its own."""
 
         def whole() -> dict[str, int]:
-            with galera_router.after(self.given and self.given.text):
+            with galera_router.after(self.given.text if self.given else None):
                 for number, step in enumerate(self.steps):
                     programme, name = Programme(), f"{self.token}:{number}"
                     self._begin(name, Level.AUTOCOMMIT, [step])
                     programme.run([step])
-                    self.account.end(name, programme.ops, done=True)
+                    self._end(name, programme)
                     self._leave(name, [step])
             return {}
 
@@ -204,9 +212,9 @@ class Plan:
                 left = requests.run(lambda: programme.run(self.steps), given)
             finally:
                 self.job.runs = views.runs.count
-            self.account.end(self.name, programme.ops, done=True)
+            self._end(self.name, programme)
             if left:
-                self.account.publish(Token(self.name, left))
+                self.account.publish(Token(self.name, left, _written(self.steps)))
             return {}
 
         self.job.run = whole
@@ -216,28 +224,52 @@ class Plan:
         plan = [op for step in steps if (op := step.op)]
         self.account.begin(name, self.session, level, plan, self.given)
 
+    def _end(self, name: str, programme: Programme) -> None:
+        """A second run is on the primary from its first read on."""
+        again = programme.runs > 1
+        level = Level.READ_COMMITTED if again and not self.client.guarded else None
+        ahead = 0 if again else programme.ahead
+        self.account.end(name, programme.ops, level, ahead)
+        self.client.row = _written(self.steps) or self.client.row
+
     def _leave(self, name: str, steps: list[Step]) -> None:
         """Leave a token of a transaction that has written, to be seen by whoever takes it."""
         if not self.leaves or not any(step.value for step in steps):
             return
         if text := galera_router.causal_token():
-            self.account.publish(Token(name, text))
+            self.account.publish(Token(name, text, _written(steps)))
+
+
+def _written(steps: list[Step]) -> str:
+    """A row that they write; "" if they only read."""
+    return next((step.row for step in steps if step.value), "")
 
 
 def plan(client: Client, token: str, hows: tuple[str, ...], *, request: bool = False) -> Plan:
     """Choose what to do.
 
     Args:
-        hows: ways to read, to write, and to write under a lock; the last one needs the guard.
+        hows: how to read, and ways to write.
         request: it is run by a view.
     """
     rng = client.rng
     if not client.guarded:
-        hows = hows[:-1]
+        hows = tuple(how for how in hows if how not in GUARDED)
     count = rng.choice((1, 2, 2, 3))
     steps = [_step(rng, f"{token}/{number}", hows, client) for number in range(count)]
+    given = _given(client, token)
+    _look_back(rng, steps, client.row if given is None else given.row, hows[0])
     return Plan(client, token, steps, _session(client, token, request),
-                _given(client, token), rng.random() < HANDED)  # fmt: skip
+                given, rng.random() < HANDED)  # fmt: skip
+
+
+def _look_back(rng: random.Random, steps: list[Step], row: str, how: str) -> None:
+    """Often begin with what was written last, and read what has just been written."""
+    if row.startswith(steps[0].row.split()[0]) and rng.random() < BACK:
+        steps[0] = Step(how, int(row.split()[1]))
+    for number, (one, other) in enumerate(pairwise(steps), start=1):
+        if one.value and not other.value and rng.random() < BACK:
+            steps[number] = Step(how, one.key)
 
 
 def _step(rng: random.Random, value: str, hows: tuple[str, ...], client: Client) -> Step:
