@@ -184,7 +184,8 @@ def obey(words: list[str], workers: list[Worker]) -> None:
     """Do to this process what it is told; ValueError if nobody knows what that is."""
     match words:
         case ["interrupt"]:
-            any(worker.interruptible.interrupt() for worker in random.sample(workers, len(workers)))
+            for worker in workers:
+                worker.interruptible.interrupt()
         case ["clock", seconds]:
             clock.shift(int(seconds))
         case _:

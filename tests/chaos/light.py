@@ -54,7 +54,7 @@ def drop_commit(target: Target) -> bool:
 
 
 def interrupt(target: Target) -> bool:
-    """An exception in one thread of a client process, at any point: a soft time limit."""
+    """An exception in all threads of a client process, at any point: a soft time limit."""
     return target.crew[target.process].tell("interrupt")
 
 

@@ -105,7 +105,13 @@ LIGHT = (
 )  # fmt: skip
 
 #: Under these, faults of today's router show: they strike only where they are asked for.
-HARSH: frozenset[str] = frozenset()
+HARSH = frozenset({
+    "cut-byte",  # S14: the loss of the connection reaches the application as it is
+    "interrupt",  # S1: the next operation of the thread fails, "commands out of sync"
+    "lose-markers",  # S10; and the outcome of a COMMIT whose answer is lost then is not known
+    "read-only",  # E15: 1290 for as long as it lasts, and no failover
+    "alter-index", "alter-column",  # 1213 is not run again where a SELECT or a CALL writes
+})  # fmt: skip
 DEFAULT = tuple(kind for kind in (*HEAVY, *LIGHT) if kind not in HARSH)
 
 #: They hit one client process, on its way to a node or itself.

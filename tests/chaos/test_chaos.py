@@ -6,11 +6,19 @@ import pytest
 
 from galera_router.testing import GaleraCluster
 from tests.chaos.options import Options
-from tests.chaos.plan import LIGHT, schedule
+from tests.chaos.plan import DEFAULT, LIGHT, schedule
 from tests.chaos.report import Report
 from tests.chaos.run import run
 
-SHORT = Options(seconds=22.0, seed=69, processes=2, threads=4, faults=("kill", "freeze", *LIGHT))
+CUTS = tuple(kind for kind in LIGHT if kind in DEFAULT)
+SHORT = Options(seconds=22.0, seed=69, processes=2, threads=4, faults=("kill", "freeze", *CUTS))
+PROCESSES = Options(
+    seconds=16.0,
+    seed=5,
+    processes=2,
+    threads=2,
+    faults=("client-kill", "client-freeze", "clock", "cut-off"),
+)
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -32,6 +40,23 @@ def test_nothing_is_lost_and_nothing_doubled(galera: GaleraCluster) -> None:
     assert report.complaints == []
     assert report.errors == {}
     assert report.good
+
+
+def test_client_processes_die_freeze_and_lose_their_way(galera: GaleraCluster) -> None:
+    """What a killed one was at may be there or not, but once; a new one takes its place."""
+    report = chaos(galera, PROCESSES)
+    assert report.faults == dict.fromkeys(PROCESSES.faults, (1, 1))
+    assert report.complaints == []
+    assert report.good
+
+
+def test_interrupts_reach_the_clients(galera: GaleraCluster) -> None:
+    """Who is interrupted goes on afterwards, as well as the router lets it."""
+    options = Options(seconds=5.0, processes=1, threads=4, faults=("interrupt",))
+    report = chaos(galera, options)
+    assert sum(told.get("interrupted", 0) for told in report.told.values()) > 0
+    assert sum(told["done"] for told in report.told.values() if "done" in told) > 100
+    assert not any(one.startswith(("hung", "in doubt")) for one in report.complaints)
 
 
 def test_a_router_without_markers_is_found_out(galera: GaleraCluster) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +16,8 @@ from galera_router.exceptions import NoNodeAvailable
 from galera_router.testing import GaleraCluster
 from tests.ecosystem.test_connections import NODES, holds
 from tests.integration.support import Shop, wait_until
+from tests.papers import make_papers
 from tests.shop.models import Author
-
-SUBJECTS = {"ca": "/CN=tests", "server": "/CN=127.0.0.1", "other": "/CN=another"}
-NAMED = "subjectAltName=IP:127.0.0.1"
 
 
 @pytest.fixture(scope="module")
@@ -29,26 +26,6 @@ def papers() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         make_papers(Path(name))
         yield Path(name)
-
-
-def make_papers(folder: Path) -> None:
-    openssl(folder, "req", "-x509", *new("ca"), "-out", "ca.pem")
-    openssl(folder, "req", "-x509", *new("other"), "-out", "other.pem")
-    openssl(folder, "req", *new("server"), "-out", "server.csr")
-    (folder / "names").write_text(NAMED)
-    signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names")
-    openssl(folder, "x509", "-req", "-in", "server.csr", *signed, "-out", "server.pem")
-    for part in (folder, *folder.iterdir()):
-        part.chmod(0o755)  # the servers run as another user
-
-
-def new(name: str) -> list[str]:
-    return ["-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-subj", SUBJECTS[name]]
-
-
-def openssl(folder: Path, *words: str) -> None:
-    done = subprocess.run(["openssl", *words], cwd=folder, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import MySQLdb
 import pytest
 
-from galera_router.testing import ClusterError, GaleraNode, Proxy
+from galera_router.testing import ClusterError, GaleraCluster, GaleraNode, Proxy
+from tests.papers import make_papers
 
 from .conftest import Connect, fetch, wait_for
 from .test_proxy import Background, assert_lost, connect, rows
@@ -129,6 +132,51 @@ def test_a_large_answer_is_cut_in_its_middle(proxy: Proxy, connect: Connect) -> 
     before = proxy.passed.to_client
     assert_lost(lambda: fetch(connection, "SELECT REPEAT('x', 15000000), REPEAT('y', 15000000)"))
     assert (rule.fired, proxy.passed.to_client - before) == (1, 17_000_000)
+
+
+@pytest.mark.parametrize("count", [(1 << 24) + 2, 17_000_000])
+def test_a_large_statement_is_cut_in_its_second_part(
+    node: GaleraNode, proxy: Proxy, connect: Connect, count: int
+) -> None:
+    """In the header of that part, and behind it: nothing is carried out."""
+    before = node.query("SELECT @@max_allowed_packet")[0][0]
+    node.query("SET GLOBAL max_allowed_packet = 1 << 26")
+    try:
+        connection = connect(proxy)
+        rule = proxy.cut_at_byte(count, pattern="LENGTH")
+        passed = proxy.passed.to_server
+        assert_lost(lambda: fetch(connection, f"SELECT LENGTH('{'x' * 18_000_000}')"))
+        assert (rule.fired, proxy.passed.to_server - passed) == (1, count)
+    finally:
+        node.query("SET GLOBAL max_allowed_packet = %s", [before])
+
+
+@pytest.fixture(scope="module")
+def encrypted() -> Iterator[Proxy]:
+    """A proxy in front of a server that speaks TLS."""
+    words = {"ca": "ca.pem", "cert": "server.pem", "key": "server.key"}
+    with tempfile.TemporaryDirectory() as folder:
+        make_papers(Path(folder))
+        options = [f"--ssl-{name}={folder}/{file}" for name, file in words.items()]
+        with GaleraCluster(size=1, options=options) as cluster, cluster.proxies() as proxies:
+            yield proxies["db1"]
+
+
+@pytest.mark.parametrize("toward", ["server", "client"])
+@pytest.mark.parametrize("count", [0, 1, 400, 900])
+def test_encrypted_bytes_are_counted_too(
+    encrypted: Proxy, connect: Connect, toward: Any, count: int
+) -> None:
+    """In the handshake, and behind it."""
+    before = encrypted.passed
+    rule = encrypted.cut_at_byte(count, toward=toward)
+    with pytest.raises(MySQLdb.OperationalError):
+        for _ in range(3):
+            fetch(connect(encrypted, ssl_mode="REQUIRED"), READ)
+    passed = getattr(encrypted.passed, f"to_{toward}") - getattr(before, f"to_{toward}")
+    assert (rule.fired, passed) == (1, count)
+    connection = connect(encrypted, ssl_mode="REQUIRED")
+    assert fetch(connection, "SHOW STATUS LIKE 'Ssl_cipher'")[0][1]
 
 
 def test_what_is_held_toward_the_server_arrives_when_it_is_released(
