@@ -93,7 +93,7 @@ def test_a_router_that_does_not_compare_is_found_out(galera: GaleraCluster) -> N
 def test_alone_nothing_runs_again(galera: GaleraCluster) -> None:
     """Without faults, each client on rows of its own: no conflict at all, and no second run."""
     report = chaos(galera, Options(seconds=6.0, processes=2, threads=2, faults=(), alone=True))
-    assert sum(told["done"] for told in report.told.values()) > 300
+    assert sum(told["done"] for told in report.told.values()) > 100
     assert report.reruns == 0
     assert report.conflicts == {}
     assert report.good
