@@ -7,7 +7,7 @@ is told as success though it never arrived.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from django.db import OperationalError, connection
@@ -22,15 +22,6 @@ from tests.faults.support import EitherShop
 from tests.shop.models import Book, Tag
 
 TIMES = 3
-
-
-@pytest.fixture
-def proxy(shop: EitherShop) -> Iterator[Proxy]:
-    """The way to the first node."""
-    with shop.proxied() as proxies:
-        shop.stock()
-        shop.warm()
-        yield proxies["db1"]
 
 
 def update() -> int:

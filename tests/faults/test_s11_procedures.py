@@ -7,7 +7,7 @@ So what came before its COMMIT is done twice by another run, or what came after 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -33,15 +33,6 @@ def call() -> None:
 
 
 ways = pytest.mark.parametrize("restart", [callproc, call])
-
-
-@pytest.fixture
-def proxy(shop: EitherShop) -> Iterator[Proxy]:
-    """The way to the first node."""
-    with shop.proxied() as proxies:
-        shop.stock()
-        shop.warm()
-        yield proxies["db1"]
 
 
 def lost(shop: EitherShop, restart: Callable[[], None], lose: Callable[..., Rule]) -> bool:
