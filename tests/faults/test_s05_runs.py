@@ -7,13 +7,12 @@ response phase, on a plain database or another cluster, in a thread of the view,
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import DatabaseError, OperationalError, connections, transaction
+from django.db import DatabaseError, OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.test.utils import override_settings
@@ -23,7 +22,7 @@ from galera_router import expand, galera_atomic
 from tests.faults.known import fault
 from tests.faults.server import tags
 from tests.faults.support import EitherShop
-from tests.integration.support import use_databases
+from tests.integration.support import elsewhere, use_databases
 from tests.shop.models import Author, Book, Tag
 
 #: What the view does before it writes, and once what another client does then.
@@ -66,20 +65,6 @@ def log(alias: str) -> None:
     Tag.objects.using(alias).create(name="log")
 
 
-def in_thread() -> None:
-    """Log in a thread of its own, as a view may do that waits for something."""
-
-    def work() -> None:
-        try:
-            log("default")
-        finally:
-            connections["default"].close()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-
-
 @pytest.fixture
 def atomic(shop: EitherShop) -> Iterator[EitherShop]:
     """Requests are transactions, and there are two more databases: one plain, one a cluster."""
@@ -118,7 +103,7 @@ def called() -> None:
 DEEDS: dict[str, Callable[[], Any]] = {
     "plain database": lambda: log("plain"),
     "other cluster": lambda: log("other"),
-    "thread": in_thread,
+    "thread": lambda: elsewhere(lambda: log("default")),
 }
 
 

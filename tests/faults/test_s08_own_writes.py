@@ -6,13 +6,12 @@ The secondaries apply nothing in these tests, so a read that does not wait for t
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.test.utils import override_settings
@@ -22,6 +21,7 @@ from galera_router import reads
 from tests.faults.known import both, fault
 from tests.faults.server import secondaries_held
 from tests.faults.support import EitherShop
+from tests.integration.support import elsewhere
 from tests.shop.models import Author, Book, Tag
 
 
@@ -32,22 +32,6 @@ def warm(shop: EitherShop, routines: None) -> EitherShop:
     shop.stock()
     shop.warm()
     return shop
-
-
-def in_thread(work: Callable[[], Any]) -> Any:
-    """Run ``work`` in a plain thread of its own, which asgiref knows nothing of."""
-    told: list[Any] = []
-
-    def run() -> None:
-        try:
-            told.append(work())
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    return told[0]
 
 
 def add() -> None:
@@ -62,17 +46,17 @@ def count() -> int:
 
 
 def written_in_thread(request: HttpRequest) -> HttpResponse:
-    in_thread(add)
+    elsewhere(add)
     return HttpResponse(count())
 
 
 def read_in_thread(request: HttpRequest) -> HttpResponse:
     add()
-    return HttpResponse(in_thread(count))
+    return HttpResponse(elsewhere(count))
 
 
 def only_written_in_thread(request: HttpRequest) -> HttpResponse:
-    in_thread(add)
+    elsewhere(add)
     return HttpResponse("written")
 
 
@@ -116,7 +100,7 @@ def test_the_next_request_sees_what_a_thread_has_written(warm: EitherShop) -> No
     client = Client()
     with secondaries_held(warm):
         client.get("/only-written/")
-        assert in_thread(lambda: client.get("/count/")).content == b"1"
+        assert elsewhere(lambda: client.get("/count/")).content == b"1"
 
 
 # --- ways to write ------------------------------------------------------------------------
@@ -173,7 +157,7 @@ def test_the_next_request_sees_what_a_block_has_written(warm: EitherShop) -> Non
     client = Client()
     with secondaries_held(warm):
         client.get("/by/drivers_cursor_in_block/")
-        assert in_thread(lambda: client.get("/count/")).content == b"1"
+        assert elsewhere(lambda: client.get("/count/")).content == b"1"
 
 
 @both()
@@ -193,7 +177,7 @@ def test_the_next_request_sees_what_one_has_written(warm: EitherShop, way: str) 
     client = Client()
     with secondaries_held(warm):
         client.get(f"/by/{way}/")
-        assert in_thread(lambda: client.get("/count/")).content == b"1"
+        assert elsewhere(lambda: client.get("/count/")).content == b"1"
 
 
 @fault("S8")
@@ -233,7 +217,7 @@ def test_own_writes_are_seen_beside_a_model_that_loads_itself(
 # --- reads() in a generator ---------------------------------------------------------------
 
 
-def names() -> Iterator[str]:
+def names() -> Generator[str, None, None]:
     with reads("any"):
         yield from ("a", "b")
 
