@@ -24,9 +24,11 @@ class _Listener(socketserver.ThreadingTCPServer):
 class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         assert isinstance(self.server, _Listener)
-        with self.server.balancer.chosen() as node:
-            with socket.create_connection((node.host, node.port)) as server:
-                _forward(self.request, server)
+        with (
+            self.server.balancer.chosen() as node,
+            socket.create_connection((node.host, node.port)) as server,
+        ):
+            _forward(self.request, server)
 
 
 class Balancer:
@@ -56,6 +58,12 @@ class Balancer:
         self._listener.shutdown()
         self._listener.server_close()
         self._thread.join()
+
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        with self._lock:
+            return sum(self._open.values())
 
     @contextmanager
     def chosen(self) -> Iterator[GaleraNode]:

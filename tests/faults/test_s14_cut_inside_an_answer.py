@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import OperationalError, connection, transaction
-
 from MySQLdb import Error as DriverError
 
 from tests.faults.known import both, fault

@@ -135,6 +135,6 @@ def test_a_process_alone_cannot_reach_the_primary(office: EitherShop, purchase: 
         options = {"reconnect_wait_time": 2.0}
         databases = office.databases(proxies=proxies, OPTIONS=options)
         with Child(databases) as cut_off:
+            cut_off.call(no_hold)  # it has started
             told = two_buyers(purchase, no_hold, lambda: cut_off.call(purchase))
-            print("TOLD", told)
             assert sold(office) == 1, told

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from django.db import OperationalError, connection, connections
@@ -13,7 +15,7 @@ from tests.faults.balancer import Balancer
 from tests.faults.known import fault
 from tests.faults.nodes import stalled
 from tests.faults.support import EitherShop
-from tests.integration.support import elsewhere
+from tests.integration.support import elsewhere, wait_until
 from tests.shop.models import Tag
 
 
@@ -39,30 +41,43 @@ def test_a_long_statement_is_let_alone(shop: EitherShop) -> None:
         connections.close_all()
 
 
-@fault("S24", stock=False)
-def test_a_new_connection_includes_an_own_write(shop: EitherShop) -> None:
-    """The node was waited for, and is then another server."""
+@contextmanager
+def one_of_two(shop: EitherShop) -> Iterator[Balancer]:
+    """Read at an address that is that of db2, and of db3 as well, which has come to a halt."""
     second, third = shop.galera["db2"], shop.galera["db3"]
     with Balancer([second, third]) as balancer, stalled(third, "shop_tag"):
         reach = behind(balancer, "db2") | {"HOST": balancer.host, "PORT": balancer.port}
         shop.configure(**reach, OPTIONS={"wsrep_sync_timeout": 1.0})
+        yield balancer
+        connections.close_all()
+
+
+def wait_for_idle(balancer: Balancer) -> None:
+    """Wait until all connections have ended: the next one goes to db2, the one after it to db3."""
+    wait_until(lambda: balancer.connections == 0)
+
+
+@fault("S24", stock=False)
+def test_a_new_connection_includes_an_own_write(shop: EitherShop) -> None:
+    """The node was waited for, and is then another server."""
+    with one_of_two(shop) as balancer:
         Tag.objects.create(name="own")
+        connections["default_db2"].close()
+        wait_for_idle(balancer)
         assert Tag.objects.count() == 1
         connections["default_db2"].close()
+        wait_for_idle(balancer)
         with socket.create_connection((balancer.host, balancer.port)) as other:
-            other.recv(1)  # it is connected to db2
+            assert other.recv(1)  # from db2
             assert Tag.objects.count() == 1
-        connections.close_all()
 
 
 @fault("S24", stock=False)
 def test_a_new_connection_includes_what_a_token_names(shop: EitherShop) -> None:
     """Another thread has found out how far the node has come: that was another server."""
-    second, third = shop.galera["db2"], shop.galera["db3"]
-    with Balancer([second, third]) as balancer, stalled(third, "shop_tag"):
-        reach = behind(balancer, "db2") | {"HOST": balancer.host, "PORT": balancer.port}
-        shop.configure(**reach, OPTIONS={"wsrep_sync_timeout": 1.0})
+    with one_of_two(shop) as balancer:
         token = elsewhere(write)
+        wait_for_idle(balancer)
 
         def read() -> int:
             with after(token):
@@ -70,4 +85,3 @@ def test_a_new_connection_includes_what_a_token_names(shop: EitherShop) -> None:
 
         assert read() == 1
         assert elsewhere(read) == 1
-        connections.close_all()

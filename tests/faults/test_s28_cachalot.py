@@ -56,8 +56,9 @@ def read_update_in_another_thread_read() -> list[str]:
 @pytest.fixture
 def cached(shop: EitherShop) -> Iterator[Child]:
     """A process with the package: it puts itself into Django's own classes."""
+    second = shop.galera["db2"]
     with Child(
-        shop.databases(),
+        shop.databases(HOST=second.host, PORT=second.port),  # all threads read there
         INSTALLED_APPS=[*settings.INSTALLED_APPS, "cachalot"],
         CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},
     ) as child:
