@@ -83,7 +83,7 @@ TAGGED = (
     " JOIN galera_router.shop_tag t ON t.id = bt.tag_id ORDER BY t.name"
 )
 STOCK = "SELECT stock FROM galera_router.shop_book"
-MADE = {
+MADE: dict[Insert, list[str]] = {
     add: ["t0", "t1"],
     replace: ["t1", "t2"],
     through: ["t0", "t1", "t2"],

@@ -53,7 +53,9 @@ def raw() -> None:
 
 def several() -> None:
     author = Author.objects.get()
-    Book.objects.bulk_create(Book(author=author, title="t", blurb=LARGE[: 8 * LIMIT]) for _ in range(3))
+    Book.objects.bulk_create(
+        Book(author=author, title="t", blurb=LARGE[: 8 * LIMIT]) for _ in range(3)
+    )
 
 
 def read() -> None:

@@ -43,4 +43,3 @@ def test_before_the_first_read(shop: EitherShop) -> None:
         assert not _is_another_driver(NAMES[0])
         assert Book.objects.count() == 1
     assert sent["db1"] == []
-

@@ -31,6 +31,8 @@ class Stamp(models.Model):
     at = models.DateTimeField(db_default=Now())
     chance = models.FloatField(db_default=Random())
 
+    objects: models.Manager[Stamp] = models.Manager()
+
     class Meta:
         app_label = "shop"
         db_table = "faults_stamp"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 
 import pytest
 from django.db import transaction
@@ -105,4 +106,4 @@ def test_the_writes_after_it(shop: EitherShop, stall: Stall) -> None:
         proxies["db1"].cut()
         in_time(BEYOND, _create, stall.end)
         for name in ("Dan", "Eve"):
-            in_time(0.5, lambda name=name: Author.objects.create(name=name), stall.end)
+            in_time(0.5, partial(Author.objects.create, name=name), stall.end)

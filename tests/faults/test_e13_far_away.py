@@ -31,9 +31,7 @@ def test_a_long_statement_on_a_node_far_away(
 
 
 @fault("E13", stock=False)
-def test_a_block_with_a_long_statement(
-    shop: EitherShop, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_block_with_a_long_statement(shop: EitherShop, caplog: pytest.LogCaptureFixture) -> None:
     with shop.proxied(OPTIONS={"watchdog_after": 0.2}) as proxies:
         shop.warm()
         for proxy in proxies.values():

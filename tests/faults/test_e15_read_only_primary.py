@@ -27,7 +27,9 @@ def plain() -> None:
 
 
 works = pytest.mark.parametrize(
-    "work", [plain, transaction.atomic(_save), galera_atomic(_save)], ids=["plain", "block", "function"]
+    "work",
+    [plain, transaction.atomic(_save), galera_atomic(_save)],
+    ids=["plain", "block", "function"],
 )
 
 

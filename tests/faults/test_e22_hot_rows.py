@@ -6,6 +6,7 @@ Nothing can be run again there, and stock Django at READ COMMITTED has no error:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -81,7 +82,8 @@ def test_get_or_create_that_is_overtaken(shop: EitherShop) -> None:
         return 2
 
     with transaction.atomic():
-        shelf, created = Shelf.objects.get_or_create(code="a", defaults={"room": room})
+        defaults: dict[str, Any] = {"room": room}
+        shelf, created = Shelf.objects.get_or_create(code="a", defaults=defaults)
     assert (shelf.room, created) == (1, False)
     assert shop.everywhere("SELECT code, room FROM galera_router.shop_shelf") == [("a", 1)]
 
