@@ -161,12 +161,17 @@ class Faults:
         return None if sql is None else next((rule for rule in self.rules if rule.takes(sql)), None)
 
     def announce(self, packet: bytes, link: object) -> None:
-        """Bind the rules that have waited for the statement in ``packet`` to its connection."""
+        """Bind the rules that have waited for the statement in ``packet`` to its connection.
+
+        That is the first one that matches, of those that count what goes in the same direction.
+        """
         waiting = [rule for rule in self.byte_rules if rule.waits_for_statement]
         sql = statement(packet) if waiting else None
+        bound: set[Toward] = set()
         for rule in waiting:
-            if sql is not None and rule.matches(sql):
+            if sql is not None and rule.toward not in bound and rule.matches(sql):
                 rule.bind(link)
+                bound.add(rule.toward)
 
     def byte_rule_for(self, link: object, toward: Toward, size: int) -> tuple[ByteRule, int] | None:
         """Count ``size`` bytes; return the rule that strikes in them and how many still pass."""

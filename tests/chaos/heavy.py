@@ -13,6 +13,7 @@ from tests.chaos.plan import HEAVY
 from tests.chaos.target import COMMIT, Target
 
 TRAPS = 4  # statements of different connections that one hanging fault swallows
+LATE = 4  # COMMITs of one process that come late
 FEWEST = 10  # connections: the server allows no lower limit
 TRIES = 20  # to lock tables that are in use
 
@@ -161,9 +162,11 @@ def swallow_and_hang(target: Target) -> Iterator[None]:
 
 @contextmanager
 def late_commit(target: Target) -> Iterator[None]:
-    """A COMMIT of each process is on its way for so long that its node is given up."""
+    """A COMMIT of each thread is on its way for so long that its node is given up."""
     target.way.refuse()
-    rules = [(proxy, proxy.hold_at_byte(0, pattern=COMMIT)) for proxy in target.way]
+    rules = [
+        (proxy, proxy.hold_at_byte(0, pattern=COMMIT)) for proxy in target.way for _ in range(LATE)
+    ]
     yield
     for proxy, rule in rules:
         proxy.release(rule)

@@ -243,6 +243,21 @@ def test_what_is_swallowed_is_lost(proxy: Proxy, connect: Connect, toward: Any) 
     assert client.is_lost()
 
 
+def test_each_rule_waits_for_a_statement_of_its_own(proxy: Proxy, connect: Connect) -> None:
+    """The first one takes the first statement that matches, and the next one the next."""
+    clients = [connect(proxy) for _ in range(2)]
+    rules = [proxy.hold_at_byte(0, pattern="^SELECT 'one'") for _ in range(3)]
+    waiting = []
+    for client, rule in zip(clients, rules, strict=False):
+        waiting.append(Background(functools.partial(fetch, client, READ)))
+        assert rule.wait(5)
+    assert [rule.fired for rule in rules] == [1, 1, 0]
+    for rule in rules:
+        proxy.release(rule)
+    assert all(one.ends() and one.error is None for one in waiting)
+    assert fetch(clients[0], READ) == [("one", 2)]
+
+
 def test_healing_cuts_what_is_held(proxy: Proxy, connect: Connect) -> None:
     """And forgets rules that have not struck yet."""
     connection = connect(proxy)
