@@ -77,7 +77,7 @@ class Account:
         self._write(name=name, end=time.monotonic(), ops=_values(ops), ahead=ahead, **more)
 
     def publish(self, token: Token) -> None:
-        """Leave a token for other clients to take, in place of the one before, whose ever that is."""
+        """Leave a token for all clients to take, in place of the one that was left before."""
         self.own = token
         self._new.write_text(json.dumps(vars(token)))
         os.replace(self._new, self._token)
