@@ -30,6 +30,7 @@ from tests.history.history import (
 )
 from tests.history.levels import Level
 
+LOOKS, BETWEEN = 20, 0.002  # for a token; seconds between two
 _OPS: dict[str, type[Op]] = {one.__name__: one for one in (Append, ReadList, Write, ReadValue)}
 
 
@@ -51,9 +52,9 @@ class Account:
     """
 
     def __init__(self, folder: Path, client: str) -> None:
-        self._folder = folder
         self._file = (folder / f"history-{client}.jsonl").open("a")
-        self._token = folder / f"token-{client}.json"
+        self._new = folder / f"token-{client}.new"
+        self._token = folder / "token.json"
         self.own: Token | None = None
 
     def begin(
@@ -76,18 +77,27 @@ class Account:
         self._write(name=name, end=time.monotonic(), ops=_values(ops), ahead=ahead, **more)
 
     def publish(self, token: Token) -> None:
-        """Leave a token for other clients to take, in place of the one before."""
+        """Leave a token for all clients to take, in place of the one that was left before."""
         self.own = token
-        new = self._token.with_suffix(".new")
-        new.write_text(json.dumps(vars(token)))
-        os.replace(new, self._token)
+        self._new.write_text(json.dumps(vars(token)))
+        os.replace(self._new, self._token)
 
-    def others(self, client: str) -> Token | None:
-        """The token that ``client`` has left last, if it has."""
+    def take(self) -> Token | None:
+        """The token that was left last, if there is any."""
         try:
-            return Token(**json.loads((self._folder / f"token-{client}.json").read_text()))
+            return Token(**json.loads(self._token.read_text()))
         except FileNotFoundError:
             return None
+
+    def await_token(self) -> Token | None:
+        """One that is left just now: what it names is on its way to the secondaries."""
+        before = token = self.take()
+        for _ in range(LOOKS):
+            if token != before:
+                break
+            time.sleep(BETWEEN)
+            token = self.take()
+        return token
 
     def _write(self, **line: Any) -> None:
         self._file.write(json.dumps(line) + "\n")

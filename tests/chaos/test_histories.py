@@ -68,9 +68,9 @@ def test_what_raised_must_not_be_there(tmp_path: Path) -> None:
 
 
 def test_a_token_is_handed_over(tmp_path: Path) -> None:
-    """The last one that a client has left; none if it has left none."""
+    """The last one that was left; none if none was."""
     one, other = Account(tmp_path, "0.0"), Account(tmp_path, "1.0")
-    assert other.others("0.0") is None
+    assert other.take() is None
     for number in (1, 2):
         one.publish(Token(f"0.0.{number}", "text", "series 1"))
-    assert other.others("0.0") == one.own == Token("0.0.2", "text", "series 1")
+    assert other.take() == other.await_token() == one.own == Token("0.0.2", "text", "series 1")

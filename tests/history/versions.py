@@ -348,7 +348,7 @@ class _Reader:
                 [writer.name],
                 f"{writer.name} wrote {after} to {key} after {value}, which is there at the end",
             )
-        if value is None and not order.get(None):
+        if value is None and not order.get(None) and key not in self.history.orders:
             for one in {w.name: w for w in self.found.writers.get(key, {}).values()}.values():
                 if one.outcome == "committed":
                     self.found.add(

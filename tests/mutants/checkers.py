@@ -11,7 +11,7 @@ HISTORIES = (
     "both",
 )  # fmt: skip
 #: Nodes that lag, that are lost, and whose connections are.
-LAGGING = "hold-applier,kill,reject,cut,cut-at,swallow-commit,drop-commit"
+LAGGING = "hold-applier,reject,cut,swallow-commit,drop-commit"
 Command = Callable[[int, float], list[str]]
 
 

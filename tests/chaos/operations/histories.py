@@ -296,8 +296,7 @@ def _given(client: Client, token: str) -> Token | None:
         return None
     if account.own is not None and client.rng.random() < 0.5:
         return account.own
-    other = client.rng.randrange(CONFIG.clients)
-    return account.others(f"{other // CONFIG.threads}.{other % CONFIG.threads}")
+    return account.await_token()
 
 
 def _in_function(body: Callable[[], None]) -> None:
