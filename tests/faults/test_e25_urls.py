@@ -19,17 +19,21 @@ from tests.faults.known import both, fault
 SECRET = "s3cret"
 
 
+def _read(databases: dict[str, Any]) -> dict[str, Any] | ConfigurationError:
+    try:
+        return expand(databases)
+    except ConfigurationError as error:
+        return error
+
+
 def _is_as_meant(databases: dict[str, Any], password: str) -> None:
     """A cluster of h1 and h2, or an error that does not tell the password."""
-    error: ConfigurationError | None = None
-    try:
-        default = expand(databases)["default"]
-    except ConfigurationError as refused:
-        error = refused
-    if error is not None:
-        assert SECRET not in "".join(traceback.format_exception(error))
-        assert "default" in str(error)
+    read = _read(databases)
+    if isinstance(read, ConfigurationError):
+        assert SECRET not in "".join(traceback.format_exception(read))
+        assert "default" in str(read)
         return
+    default = read["default"]
     config = cluster_config(default)
     assert config is not None, f"no cluster: {sorted(default)}"
     hosts = [node.role_settings["HOST"] for node in config.nodes]
