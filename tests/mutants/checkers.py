@@ -39,7 +39,7 @@ CHECKERS: dict[str, Command] = {
     "differential-points": _differential(2),
     # A bank and its books, with nodes that die and connections that break.
     "chaos": _chaos(),
-    # The same, calm, and everybody on rows of their own: no run may be made again.
+    # The same, with everybody on rows of their own: no run may be made again.
     "alarms": _chaos("--alone"),
     # Calm as well: an order that matters, and requests that have done something.
     "orders": _chaos("--faults", "", "--workloads", "change places,request with a visit"),
