@@ -75,9 +75,7 @@ def wrong(
 
 
 def names() -> list[str]:
-    """By a raw query, for there are many points in the making of another one."""
-    authors = Author.objects.raw("SELECT id, name FROM shop_author ORDER BY name")
-    return [author.name for author in authors]
+    return list(Author.objects.order_by("name").values_list("name", flat=True))
 
 
 def names_by_a_cursor(lock: str = "") -> list[str]:
