@@ -12,8 +12,10 @@ These are taken for an explanation:
   begins with the fault. A `ReplayMismatch` needs a change that may have been committed; for
   any other conflict, which is about locks, it is enough that the other one tried.
 - For an operation that no failover can move (`Kind.loose`): any fault at that time.
-- While a heavy fault strikes: another client inserted into the same table. A node that leaves
-  has the numbers of ``AUTO_INCREMENT`` dealt out anew, and a key that it gave may be given again.
+- A fault that alters a table at that time.
+- While a heavy fault strikes that may take a node out of the cluster: another client inserted
+  into the same table. The numbers of ``AUTO_INCREMENT`` are dealt out anew then, and a key that the
+  node gave may be given again.
 """
 
 from __future__ import annotations
@@ -27,14 +29,12 @@ from tests.chaos.ledger import Operation
 from tests.chaos.plan import HEAVY
 
 EARLIER = 1.0  # seconds that a snapshot may be older than the transaction that reads it
-COMMITTED = {
-    "done",
-    "wrong",
-    "unknown",
-    "doubt",
-    "interrupted",
-    "unheard",
-}  # told of what may be there
+#: Told of what may be there.
+COMMITTED = {"done", "wrong", "unknown", "doubt", "interrupted", "unheard"}
+#: Heavy faults in which a node may leave the cluster.
+LEAVE = {"kill", "freeze", "stop", "isolate", "stop-all"}
+#: Faults that alter a table, which ends the transactions that are using it.
+ALTER = {"alter-index", "alter-column"}
 
 Span = tuple[float, float]
 
@@ -100,17 +100,19 @@ def _inserts(operation: Operation) -> set[str]:
 def _explained(operation: Operation, others: Others, windows: Sequence[Window]) -> bool:
     end = math.inf if operation.end is None else operation.end
     during = [one for one in windows if _overlap((one.begin, one.end), operation.begin, end)]
-    heavy = [one.begin for one in during if one.strike.kind in HEAVY]
-    since = min([operation.begin, *heavy]) - EARLIER
+    heavy = [one for one in during if one.strike.kind in HEAVY]
+    since = min([operation.begin, *(one.begin for one in heavy)]) - EARLIER
+    anew = any(one.strike.kind in LEAVE for one in heavy)
     is_mismatch = operation.error.startswith("ReplayMismatch")
     return (
         (operation.loose and bool(during))
+        or any(one.strike.kind in ALTER for one in during)
         or any(
             _may_have_changed(other, since, end, committed=is_mismatch)
             for other in others.wrote(operation)
         )
         or (
-            bool(heavy)
+            anew
             and any(
                 _may_have_changed(other, since, end, committed=False)
                 for other in others.inserted(operation)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+import MySQLdb
 
 from galera_router.testing import ClusterError, GaleraCluster, GaleraNode
 
@@ -24,6 +29,9 @@ COLUMNS = {
     "task": "id, token, taker",
     "sale": "id, token, ticket",
     "paper": "id, token, MD5(body) = digest",
+    "series": "id, body",
+    "register": "id, value",
+    "noted": "id, register, value, version",
     "floor": "id, value",
 }
 VIEWS = {  # what is no table of its own
@@ -36,6 +44,7 @@ TOKENS = {"change": 3} | dict.fromkeys(
     ("transfer", "entry", "basket", "item", "name", "card", "task", "sale", "paper", *VIEWS), 1
 )
 KEYS = ("transfer", "entry", "basket", "item", "name", "task", "sale", "paper")  # automatic
+TIMEOUTS = {"connect_timeout": 1, "read_timeout": 2, "write_timeout": 2}
 GONE = 30.0  # seconds until the last client's connection must have ended
 
 Row = tuple[Any, ...]
@@ -58,17 +67,48 @@ class Books:
         return {f"{table} {row[1]}": row[0] for table in KEYS for row in self.tables[table]}
 
 
-def read(node: GaleraNode, database: str) -> Books:
-    """The books of ``node``, the router's own tables included."""
+Query = Callable[[str], Iterable[Row]]
+
+
+def read(query: Query, database: str) -> Books:
+    """The books of the node that answers ``query``, the router's own tables included."""
     tables = {
-        name: tuple(node.query(f"SELECT {columns} FROM `{database}`.chaos_{name} ORDER BY id"))
+        name: tuple(query(f"SELECT {columns} FROM `{database}`.chaos_{name} ORDER BY id"))
         for name, columns in COLUMNS.items()
     }
     for name, sql in VIEWS.items():
-        tables[name] = tuple(node.query(f"{sql.format(database)} ORDER BY 1"))
-    for (name,) in node.query(f"SHOW TABLES IN `{database}` LIKE 'galera\\_router\\_%'"):
-        tables[name] = tuple(sorted(node.query(f"SELECT * FROM `{database}`.`{name}`")))
+        tables[name] = tuple(query(f"{sql.format(database)} ORDER BY 1"))
+    for (name,) in query(f"SHOW TABLES IN `{database}` LIKE 'galera\\_router\\_%'"):
+        tables[name] = tuple(sorted(query(f"SELECT * FROM `{database}`.`{name}`")))
     return Books(tables)
+
+
+def snapshot(cluster: GaleraCluster) -> tuple[float, Books] | None:
+    """The books at one moment, while clients are at work, by a node that has all until then.
+
+    Returns the moment (monotonic seconds) as well; None if no node can tell now.
+    """
+    for node in reversed(cluster.nodes):  # the first is hit most often
+        moment = time.monotonic()
+        with suppress(MySQLdb.Error), closing(_connect(cluster, node)) as connection:
+            return moment, read(partial(_rows, connection), cluster.database)
+    return None
+
+
+def _connect(cluster: GaleraCluster, node: GaleraNode) -> Any:
+    connection = MySQLdb.connect(
+        host=node.host, port=node.port, user=cluster.user, password=cluster.password, **TIMEOUTS
+    )
+    connection.query("SET SESSION wsrep_sync_wait = 1")
+    connection.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    return connection
+
+
+def _rows(connection: Any, sql: str) -> Sequence[Row]:
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(sql)
+        rows: Sequence[Row] = cursor.fetchall()
+        return rows
 
 
 def settle(cluster: GaleraCluster) -> None:

@@ -63,6 +63,7 @@ class Worker:
         self.name = f"{client_name(process, life)}.{thread}"
         self.wanted, self.hard = config.workloads, config.hard
         self.stop = stop
+        self.ended = False  # well, and not by an error of its own
         self.requests = thread % 2 == 0  # each operation as a request, as in a web server
         rng = random.Random(f"client {config.seed}/{self.name}")
         self.client = _client(process * config.threads + thread, rng, config)
@@ -77,6 +78,7 @@ class Worker:
                     break
                 self.work(f"{self.name}.{number}")
                 time.sleep(self.client.rng.uniform(*THINKING))
+            self.ended = True
         finally:
             self.ledger.close()
             connections.close_all()
@@ -218,7 +220,8 @@ def main() -> None:
         if thread.ident is not None:
             thread.join(max(0.0, deadline - time.monotonic()))
     observer.save(Path(CONFIG.folder) / f"observer-{client_name(number, life)}.json")
-    sys.exit(any(thread.is_alive() for thread in threads))
+    begun = [worker for worker, thread in zip(workers, threads, strict=True) if thread.ident]
+    sys.exit(not all(worker.ended for worker in begun))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 ACCOUNTS, OPENING = 400, 1_000_000
 TOTAL = ACCOUNTS * OPENING
-BREAKS = ("no-marker", "no-compare", "always-differs", "runs-twice")  # see `broken`
+BREAKS = ("no-marker", "no-compare", "blocks-differ", "runs-twice")  # see `broken`
 SHARED = 16  # counters and pages that all clients use; each has one of its own besides
 LABELS = 60
 TICKETS = 4_000

@@ -79,6 +79,8 @@ class Client:
     written: list[str] = field(default_factory=list)
     baskets: list[Basket] = field(default_factory=list)
     papers: list[str] = field(default_factory=list)
+    row: str = ""  # that it has written last, see `operations.histories`
+    sessions: int = 0  # how often its reads were allowed to begin anew, as there
 
     @property
     def hows(self) -> tuple[How, ...]:

@@ -182,6 +182,60 @@ class Paper(models.Model):
         app_label = "chaos"
 
 
+class Place(models.Model):
+    """In a line, by ``rank``; see `operations.orders`."""
+
+    objects: ClassVar[models.Manager[Place]] = models.Manager()
+    line = models.BigIntegerField(db_index=True)
+    rank = models.IntegerField()
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Visit(models.Model):
+    """Noted by a middleware, outside the transaction of the request."""
+
+    objects: ClassVar[models.Manager[Visit]] = models.Manager()
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Series(models.Model):
+    """A list, each value behind a comma; see `operations.histories`."""
+
+    objects: ClassVar[models.Manager[Series]] = models.Manager()
+    body = models.TextField(default="")
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Register(models.Model):
+    """Overwritten; a trigger counts its versions."""
+
+    objects: ClassVar[models.Manager[Register]] = models.Manager()
+    value = models.CharField(max_length=40, default="")
+    version = models.BigIntegerField(default=0)
+
+    class Meta:
+        app_label = "chaos"
+
+
+class Noted(models.Model):
+    """One version of a register, noted by a trigger on the server."""
+
+    objects: ClassVar[models.Manager[Noted]] = models.Manager()
+    register = models.BigIntegerField()
+    value = models.CharField(max_length=40)
+    version = models.BigIntegerField()
+
+    class Meta:
+        app_label = "chaos"
+
+
 class Floor(models.Model):
     """One row for each bare client, see ``floor``."""
 

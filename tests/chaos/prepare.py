@@ -15,8 +15,20 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 
 from tests.chaos.config import ACCOUNTS, LABELS, OPENING, SHARED, TICKETS  # noqa: E402
-from tests.chaos.models import Account, Counter, Floor, Label, Page, Ticket  # noqa: E402
+from tests.chaos.models import (  # noqa: E402
+    Account,
+    Counter,
+    Floor,
+    Label,
+    Page,
+    Place,
+    Register,
+    Series,
+    Ticket,
+)
 from tests.chaos.operations import KINDS  # noqa: E402
+from tests.chaos.operations.histories import ROWS  # noqa: E402
+from tests.chaos.operations.orders import lines  # noqa: E402
 from tests.chaos.operations.stored import ROUTINES  # noqa: E402
 from tests.chaos.settings import CONFIG  # noqa: E402
 
@@ -44,6 +56,15 @@ def triggers() -> Iterator[str]:
     """They note each change; a tally begins from 0 when it is made."""
     for table, column in CHANGED.items():
         yield TRIGGER.format(table=table, event="UPDATE", before=f"OLD.{column}", column=column)
+    yield (
+        "CREATE TRIGGER chaos_register_version BEFORE UPDATE ON chaos_register FOR EACH ROW"
+        " SET NEW.version = OLD.version + 1"
+    )
+    yield (
+        "CREATE TRIGGER chaos_register_noted AFTER UPDATE ON chaos_register FOR EACH ROW"
+        " INSERT INTO chaos_noted (register, value, version)"
+        " VALUES (NEW.id, NEW.value, NEW.version)"
+    )
     yield TRIGGER.format(table="tally", event="INSERT", before="0", column="value")
 
 
@@ -55,6 +76,9 @@ def fill() -> None:
     Page.objects.bulk_create(Page(pk=key) for key in range(1, own + 1))
     Label.objects.bulk_create(Label(pk=key, name=f"label {key}") for key in range(1, LABELS + 1))
     Ticket.objects.bulk_create(Ticket(pk=key) for key in range(1, TICKETS + 1))
+    Series.objects.bulk_create(Series(pk=key) for key in range(1, ROWS + 1))
+    Register.objects.bulk_create(Register(pk=key) for key in range(1, ROWS + 1))
+    Place.objects.bulk_create(lines(CONFIG.clients))
     Floor.objects.bulk_create(Floor(pk=key) for key in range(1, len(CONFIG.direct) + 1))
 
 

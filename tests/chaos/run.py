@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from galera_router.testing import GaleraCluster, Proxy
-from tests.chaos import alarms, books, checks, ledger, report
+from tests.chaos import alarms, books, checks, histories, ledger, report
 from tests.chaos.children import Child, Crew, end_all, run_to_end
 from tests.chaos.config import Config
 from tests.chaos.faults import Faults, Window
@@ -43,7 +44,7 @@ def run(cluster: GaleraCluster, options: Options, say: Say) -> Report:
         windows, hung, lost = _load(cluster, options, folder, strikes, say)
         seconds = time.monotonic() - begin
         books.settle(cluster)
-        found = {node.name: books.read(node, cluster.database) for node in cluster.nodes}
+        found = {node.name: books.read(node.query, cluster.database) for node in cluster.nodes}
         operations = ledger.without_lost(ledger.read(folder), lost)
         wrong = {name: checks.complaints(one, operations) for name, one in found.items()}
         return report.make(
@@ -58,6 +59,7 @@ def run(cluster: GaleraCluster, options: Options, say: Say) -> Report:
                 *checks.wrong_answers(operations),
                 *alarms.complaints(operations, windows),
                 *checks.differences(found),
+                *histories.wrong(folder, next(iter(found.values())), operations),
             ],
         )
 
@@ -94,7 +96,7 @@ def _load(
         for child in (floor, *crew):
             child.begin()
         faults = Faults(cluster, _by_node(ways), crew, say)
-        watch = Watch(folder, faults, report.excused, say)
+        watch = Watch(folder, faults, report.excused, partial(books.snapshot, cluster), say)
         with watch if options.stop_early else nullcontext():
             faults.run(strikes, options.seconds)
         time.sleep(CALM if strikes and not watch.found else 0.0)

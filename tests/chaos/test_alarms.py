@@ -36,6 +36,7 @@ OTHER = Operation(
     writes=("counter 1",),
 )
 KILL = Window(Strike(1.0, "kill", ("db1",), 1.0), 8.0, 13.0)
+REJECT = Window(Strike(1.0, "reject", ("db1",), 1.0), 8.0, 13.0)
 CUT = Window(Strike(1.0, "cut", ("db1",)), 9.9, 10.5)
 
 
@@ -120,6 +121,7 @@ def test_keys_are_dealt_out_anew_when_a_node_leaves() -> None:
     other = replace(OTHER, writes=("counter 2",))
     assert found(RERUN, other, windows=[KILL]) == []
     assert len(found(RERUN, other, windows=[CUT])) == 1
+    assert len(found(RERUN, other, windows=[REJECT])) == 1
     assert len(found(RERUN, replace(other, expect=(("card", "x"),)), windows=[KILL])) == 1
 
 
@@ -135,3 +137,11 @@ def test_only_those_that_are_asked_for() -> None:
     """While clients work, each is looked at once."""
     assert complaints([MISMATCH], [], of={"0.0.2"}) == []
     assert len(complaints([MISMATCH], [], of={"0.0.1"})) == 1
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_a_table_that_is_altered(alarm: Operation) -> None:
+    """That ends the transactions that use it, at that time and at no other."""
+    altered = Window(Strike(1.0, "alter-index", ()), 9.9, 10.5)
+    assert found(alarm, windows=[altered]) == []
+    assert len(found(alarm, windows=[replace(altered, begin=10.2)])) == 1

@@ -62,11 +62,12 @@ def test_interrupts_reach_the_clients(galera: GaleraCluster) -> None:
 def test_a_router_without_markers_is_found_out(galera: GaleraCluster) -> None:
     """It makes transactions again that had been made: they are there twice."""
     options = Options(
-        seconds=12.0,
+        seconds=20.0,
         processes=2,
         threads=4,
         faults=("swallow-commit", "swallow-write"),
         broken="no-marker",
+        stop_early=True,
     )
     report = chaos(galera, options)
     assert any(one.startswith("doubled: ") for one in report.complaints)
@@ -76,12 +77,13 @@ def test_a_router_without_markers_is_found_out(galera: GaleraCluster) -> None:
 def test_a_router_that_does_not_compare_is_found_out(galera: GaleraCluster) -> None:
     """It writes what was computed from reads that were not true any more: updates are lost."""
     options = Options(
-        seconds=8.0,
+        seconds=20.0,
         processes=2,
         threads=4,
         faults=("cut",),
         workloads=("edit", "edit with a lock", "transfer"),
         broken="no-compare",
+        stop_early=True,
     )
     report = chaos(galera, options)
     assert any(one.startswith("lost update: ") for one in report.complaints)
@@ -91,13 +93,13 @@ def test_a_router_that_does_not_compare_is_found_out(galera: GaleraCluster) -> N
 def test_alone_nothing_runs_again(galera: GaleraCluster) -> None:
     """Without faults, each client on rows of its own: no conflict at all, and no second run."""
     report = chaos(galera, Options(seconds=6.0, processes=2, threads=2, faults=(), alone=True))
-    assert sum(told["done"] for told in report.told.values()) > 300
+    assert sum(told["done"] for told in report.told.values()) > 100
     assert report.reruns == 0
     assert report.conflicts == {}
     assert report.good
 
 
-@pytest.mark.parametrize("broken", ["always-differs", "runs-twice"])
+@pytest.mark.parametrize("broken", ["blocks-differ", "runs-twice"])
 def test_false_alarms_are_found_out(galera: GaleraCluster, broken: str) -> None:
     """A router that has code run again for nothing; the run ends when that is seen."""
     options = Options(

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.books import Books
+from tests.chaos.config import ACCOUNTS, OPENING
 from tests.chaos.faults import Faults, Window
 from tests.chaos.ledger import Ledger, Operation
 from tests.chaos.plan import Strike
 from tests.chaos.report import excused
-from tests.chaos.watch import Watch
+from tests.chaos.test_checks import TABLES
+from tests.chaos.watch import Watch, complaints_at
 
 LONG_AGO = time.monotonic() - 100.0
 DONE = Operation("0.0.1", "count", LONG_AGO, end=LONG_AGO + 1, told="done", writes=("counter 1",))
@@ -24,7 +27,8 @@ OTHER = replace(DONE, token="0.1.1")
 
 @pytest.fixture
 def watch(tmp_path: Path) -> Watch:
-    return Watch(tmp_path, Faults(Any, {}, Any, print), excused, print)  # type: ignore[arg-type]
+    faults = Faults(Any, {}, Any, print)  # type: ignore[arg-type]
+    return Watch(tmp_path, faults, excused, lambda: None, print)
 
 
 def note(folder: Path, *operations: Operation) -> None:
@@ -83,3 +87,45 @@ def test_what_has_just_ended_is_looked_at_later(tmp_path: Path, watch: Watch) ->
     assert watch.look() == ""
     time.sleep(0.35)
     assert watch.look() != ""
+
+
+CREATED = Operation(
+    "0.0.5",
+    "insert",
+    10.0,
+    (("entry", "0.0.5/1"), ("entry", "0.0.5/2")),
+    end=11.0,
+    told="done",
+)
+ROWS = ((1, "0.0.5/1", ""), (2, "0.0.5/2", ""))
+
+
+def books(*entries: tuple[Any, ...]) -> Books:
+    accounts = tuple((key, OPENING, "") for key in range(1, ACCOUNTS + 1))
+    return Books({**dict.fromkeys(TABLES, ()), "account": accounts, "entry": entries})
+
+
+@pytest.mark.parametrize("entries", [ROWS, ()])
+@pytest.mark.parametrize("moment", [10.5, 9.0])
+def test_books_of_a_moment_in_an_operation(entries: Any, moment: float) -> None:
+    """It may be there already, or not; also if it had not ended, or not even begun, by then."""
+    assert complaints_at(moment, books(*entries), [CREATED]) == []
+    assert complaints_at(moment, books(*entries), [replace(CREATED, end=None)]) == []
+
+
+def test_books_of_a_moment_after_an_operation() -> None:
+    """Then it must be as it was told."""
+    assert complaints_at(11.5, books(*ROWS), [CREATED]) == []
+    assert len(complaints_at(11.5, books(), [CREATED])) == 2
+    raised = replace(CREATED, told="raised")
+    assert len(complaints_at(11.5, books(*ROWS), [raised])) == 2
+
+
+def test_books_of_a_moment_that_cannot_be() -> None:
+    """Half an operation, one that is there twice, and what nobody has asked for."""
+    half = "half done: insert 0.0.5, unknown"
+    assert complaints_at(10.5, books(ROWS[0]), [CREATED]) == [half]
+    (twice,) = complaints_at(10.5, books(*ROWS, (3, "0.0.5/2", "")), [CREATED])
+    assert twice.startswith("doubled: insert 0.0.5")
+    (undone,) = complaints_at(10.5, books(*ROWS, (3, "0.0.5/undone", "")), [CREATED])
+    assert undone.startswith("doubled or undone")

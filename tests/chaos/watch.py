@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from tests.chaos import alarms, ledger
+from tests.chaos import alarms, checks, ledger
+from tests.chaos.books import Books
 from tests.chaos.faults import Faults
 from tests.chaos.ledger import Accounts, Operation
 from tests.chaos.pauses import Span, outages
 
 EVERY = 0.5  # seconds between two looks
+BOOKS = 1.5  # seconds between two looks at the books, and at least `SHARE` times what one takes
+SHARE = 6
 SETTLED = 0.3  # seconds after which what others have begun meanwhile has been read as well
 WRONG = {"raised", "doubt", "wrong"}
 
@@ -23,6 +27,7 @@ class Watch:
 
     Args:
         excused: returns True if an error is the cluster's, given when no node wrote.
+        snapshot: the books and their moment, or None.
         say: told what is wrong.
     """
 
@@ -31,13 +36,16 @@ class Watch:
         folder: Path,
         faults: Faults,
         excused: Callable[[Operation, list[Span]], bool],
+        snapshot: Callable[[], tuple[float, Books] | None],
         say: Callable[[str], None],
     ) -> None:
         self._accounts = Accounts(folder)
         self._folder = folder
         self._faults = faults
         self._excused = excused
+        self._snapshot = snapshot
         self._say = say
+        self._books_at = time.monotonic() + BOOKS
         self.found = ""
         self._judged: set[str] = set()
         self._over = threading.Event()
@@ -71,7 +79,7 @@ class Watch:
         ended = [one for one in operations if one.end is not None and one.end < now - SETTLED]
         fresh = [one for one in ended if one.token not in self._judged]
         self._judged.update(one.token for one in fresh)
-        return self._error(fresh, now) or self._alarm(fresh, operations)
+        return self._error(fresh, now) or self._alarm(fresh, operations) or self._wrong(now)
 
     def _error(self, fresh: list[Operation], now: float) -> str:
         bad = [one for one in fresh if one.told in WRONG]
@@ -89,3 +97,22 @@ class Watch:
         named = {one.token for one in fresh}
         found = alarms.complaints(operations, windows, of=named)
         return found[0] if found else ""
+
+    def _wrong(self, now: float) -> str:
+        """A complaint about the books of this moment."""
+        if now < self._books_at or (taken := self._snapshot()) is None:
+            return ""
+        found = complaints_at(*taken, self._accounts.read())
+        self._books_at = time.monotonic() + max(BOOKS, SHARE * (time.monotonic() - now))
+        return found[0] if found else ""
+
+
+def complaints_at(moment: float, books: Books, operations: Iterable[Operation]) -> list[str]:
+    """What is wrong with the books of a moment, by accounts that have been read after it."""
+    known = [
+        one
+        if one.end is not None and one.end < moment
+        else replace(one, told="unknown", won=(), error="")
+        for one in operations
+    ]
+    return checks.complaints(books, known)

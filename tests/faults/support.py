@@ -33,17 +33,30 @@ class EitherShop(Shop):
         if not self.is_stock:
             super().configure(proxies=proxies, **overrides)
             return
-        databases = self.galera.databases(proxies=proxies, CONN_MAX_AGE=None, **overrides)
+        use_databases(self.databases(proxies=proxies, **overrides))
+
+    def databases(
+        self, *, proxies: Mapping[str, Proxy] | None = None, **overrides: Any
+    ) -> dict[str, dict[str, Any]]:
+        """DATABASES with ``overrides``, as they are before ``expand``."""
+        databases = self.galera.databases(proxies=proxies, **{"CONN_MAX_AGE": None, **overrides})
+        if not self.is_stock:
+            return databases
         default = databases["default"]
         default.update(next(iter(default.pop("NODES").values())), PORT=self._port(proxies))
         options = default.pop("OPTIONS", {})
         default["OPTIONS"] = {k: v for k, v in options.items() if k not in ROUTER_OPTIONS}
         default["HOST"] = "127.0.0.1"
-        use_databases(databases)
+        return databases
 
     def _port(self, proxies: Mapping[str, Proxy] | None) -> int:
         first = self.galera.nodes[0]
         return proxies[first.name].port if proxies and first.name in proxies else first.port
+
+    def lose_primary(self) -> None:
+        """End the connections to the primary; stock Django, which could not go on, is spared."""
+        if not self.is_stock:
+            self.writing.kill_connections()
 
     def forget(self) -> None:
         """As if this thread had never written."""

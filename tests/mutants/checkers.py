@@ -5,6 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+HISTORIES = (
+    "append", "append in a block", "append in a request", "append in autocommit",
+    "registers", "registers in a block", "registers in a request", "registers in autocommit",
+    "both",
+)  # fmt: skip
+#: Nodes that lag, that are lost, and whose connections are.
+LAGGING = "hold-applier,reject,cut,swallow-commit,drop-commit"
 Command = Callable[[int, float], list[str]]
 
 
@@ -34,8 +41,12 @@ CHECKERS: dict[str, Command] = {
     "chaos": _chaos(),
     # The same, calm, and everybody on rows of their own: no run may be made again.
     "alarms": _chaos("--alone"),
+    # Calm as well: an order that matters, and requests that have done something.
+    "orders": _chaos("--faults", "", "--workloads", "change places,request with a visit"),
+    # Calm: one row is locked by several, and must be.
+    "locks": _chaos("--faults", "", "--workloads", "one ticket,nowait,skip locked"),
     # What each client saw, as a history.
-    "history": _chaos("--workloads", "append,registers"),
+    "history": _chaos("--workloads", ",".join(HISTORIES), "--faults", LAGGING),
     # Originals that arrive when they have been given up.
     "late": _chaos("--faults", "late-commit"),
 }

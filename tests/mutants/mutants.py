@@ -40,6 +40,7 @@ class Mutant:
 
 BYTES, PROGRAMMES, POINTS = "differential-bytes", "differential", "differential-points"
 CHAOS, ALARMS, HISTORY, LATE = "chaos", "alarms", "history", "late"
+ORDERS, LOCKS = "orders", "locks"
 
 MUTANTS = (
     # --- the outcome of a COMMIT
@@ -142,7 +143,7 @@ MUTANTS = (
         "journal.py",
         "        return same_rows(mine.rows, other.rows, ordered=self.ordered)",
         "        return same_rows(mine.rows, other.rows, ordered=False)",
-        (CHAOS,),
+        (ORDERS,),
     ),
     Mutant(
         "keys-not-kept",
@@ -252,7 +253,7 @@ MUTANTS = (
         "    return Call(execute, sql, params, many, context, classify(sql))",
         '    sql = sql.replace(" FOR UPDATE", "") if isinstance(sql, str) else sql\n'
         "    return Call(execute, sql, params, many, context, classify(sql))",
-        (CHAOS,),
+        (LOCKS,),
     ),
     Mutant(
         "guard-off",
@@ -337,7 +338,7 @@ MUTANTS = (
         "        if self._left <= 0 or any(c.commits != before for c, before in"
         " self._commits.items()):",
         "        if self._left <= 0:",
-        (CHAOS,),
+        (ORDERS,),
     ),
     Mutant(
         "lag-is-a-mismatch",

@@ -4,6 +4,26 @@ from __future__ import annotations
 
 from tests.chaos import workloads
 from tests.chaos.jobs import KINDS
-from tests.chaos.operations import inserts, locks, names, relations, sizes, stored
+from tests.chaos.operations import (
+    histories,
+    inserts,
+    locks,
+    names,
+    orders,
+    relations,
+    sizes,
+    stored,
+)
 
-__all__ = ["KINDS", "inserts", "locks", "names", "relations", "sizes", "stored", "workloads"]
+__all__ = [
+    "KINDS",
+    "histories",
+    "inserts",
+    "locks",
+    "names",
+    "orders",
+    "relations",
+    "sizes",
+    "stored",
+    "workloads",
+]

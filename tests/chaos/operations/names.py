@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
@@ -24,10 +26,10 @@ def _wanted(client: Client) -> str:
     return client.name(f"n{int(time.monotonic() * A_SECOND)}")
 
 
-def _race(client: Client, token: str, name: str) -> Job:
-    """A job about one name, which it may win; it is still to be told what to do."""
-    return Job([], dict, runs=1, may=[("name", token)], reads=[f"name {name}"],
-               writes=[f"name {name}"])  # fmt: skip
+def _about(names: dict[str, str]) -> dict[str, Any]:
+    """For a job about ``names``, each of which it may win with the token that belongs to it."""
+    rows = [f"name {name}" for name in names]
+    return {"may": [("name", token) for token in names.values()], "reads": rows, "writes": rows}
 
 
 def _create(job: Job, name: str, token: str) -> dict[str, int]:
@@ -57,8 +59,7 @@ def unique_race(client: Client, token: str) -> Job:
             job.won.clear()
             return _winner(name, token)
 
-    rows = [f"name {name}"]
-    job = in_function([], body, may=[("name", token)], reads=rows, writes=rows)
+    job = in_function([], body, **_about({name: token}))
     return job
 
 
@@ -66,7 +67,7 @@ def unique_race(client: Client, token: str) -> Job:
 def unique_race_in_block(client: Client, token: str) -> Job:
     """The error ends the block."""
     name = _wanted(client)
-    job = _race(client, token, name)
+    job = Job([], dict, runs=1, **_about({name: token}))
 
     def run() -> dict[str, int]:
         try:
@@ -83,7 +84,7 @@ def unique_race_in_block(client: Client, token: str) -> Job:
 @kind("unique race in autocommit", 1.0)
 def unique_race_in_autocommit(client: Client, token: str) -> Job:
     name = _wanted(client)
-    job = _race(client, token, name)
+    job = Job([], dict, runs=1, **_about({name: token}))
 
     def run() -> dict[str, int]:
         try:
@@ -104,8 +105,7 @@ def _get_or_create(job: Job, name: str, token: str) -> dict[str, int]:
     return {f"name {token}": int(row.pk)}
 
 
-@kind("get_or_create", 1.0)
-def get_or_create(client: Client, token: str) -> Job:
+def _get_or_create_in(make: Callable[..., Job], client: Client, token: str) -> Job:
     """Under the guard it runs at REPEATABLE READ, where the second look is as old as the first.
 
     So it may end as it does in Django at that level: the name is another's, and not seen.
@@ -120,16 +120,25 @@ def get_or_create(client: Client, token: str) -> Job:
                 raise
             return {}
 
-    rows = [f"name {name}"]
-    job = in_function([], body, may=[("name", token)], reads=rows, writes=rows)
+    job = make([], body, **_about({name: token}))
     return job
+
+
+@kind("get_or_create", 1.0)
+def get_or_create(client: Client, token: str) -> Job:
+    return _get_or_create_in(in_function, client, token)
+
+
+@kind("get_or_create in a block", 0.5, block=True)
+def get_or_create_in_block(client: Client, token: str) -> Job:
+    return _get_or_create_in(in_block, client, token)
 
 
 @kind("get_or_create in autocommit", 0.5, block=True)
 def get_or_create_in_autocommit(client: Client, token: str) -> Job:
     """Django inserts in a block of its own."""
     name = _wanted(client)
-    job = _race(client, token, name)
+    job = Job([], dict, runs=1, **_about({name: token}))
     job.run = lambda: _get_or_create(job, name, token)
     return job
 
@@ -149,9 +158,7 @@ def ignore_conflicts(client: Client, token: str) -> Job:
         job.won.extend(("name", mine) for mine in won)
         return {f"name {mine}": key for mine, key in won.items()}
 
-    names = [f"name {name}" for name in tokens]
-    may = [("name", mine) for mine in tokens.values()]
-    job = in_function([], body, may=may, reads=names, writes=names)
+    job = in_function([], body, **_about(tokens))
     return job
 
 

@@ -1,0 +1,80 @@
+"""Look for differences between stock Django and the router.
+
+``python -m tests.differential --programmes 5000 --seed 1``; ends with 1 if there is one that no
+rule explains, with 0 if not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from galera_router.testing import GaleraCluster
+from tests.differential.pair import SERVER, pair
+from tests.differential.levels import level
+from tests.differential.search import Report, Search
+
+
+def main() -> int:
+    words = _words()
+    with GaleraCluster(options=SERVER) as cluster, cluster.proxies() as proxies:
+        with pair(cluster, proxies if words.level == 1 else None) as both:
+            search = Search(
+                *level(words.level, both, proxies),
+                stop_early=words.stop_early,
+                shrink=words.shrink,
+            )
+            before = both.tables.served()
+            report = search.run(words.programmes, words.seed, words.seconds)
+            served = both.tables.served() - before
+            deaths = both.deaths
+    _tell(report, served, deaths)
+    if words.json is not None:
+        words.json.write_text(json.dumps(_as_json(report), indent=1))
+    return 1 if report.new else 0
+
+
+def _words() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
+    parser.add_argument("--programmes", type=int, default=10**9, help="how many to run")
+    parser.add_argument("--seconds", type=float, default=3e7, help="how long to run them")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--level", type=int, choices=(0, 1, 2), default=0)
+    parser.add_argument("--shrink", type=float, default=30.0, help="seconds for each difference")
+    parser.add_argument("--stop-early", action="store_true", help="end with the first difference")
+    parser.add_argument("--json", type=Path, help="a file for the differences")
+    return parser.parse_args()
+
+
+def _tell(report: Report, served: int, deaths: list[str]) -> None:
+    for signature, found in report.new.items():
+        print(f"--- {signature}: {1 + report.again[signature]} times\n{found}\n")
+    for found in report.unsteady:
+        print(f"--- unsteady\n{found}\n")
+    for death in deaths:
+        print(f"--- a server has died\n{death}\n")
+    print(report)
+    print(f"SELECTs of the secondaries: {served}")
+
+
+def _as_json(report: Report) -> dict[str, object]:
+    return {
+        "programmes": report.programmes,
+        "known": report.known,
+        "allowed": report.allowed,
+        "new": [
+            {
+                "signature": signature,
+                "times": 1 + report.again[signature],
+                "case": found.case.to_json(),
+                "difference": str(found.difference),
+            }
+            for signature, found in report.new.items()
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Stock Django is the oracle: a fixed, short selection; ``make differential`` runs many more."""
+
+from __future__ import annotations
+
+import pytest
+
+from galera_router.testing import GaleraCluster, Proxy
+from tests.differential.examples import DIFFERING, MENDED
+from tests.differential.faulty import Interrupter, Point
+from tests.differential.language import Programme, Step
+from tests.differential.levels import level
+from tests.differential.pair import Pair, pair
+from tests.differential.search import Report, Search
+from tests.differential.sides import ROUTER, STOCK
+
+SEED = 7
+CREATE = Point(Programme((Step("create_author", ("c",)),)), None)
+WRITE = Step("create_shelf", ("n0",))
+EVERY = 9  # so many points apart
+
+
+def searched(both: Pair, proxies: dict[str, Proxy], number: int, programmes: int) -> Report:
+    cases, play = level(number, both, proxies)
+    report = Search(cases, play, shrink=10).run(programmes, SEED)
+    assert not both.deaths, both.deaths
+    return report
+
+
+@pytest.mark.parametrize(("number", "programmes"), [(0, 150), (1, 40), (2, 30)])
+def test_the_router_is_as_stock_django(
+    both: Pair, node_proxies: dict[str, Proxy], number: int, programmes: int
+) -> None:
+    """What differs is a known fault, or is allowed; and the reads were on a secondary."""
+    before = both.tables.served()
+    report = searched(both, node_proxies, number, programmes)
+    assert not report.new, "\n".join(map(str, report.new.values()))
+    assert report.programmes == programmes
+    assert both.tables.served() - before > programmes / 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "programme"), DIFFERING.values(), ids=[f"{v[0]}-{k}" for k, v in DIFFERING.items()]
+)
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="known faults")
+def test_an_example_no_longer_differs(both: Pair, fault: str, programme: Programme) -> None:
+    """When it does not, the fault is mended: the example goes to MENDED, its rule goes."""
+    difference = both.play(programme).difference
+    assert difference is None, str(difference)
+
+
+@pytest.mark.parametrize("programme", MENDED.values(), ids=MENDED)
+def test_what_was_mended_does_not_differ(both: Pair, programme: Programme) -> None:
+    """An example stays when its fault has gone."""
+    difference = both.play(programme).difference
+    assert difference is None, str(difference)
+
+
+@pytest.mark.parametrize(
+    "side",
+    [
+        STOCK,
+        pytest.param(
+            ROUTER,
+            marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="known fault S1"),
+        ),
+    ],
+)
+def test_an_interrupted_create_leaves_nothing(both: Pair, side: str) -> None:
+    """Of a block that is undone nothing is left, wherever in it the exception came."""
+    interrupter = Interrupter(both, side)
+    number = max(interrupter.count(CREATE) for _ in range(2))
+    left = [at for at in range(1, number, EVERY) if interrupter.at(CREATE, at) is not None]
+    assert interrupter.interrupted
+    assert left == []
+
+
+@pytest.mark.parametrize("side", [STOCK, ROUTER])
+def test_an_interrupted_write_is_done_once_or_not_at_all(both: Pair, side: str) -> None:
+    """Outside a block too; and what is told as done is done."""
+    interrupter = Interrupter(both, side)
+    wrong = [at for at in range(1, 400, EVERY) if interrupter.autocommit(WRITE, at) is not None]
+    assert interrupter.interrupted
+    assert wrong == []
+
+
+BROKEN = {
+    "lose_a_write": (Step("delete_tags", ("t0",)), Step("count", ("Tag",))),
+    "skip_a_hook": (Step("atomic", (True, False), (Step("on_commit", ("note", False)),)),),
+    "commit_for_rollback": (
+        Step("atomic", (True, False), (Step("create_shelf", ("n0",)), Step("fail"))),
+    ),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_router_is_found(binlog_cluster: GaleraCluster, broken: str) -> None:
+    """The comparison can fail: by what is seen, by a hook, by the tables."""
+    programme = Programme(BROKEN[broken])
+    with pair(binlog_cluster) as sound:
+        assert sound.play(programme).difference is None
+    with pair(binlog_cluster, broken=broken) as both:
+        assert both.play(programme).difference is not None
+
+
+def test_a_programme_that_hangs_is_a_difference(binlog_cluster: GaleraCluster) -> None:
+    """And the next one is run by a new process."""
+    ticket, count = Programme((Step("create_ticket"),)), Programme((Step("count", ("Tag",)),))
+    with pair(binlog_cluster, broken="sleep") as both:
+        both.limit = 3.0
+        difference = both.play(ticket).difference
+        assert difference is not None
+        assert (difference.kind, difference.router) == ("hung", "hung")
+        assert both.play(count).difference is None

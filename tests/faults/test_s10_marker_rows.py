@@ -1,0 +1,52 @@
+"""A marker's row that has gone makes nothing be done again that cannot be.
+
+Somebody deletes the row while the transaction is open. Today the transaction is then begun again
+with what was recorded of it: what was not is missing, and success is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from tests.faults.known import fault
+from tests.faults.server import tags
+from tests.faults.support import EitherShop
+from tests.shop.models import Tag
+
+pytestmark = pytest.mark.usefixtures("routines")
+
+
+def callproc() -> None:
+    """On a cursor of the primary's: a clock is asked for there."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT NOW()")
+        cursor.callproc("shop_add", ["first"])
+
+
+def beyond_the_limit() -> None:
+    """More statements than are kept; they look like reads."""
+    with connection.cursor() as cursor:
+        for _ in range(5):
+            cursor.execute("SELECT NOW()")
+        cursor.execute("SELECT shop_tagged('first'), NOW()")
+
+
+@fault("S10")
+@pytest.mark.parametrize("first", [callproc, beyond_the_limit])
+def test_all_is_there_or_nothing(shop: EitherShop, first: Callable[[], None]) -> None:
+    """Success is told only if all of it is there."""
+    shop.configure(OPTIONS={"failover_history_limit": 3})
+    shop.warm()
+    Tag.objects.create(name="earlier")  # a marker is there
+    told = True
+    try:
+        with transaction.atomic():
+            first()
+            shop.galera["db1"].query("DELETE FROM galera_router.galera_router_marker")
+            Tag.objects.create(name="second")
+    except DatabaseError:
+        told = False
+    assert tags(shop) == (["earlier", "first", "second"] if told else ["earlier"])

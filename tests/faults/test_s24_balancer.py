@@ -1,0 +1,87 @@
+"""Several servers behind the address of one node."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from django.db import OperationalError, connection, connections
+
+from galera_router import after, causal_token
+from galera_router.testing import Proxy
+from tests.faults.balancer import Balancer
+from tests.faults.known import fault
+from tests.faults.nodes import stalled
+from tests.faults.support import EitherShop
+from tests.integration.support import elsewhere, wait_until
+from tests.shop.models import Tag
+
+
+def behind(balancer: Balancer, name: str) -> dict[str, Any]:
+    """Reach the node ``name`` through ``balancer``."""
+    return {"proxies": {name: cast("Proxy", balancer)}}
+
+
+def write() -> str:
+    Tag.objects.create(name="new")
+    return causal_token()
+
+
+@fault("S24", raises=OperationalError)
+def test_a_long_statement_is_let_alone(shop: EitherShop) -> None:
+    """The question how it is comes to the other server, which does not know of it."""
+    with Balancer([shop.galera["db1"], shop.galera["db2"]]) as balancer:
+        options = {"failover_enable": False, "watchdog_after": 0.2}
+        shop.configure(**behind(balancer, "db1"), OPTIONS=options)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT SLEEP(2.5)")
+            assert cursor.fetchall() == ((0,),)
+        connections.close_all()
+
+
+@contextmanager
+def one_of_two(shop: EitherShop) -> Iterator[Balancer]:
+    """Read at an address that is that of db2, and of db3 as well, which has come to a halt."""
+    second, third = shop.galera["db2"], shop.galera["db3"]
+    with Balancer([second, third]) as balancer, stalled(third, "shop_tag"):
+        reach = behind(balancer, "db2") | {"HOST": balancer.host, "PORT": balancer.port}
+        shop.configure(**reach, OPTIONS={"wsrep_sync_timeout": 1.0})
+        yield balancer
+        connections.close_all()
+
+
+def wait_for_idle(balancer: Balancer) -> None:
+    """Wait until all connections have ended: the next one goes to db2, the one after it to db3."""
+    wait_until(lambda: balancer.connections == 0)
+
+
+@fault("S24", stock=False)
+def test_a_new_connection_includes_an_own_write(shop: EitherShop) -> None:
+    """The node was waited for, and is then another server."""
+    with one_of_two(shop) as balancer:
+        Tag.objects.create(name="own")
+        connections["default_db2"].close()
+        wait_for_idle(balancer)
+        assert Tag.objects.count() == 1
+        connections["default_db2"].close()
+        wait_for_idle(balancer)
+        with socket.create_connection((balancer.host, balancer.port)) as other:
+            assert other.recv(1)  # from db2
+            assert Tag.objects.count() == 1
+
+
+@fault("S24", stock=False)
+def test_a_new_connection_includes_what_a_token_names(shop: EitherShop) -> None:
+    """Another thread has found out how far the node has come: that was another server."""
+    with one_of_two(shop) as balancer:
+        token = elsewhere(write)
+        wait_for_idle(balancer)
+
+        def read() -> int:
+            with after(token):
+                return Tag.objects.count()
+
+        assert read() == 1
+        assert elsewhere(read) == 1

@@ -1,0 +1,61 @@
+"""A secondary that does not apply anything any more, but says that it is in step."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from django.db import transaction
+
+from galera_router import vigil
+from tests.faults.known import fault
+from tests.faults.nodes import stalled
+from tests.faults.support import EitherShop
+from tests.integration.support import elsewhere
+from tests.shop.models import Tag
+
+#: Seconds for which the node has stood still when it must not be read from any more.
+LONG_ENOUGH = 3.0
+
+
+@pytest.fixture
+def reading_on_db2(shop: EitherShop, monkeypatch: pytest.MonkeyPatch) -> EitherShop:
+    """Reads go to db2 while it is well, and the nodes are asked often."""
+    monkeypatch.setattr(vigil, "ASK_WELL", 0.5)
+    second = shop.galera["db2"]
+    if shop.is_stock:
+        shop.configure()
+    else:
+        shop.configure(HOST=second.host, PORT=second.port)
+    shop.warm()
+    return shop
+
+
+def write_on(shop: EitherShop) -> int:
+    """Another client writes for a while, all the time; returns how much."""
+    done, until = 0, time.monotonic() + LONG_ENOUGH
+    while time.monotonic() < until:
+        elsewhere(lambda: Tag.objects.create(name="new"))
+        done += 1
+        assert shop.galera["db2"].is_synced()
+        time.sleep(0.2)
+    return done
+
+
+@fault("S25")
+def test_a_request_does_not_read_from_it(reading_on_db2: EitherShop) -> None:
+    shop = reading_on_db2
+    with stalled(shop.galera["db2"], "shop_tag"):
+        written = write_on(shop)
+        shop.forget()  # a new request, of a client that has written nothing
+        assert Tag.objects.count() == written
+
+
+@fault("S25")
+def test_a_transaction_does_not_read_from_it(reading_on_db2: EitherShop) -> None:
+    shop = reading_on_db2
+    with stalled(shop.galera["db2"], "shop_tag"):
+        written = write_on(shop)
+        shop.forget()
+        with transaction.atomic():
+            assert Tag.objects.count() == written
