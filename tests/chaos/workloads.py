@@ -3,6 +3,7 @@ it takes; `operations` has more."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from django.db import connection, transaction
@@ -95,14 +96,30 @@ def insert(client: Client, token: str) -> Job:
 
     def body() -> dict[str, int]:
         keys = _create(tokens[0])
-        try:
-            with transaction.atomic():
-                Entry.objects.create(token=f"{token}/undone")
-                raise KeyError(token)
-        except KeyError:
-            return keys | _create(tokens[1])
+        _undone(token)
+        return keys | _create(tokens[1])
 
     return in_function([("entry", one) for one in tokens], body)
+
+
+def _undone(token: str) -> None:
+    """A row in a savepoint that is rolled back."""
+    with contextlib.suppress(KeyError), transaction.atomic():
+        Entry.objects.create(token=f"{token}/undone")
+        raise KeyError(token)
+
+
+@kind("insert behind one undone", 1)
+def insert_behind_one_undone(client: Client, token: str) -> Job:
+    """The clock brings it to the primary; its first write is undone, the second is not."""
+
+    def body() -> dict[str, int]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT NOW()")
+        _undone(token)
+        return _create(token)
+
+    return in_function([("entry", token)], body)
 
 
 @kind("insert several", 1)

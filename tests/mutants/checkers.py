@@ -32,6 +32,9 @@ def _differential(level: int) -> Command:
     return command
 
 
+SINGLES = "count in autocommit,raw count in autocommit,create in autocommit"
+COMMITS = "insert,insert behind one undone,count,transfer"
+
 CHECKERS: dict[str, Command] = {
     # Programmes beside stock Django: without a fault, cut at a byte, with an exception at a point.
     "differential": _differential(0),
@@ -45,6 +48,9 @@ CHECKERS: dict[str, Command] = {
     "orders": _chaos("--faults", "", "--workloads", "change places,request with a visit"),
     # Calm: one row is locked by several, and must be.
     "locks": _chaos("--faults", "", "--workloads", "one ticket,nowait,skip locked"),
+    # Answers that are lost: of single writes, and of COMMIT.
+    "singles": _chaos("--faults", "swallow-write", "--workloads", SINGLES),
+    "commits": _chaos("--faults", "swallow-commit,drop-commit", "--workloads", COMMITS),
     # What each client saw, as a history.
     "history": _chaos("--workloads", ",".join(HISTORIES), "--faults", LAGGING),
     # Originals that arrive when they have been given up.

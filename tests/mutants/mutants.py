@@ -40,7 +40,7 @@ class Mutant:
 
 BYTES, PROGRAMMES, POINTS = "differential-bytes", "differential", "differential-points"
 CHAOS, ALARMS, HISTORY, LATE = "chaos", "alarms", "history", "late"
-ORDERS, LOCKS = "orders", "locks"
+ORDERS, LOCKS, SINGLES, COMMITS = "orders", "locks", "singles", "commits"
 
 MUTANTS = (
     # --- the outcome of a COMMIT
@@ -51,7 +51,7 @@ MUTANTS = (
         "            if doubt.settle(error, functools.partial(_replay, doubt, error))"
         " is not None:\n                break\n",
         "            failover.recover(context, error)\n",
-        (BYTES, CHAOS),
+        (COMMITS, CHAOS, BYTES),
     ),
     Mutant(
         "commit-is-believed",
@@ -59,7 +59,7 @@ MUTANTS = (
         "outcome.py",
         "            if doubt.settle(error, functools.partial(_replay, doubt, error)) is not None:",
         "            if doubt:",
-        (BYTES, CHAOS),
+        (COMMITS, CHAOS, BYTES),
     ),
     Mutant(
         "committed-is-denied",
@@ -67,7 +67,7 @@ MUTANTS = (
         "outcome.py",
         "        if row[0] == marker.seq + 1:",
         "        if row[0] == marker.seq + 7:",
-        (BYTES, CHAOS),
+        (COMMITS, CHAOS, BYTES),
     ),
     Mutant(
         "refusal-is-success",
@@ -110,7 +110,7 @@ MUTANTS = (
         "markers.py",
         '            undone = action == "ROLLBACK TO" and position < self._depth',
         "            undone = False",
-        (BYTES, CHAOS),
+        (COMMITS, BYTES),
     ),
     Mutant(
         "row-count-is-invented",
@@ -118,7 +118,7 @@ MUTANTS = (
         "autocommit.py",
         "    internals.put_answer(call.cursor, None, rows)\n    return rows",
         "    internals.put_answer(call.cursor, None, rows + 1)\n    return rows + 1",
-        (BYTES, CHAOS),
+        (SINGLES, BYTES),
     ),
     Mutant(
         "key-is-invented",
@@ -126,7 +126,7 @@ MUTANTS = (
         "autocommit.py",
         "        internals.put_answer(call.cursor, ((key,),), 1)",
         "        internals.put_answer(call.cursor, ((key + 1,),), 1)",
-        (BYTES, CHAOS),
+        (SINGLES, BYTES),
     ),
     # --- replay
     Mutant(
