@@ -83,6 +83,13 @@ def _points(job: dict[str, Any]) -> dict[str, Any]:
     return seen
 
 
+def _break(job: dict[str, Any]) -> dict[str, Any]:
+    from tests.differential.broken import BREAKS
+
+    BREAKS[job["name"]]()
+    return {}
+
+
 def _prepare(job: dict[str, Any]) -> dict[str, Any]:
     import galera_router
 
@@ -105,14 +112,10 @@ def main() -> None:
 
     django.setup()
     import tests.differential.acts
-    from tests.differential.broken import BREAKS
-
-    if name := json.loads(os.environ["DIFFERENTIAL"])["broken"]:
-        BREAKS[name]()
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            answer = {"prepare": _prepare, "run": _programme, "points": _points}[job["do"]](job)
+            answer = {"prepare": _prepare, "run": _programme, "points": _points, "break": _break}[job["do"]](job)
         except Exception:
             answer = {"broken": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")

@@ -50,12 +50,11 @@ class Side:
     Args:
         name: STOCK or ROUTER.
         databases: Django's DATABASES before ``expand``.
-        broken: how it is broken on purpose; a key of ``broken.BREAKS``, or nothing.
     """
 
-    def __init__(self, name: str, databases: dict[str, Any], broken: str = "") -> None:
+    def __init__(self, name: str, databases: dict[str, Any]) -> None:
         self.name = name
-        self._config = json.dumps({"side": name, "databases": databases, "broken": broken})
+        self._config = json.dumps({"side": name, "databases": databases})
         self._errors = tempfile.TemporaryFile("w+")
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
