@@ -3,6 +3,7 @@
 # make test           the whole suite on real clusters; ARGS="-k failover" picks; WORKERS=4
 # make versions       the suite on each Python and Django that is there; ENVS=py313-django61 picks
 # make chaos          load, faults, and every node checked; SECONDS=60 SEED=1 PROCESSES=4 THREADS=4
+# make differential   random programmes, stock and with the router; PROGRAMMES=5000 LEVEL=0 SEED=1
 # make django-suite   Django's own suite, stock and with the router; ARGS="basic queries" picks
 # make lint           ruff and mypy
 # make coverage       the suite again, with a report of the lines it reached
@@ -16,12 +17,14 @@ ENVS ?= ALL
 SERVE ?=
 SECONDS ?= 60
 SEED ?= 1
+PROGRAMMES ?= 5000
+LEVEL ?= 0
 PROCESSES ?= 4
 THREADS ?= 4
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test versions chaos django-suite lint format coverage clean
+.PHONY: help setup demo test versions chaos differential django-suite lint format coverage clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -40,6 +43,10 @@ versions: $(VENV)/.installed-dev
 chaos: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) \
 		--processes $(PROCESSES) --threads $(THREADS) $(ARGS)
+
+differential: $(VENV)/.installed-dev
+	exec $(BIN)/python -m tests.differential --level $(LEVEL) --programmes $(PROGRAMMES) \
+		--seed $(SEED) --all $(ARGS)
 
 django-suite: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.django_suite $(ARGS)

@@ -86,7 +86,8 @@ class Cutter:
         if case.permille is None or (whole.difference and whole.difference.kind != "keys"):
             return None  # it differs without a cut
         passed = {
-            name: getattr(proxy.passed, f"to_{case.toward}") - getattr(before[name], f"to_{case.toward}")
+            name: getattr(proxy.passed, f"to_{case.toward}")
+            - getattr(before[name], f"to_{case.toward}")
             for name, proxy in self.proxies.items()
         }
         node = sorted(passed, key=lambda name: -passed[name])[case.node]
@@ -221,7 +222,7 @@ def _left(nodes: list[dict[str, Any]]) -> Difference | None:
 
 
 AFTER_TABLES = ("shop_author", "shop_book", "shop_tag", "shop_shelf")
-_SEEDED = [
+_SEEDED: list[list[Any]] = [
     [["shop_author+0", "a0"], ["shop_author+1", "a1"], ["shop_author+2", "a2"]],
     [
         ["shop_book+0", "shop_author+0", "b0", 1, ""],

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.differential.compare import Difference
-from tests.differential.language import Step
 from tests.differential.faulty import Cut, Point
+from tests.differential.language import Step
 from tests.differential.rules import FaultRule, Rule, any_of, anything, at, op, raised, sql
 
 OF_A_NODE = ("queryset", "manager", "instance", "for_read")

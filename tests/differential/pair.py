@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from galera_router.testing import GaleraCluster, GaleraNode, Proxy
-from tests.differential.compare import Difference, compare_keys
 from tests.differential.acts import OPS
+from tests.differential.compare import Difference, compare_keys
 from tests.differential.language import Programme
 from tests.differential.sides import READY, ROUTER, SCHEMAS, STOCK, Hung, Side, Tables
 
@@ -145,9 +145,7 @@ def databases(
 
 
 @contextmanager
-def pair(
-    cluster: GaleraCluster, proxies: Mapping[str, Proxy] | None = None
-) -> Iterator[Pair]:
+def pair(cluster: GaleraCluster, proxies: Mapping[str, Proxy] | None = None) -> Iterator[Pair]:
     """Both sides on a running cluster, with their tables made, for the time of the block.
 
     Args:

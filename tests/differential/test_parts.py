@@ -102,7 +102,7 @@ OURS = Difference("seen", "0", "count", 1, {"raised": ["KeyError", None]})
 
 
 def test_a_rule_takes_its_cause_out() -> None:
-    """A statement goes; of a block the head alone; nothing if the cause or the sign is not there."""
+    """A statement goes, of a block its head; nothing if the cause or the sign is not there."""
     assert RULE.without(BLOCK, OURS) == Programme((Step("atomic", (True, False), (COUNT,)), COUNT))
     assert RULE.without(Programme((COUNT,)), OURS) is None
     assert RULE.without(BLOCK, Difference("seen", "0", "count", 1, 2)) is None
