@@ -189,15 +189,15 @@ class Run:
 
     def alias(self, name: str) -> str:
         """The database that Django names for it."""
-        found: Any = {
+        asked: dict[str, Callable[[], Any]] = {
             "default": lambda: "default",
             "queryset": lambda: self.Author.objects.all().db,
             "manager": lambda: self.Author.objects.db,
             "instance": lambda: self.an_author()._state.db,
             "for_read": lambda: router.db_for_read(self.Author),
             "for_write": lambda: router.db_for_write(self.Author),
-        }[name]()
-        return str(found)
+        }
+        return str(asked[name]())
 
     def tied(self, rows: list[Any], key: int) -> Any:
         """Rows in the order of a column, and those that tie in it in any."""
