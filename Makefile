@@ -20,11 +20,11 @@ ENVS ?= ALL
 SERVE ?=
 SECONDS ?= 60
 SEED ?= 1
+PROGRAMMES ?= 5000
+LEVEL ?= 0
 PROCESSES ?= 4
 THREADS ?= 4
 WORKERS ?= 4
-PROGRAMMES ?= 5000
-LEVEL ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test versions chaos differential mutants histories proof django-suite
@@ -50,7 +50,7 @@ chaos: $(VENV)/.installed-dev
 
 differential: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.differential --level $(LEVEL) --programmes $(PROGRAMMES) \
-		--seed $(SEED) $(ARGS)
+		--seed $(SEED) --all $(ARGS)
 
 mutants: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.mutants $(ARGS)

@@ -1,7 +1,7 @@
 """Look for differences between stock Django and the router.
 
-``python -m tests.differential --programmes 5000 --seed 1``; ends with 1 if there is one that no
-rule explains, with 0 if not.
+``python -m tests.differential --programmes 5000 --seed 1 --all``. It ends with 1 if there is a
+difference that no rule explains, with 0 if not. Without ``--all`` it ends with the first one.
 """
 
 from __future__ import annotations
@@ -9,31 +9,34 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from galera_router.testing import GaleraCluster
-from tests.differential.pair import SERVER, pair
+from galera_router.testing import GaleraCluster, Proxy
 from tests.differential.levels import level
+from tests.differential.pair import SERVER, pair
 from tests.differential.search import Report, Search
 
 
 def main() -> int:
     words = _words()
     with GaleraCluster(options=SERVER) as cluster, cluster.proxies() as proxies:
-        with pair(cluster, proxies if words.level == 1 else None) as both:
-            search = Search(
-                *level(words.level, both, proxies),
-                stop_early=words.stop_early,
-                shrink=words.shrink,
-            )
-            before = both.tables.served()
-            report = search.run(words.programmes, words.seed, words.seconds)
-            served = both.tables.served() - before
-            deaths = both.deaths
-    _tell(report, served, deaths)
+        report = _search(words, cluster, proxies)
     if words.json is not None:
         words.json.write_text(json.dumps(_as_json(report), indent=1))
     return 1 if report.new else 0
+
+
+def _search(
+    words: argparse.Namespace, cluster: GaleraCluster, proxies: Mapping[str, Proxy]
+) -> Report:
+    with pair(cluster, proxies if words.level == 1 else None) as both:
+        cases, play = level(words.level, both, proxies)
+        search = Search(cases, play, stop_early=not words.all, shrink=words.shrink)
+        before = both.tables.served()
+        report = search.run(words.programmes, words.seed, words.seconds)
+        _tell(report, both.tables.served() - before, both.deaths)
+    return report
 
 
 def _words() -> argparse.Namespace:
@@ -42,8 +45,8 @@ def _words() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3e7, help="how long to run them")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--level", type=int, choices=(0, 1, 2), default=0)
-    parser.add_argument("--shrink", type=float, default=30.0, help="seconds for each difference")
-    parser.add_argument("--stop-early", action="store_true", help="end with the first difference")
+    parser.add_argument("--shrink", type=float, default=10.0, help="seconds for each difference")
+    parser.add_argument("--all", action="store_true", help="go on after the first difference")
     parser.add_argument("--json", type=Path, help="a file for the differences")
     return parser.parse_args()
 

@@ -16,10 +16,10 @@ def lose_a_write() -> None:
 
 
 def sleep() -> None:
-    """A statement on shop_ticket never ends."""
+    """A row of shop_ticket is never done."""
 
     def hang(sql: str) -> str:
-        if "shop_ticket" in sql:
+        if sql.startswith("INSERT INTO `shop_ticket`"):
             time.sleep(3600)
         return sql
 

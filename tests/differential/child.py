@@ -74,20 +74,25 @@ def _points(job: dict[str, Any]) -> dict[str, Any]:
         except Exception as error:
             seen["raised"] = describe(error)
         run.afterwards()
-        seen.update(
-            count=interrupts.count, interrupted=interrupts.raised, events=list(run.events)
-        )
+        seen.update(count=interrupts.count, interrupted=interrupts.raised, events=list(run.events))
         run.finish()
 
     in_a_thread(steps)
     return seen
 
 
-def _prepare(job: dict[str, Any]) -> dict[str, Any]:
-    import galera_router
+def _break(job: dict[str, Any]) -> dict[str, Any]:
+    from tests.differential.broken import BREAKS
 
+    BREAKS[job["name"]]()
+    return {}
+
+
+def _prepare(job: dict[str, Any]) -> dict[str, Any]:
     from django.core.management import call_command
     from django.db import connections
+
+    import galera_router
 
     call_command("migrate", verbosity=0, run_syncdb=True)
     connections.close_all()
@@ -104,15 +109,13 @@ def main() -> None:
     import django
 
     django.setup()
-    import tests.differential.acts
-    from tests.differential.broken import BREAKS
 
-    if name := json.loads(os.environ["DIFFERENTIAL"])["broken"]:
-        BREAKS[name]()
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            answer = {"prepare": _prepare, "run": _programme, "points": _points}[job["do"]](job)
+            answer = {"prepare": _prepare, "run": _programme, "points": _points, "break": _break}[
+                job["do"]
+            ](job)
         except Exception:
             answer = {"broken": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -16,7 +16,8 @@ class Difference:
     """The first thing that is not the same on both sides.
 
     Attributes:
-        kind: "hung", "runs", "status", "seen", "tables" or "nodes".
+        kind: "hung", "runs", "status", "seen", "tables", "nodes"; "keys" if it is in the values of
+            new keys alone, and "left" for what is left of something that was undone.
         place: the step, as numbers counted from 0 on each level, or the table.
         what: the op.
         stock, router: what either side has; for "nodes", the first node and another one.
@@ -57,6 +58,30 @@ def outcome_kind(outcome: Any) -> str:
     return exception(outcome) or ("nothing" if outcome == MISSING else "a value")
 
 
+def compare_keys(
+    stock: dict[str, Any], router: dict[str, Any], rows: dict[str, list[Any]]
+) -> Difference | None:
+    """``compare``; where keys alone differ, and not their order, it says so."""
+    difference = compare(stock, router, rows)
+    if difference is None or difference.kind == "hung":
+        return difference
+    if compare_renamed(stock, router, rows) is None:
+        return replace(difference, kind="keys")
+    return difference
+
+
+def compare_renamed(
+    stock: dict[str, Any], router: dict[str, Any], rows: dict[str, list[Any]]
+) -> Difference | None:
+    """``compare``, with keys by the order of their appearance."""
+    sides = []
+    for answer, name in ((stock, "stock"), (router, "router")):
+        names: dict[str, str] = {}
+        sides.append((renamed(answer, names), [renamed(node, names) for node in rows[name]]))
+    (one, one_rows), (other, other_rows) = sides
+    return compare(one, other, {"stock": one_rows, "router": other_rows})
+
+
 def compare(
     stock: dict[str, Any], router: dict[str, Any], rows: dict[str, list[Any]]
 ) -> Difference | None:
@@ -69,10 +94,10 @@ def compare(
     return (
         _hung(stock, router)
         or _events(stock["events"], router["events"])
-        or _number("runs", stock, router)
         or _number("status", stock, router)
         or _tables(rows["stock"][0], rows["router"][0])
         or _nodes(rows["router"])
+        or _number("runs", stock, router)
     )
 
 

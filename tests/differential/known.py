@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.differential.compare import Difference
+from tests.differential.faulty import Cut, Point
 from tests.differential.language import Step
-from tests.differential.faulty import Point
 from tests.differential.rules import FaultRule, Rule, any_of, anything, at, op, raised, sql
 
 OF_A_NODE = ("queryset", "manager", "instance", "for_read")
@@ -28,11 +28,39 @@ def _routed_elsewhere(difference: Difference) -> bool:
     return difference.kind in ("seen", "hung", "tables")
 
 
+SEVERAL_ROWS = (
+    "bulk_create", "bulk_upsert", "bulk_batches", "tags_add", "tags_set", "tags_create",
+    "executemany", "execute_write", "books_add",
+)  # fmt: skip
+
+
+def _has(case: Cut, *ops: str) -> bool:
+    return any(step.op in ops for step, _ in case.programme.walk())
+
+
 def _left(difference: Difference) -> bool:
     return difference.kind == "left"
 
 
 KNOWN: tuple[Rule | FaultRule, ...] = (
+    FaultRule(
+        "S14",
+        "A connection cut inside an answer is not taken for lost: 2013, or no rows.",
+        lambda case: isinstance(case, Cut) and case.toward == "client",
+        raised("OperationalError 2013", "TypeError", "DoesNotExist", "LookupError"),
+    ),
+    FaultRule(
+        "E1",
+        "Writes of several rows cannot be replayed: a key is compared that nobody asks for.",
+        lambda case: isinstance(case, Cut) and _has(case, *SEVERAL_ROWS),
+        raised("ReplayMismatch"),
+    ),
+    FaultRule(
+        "S4",
+        "What is replayed is the statement from before the application's wrappers.",
+        lambda case: isinstance(case, Cut) and _has(case, "wrapped"),
+        anything,
+    ),
     FaultRule(
         "S1",
         "An exception while a packet is out leaves a transaction or a snapshot open.",
@@ -81,7 +109,7 @@ KNOWN: tuple[Rule | FaultRule, ...] = (
         "D1",
         "After connection.close() in a block the errors are InterfaceError, which is no"
         " DatabaseError, where stock Django has 2006 or TransactionManagementError.",
-        op("close"),
+        op("close", "close_old"),
         raised("InterfaceError 0"),
     ),
     Rule(
@@ -101,7 +129,7 @@ KNOWN: tuple[Rule | FaultRule, ...] = (
         "E7",
         "An unread CALL on an open cursor.",
         any_of(op("unread", "callproc"), sql("CALL ", "; SELECT")),
-        raised("FailoverImpossible"),
+        lambda found: raised("FailoverImpossible")(found) or found.kind == "runs",
     ),
     Rule("S7", "callproc on a cursor that has read.", op("callproc"), at("callproc")),
     Rule(
@@ -112,6 +140,19 @@ KNOWN: tuple[Rule | FaultRule, ...] = (
             sql("START TRANSACTION"),
         ),
         _routed_elsewhere,
+    ),
+    Rule(
+        "S18",
+        "After DDL in a block, one that fails above all, statements run in the server's"
+        " autocommit: the block's rollback undoes nothing.",
+        op("execute_ddl"),
+        lambda found: found.kind == "tables" or raised("OperationalError 1305")(found),
+    ),
+    Rule(
+        "D4",
+        "An execute wrapper of the application is called once too often, or not at all.",
+        lambda step: step.op == "wrapped",
+        at("wrapper's calls"),
     ),
     Rule(
         "S4",

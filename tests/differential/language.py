@@ -1,7 +1,7 @@
 """The language of the programmes: statements and blocks as plain data, and as text to be read.
 
-A programme is a tree of steps. What a step does stands beside its text in ``tests.differential.acts``;
-nothing here needs Django to be set up.
+A programme is a tree of steps. What a step does stands beside its text, in the package ``acts``.
+Nothing here needs Django to be set up.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from galera_router.testing import GaleraCluster, GaleraNode, Proxy
-from tests.differential.compare import Difference, compare
 from tests.differential.acts import OPS
+from tests.differential.compare import Difference, compare_keys
 from tests.differential.language import Programme
 from tests.differential.sides import READY, ROUTER, SCHEMAS, STOCK, Hung, Side, Tables
 
@@ -64,7 +64,7 @@ class Pair:
         answers = {name: self._answer(side) for name, side in self.sides.items()}
         rows = self.tables.rows(self.number, ddl=ddl)
         stock, router = answers[STOCK], answers[ROUTER]
-        return Outcome(programme, stock, router, rows, compare(stock, router, rows))
+        return Outcome(programme, stock, router, rows, compare_keys(stock, router, rows))
 
     def alone(
         self, name: str, programme: Programme, **more: Any
@@ -89,6 +89,21 @@ class Pair:
         except Hung:
             self.tables.end_clients(SCHEMAS[side.name])
             return {"hung": True}
+
+    @contextmanager
+    def broken(self, name: str) -> Iterator[None]:
+        """Have the router's side be broken on purpose, for the time of the block.
+
+        Args:
+            name: a key of ``broken.BREAKS``.
+        """
+        side = self.sides[ROUTER]
+        side.send({"do": "break", "name": name})
+        side.answer(READY)
+        try:
+            yield
+        finally:
+            side.stop()
 
     def recover(self, case: object) -> None:
         """After a server has died while ``case`` was run: start it, and begin with fresh processes.
@@ -130,18 +145,15 @@ def databases(
 
 
 @contextmanager
-def pair(
-    cluster: GaleraCluster, proxies: Mapping[str, Proxy] | None = None, broken: str = ""
-) -> Iterator[Pair]:
+def pair(cluster: GaleraCluster, proxies: Mapping[str, Proxy] | None = None) -> Iterator[Pair]:
     """Both sides on a running cluster, with their tables made, for the time of the block.
 
     Args:
         proxies: what the router reaches the nodes through.
-        broken: how the router's side is broken on purpose; see ``broken``.
     """
     tables = Tables(cluster)
     sides = [Side(STOCK, databases(cluster, STOCK))]
-    sides.append(Side(ROUTER, databases(cluster, ROUTER, proxies), broken))
+    sides.append(Side(ROUTER, databases(cluster, ROUTER, proxies)))
     both = Pair(cluster, tables, *sides)
     try:
         with _short_waits(cluster):

@@ -14,7 +14,6 @@ from tests.differential.compare import Difference
 from tests.differential.language import Step
 
 
-
 class Case(Protocol):
     """A programme, with a fault or without."""
 
@@ -94,9 +93,10 @@ def op(*names: str) -> Trigger:
 
 def sql(*parts: str) -> Trigger:
     """Steps that execute SQL in which one of the texts stands."""
-    return lambda step: any(
-        part in str(argument) for argument in step.args for part in parts
-    ) and step.op.startswith(("execute", "cursor", "unread"))
+    return lambda step: (
+        any(part in str(argument) for argument in step.args for part in parts)
+        and step.op.startswith(("execute", "cursor", "unread"))
+    )
 
 
 def any_of(*triggers: Trigger) -> Trigger:

@@ -85,16 +85,21 @@ class Run:
         """What an application does next: a row of its own, and reads in and outside a block."""
         self.events.clear()
         self._place = ()
-        for what, act in (
+        acts: tuple[tuple[str, Callable[[], Any]], ...] = (
             ("state", self.seen_state),
             ("write", lambda: self.Shelf.objects.create(code="after", room=9).code),
             ("read", self._everything),
-            ("read in a block", transaction.atomic(self._everything)),
-        ):
+            ("read in a block", self._everything_in_a_block),
+        )
+        for what, act in acts:
             try:
                 self.note(what, act())
             except Exception as error:
                 self.note(what, {"raised": describe(error)})
+
+    def _everything_in_a_block(self) -> Any:
+        with transaction.atomic():
+            return self._everything()
 
     def _everything(self) -> Any:
         models = (self.Author, self.Book, self.Tag, self.Shelf)
@@ -184,15 +189,15 @@ class Run:
 
     def alias(self, name: str) -> str:
         """The database that Django names for it."""
-        found: Any = {
+        asked: dict[str, Callable[[], Any]] = {
             "default": lambda: "default",
             "queryset": lambda: self.Author.objects.all().db,
             "manager": lambda: self.Author.objects.db,
             "instance": lambda: self.an_author()._state.db,
             "for_read": lambda: router.db_for_read(self.Author),
             "for_write": lambda: router.db_for_write(self.Author),
-        }[name]()
-        return str(found)
+        }
+        return str(asked[name]())
 
     def tied(self, rows: list[Any], key: int) -> Any:
         """Rows in the order of a column, and those that tie in it in any."""

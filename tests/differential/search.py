@@ -126,8 +126,13 @@ class Search:
         except (_New, _Enough, Flaky):
             pass  # what was found is kept; it may have been unsteady in the end
         finally:
-            if self._smallest is not None:
-                self.report.new[self._smallest.difference.signature] = self._smallest
+            self._note()
+
+    def _note(self) -> None:
+        """Keep the smallest case that was found in this round."""
+        found = self._smallest
+        if found is not None:
+            self.report.new[found.difference.signature] = found
 
     def _check(self, case: Any) -> None:
         if time.monotonic() > (self._shrink_end if self._target else self._end):

@@ -18,7 +18,11 @@ ROWS = {
     "shop_author": ("id, name", ("{0}, 'a0'", "{0}, 'a1'", "{0}, 'a2'")),
     "shop_book": (
         "id, author_id, title, stock, blurb",
-        ("{0}, {author}, 'b0', 1, ''", "{0}, {author}, 'b1', 1, ''", "{0}, {author} + 1, 'b2', 2, ''"),
+        (
+            "{0}, {author}, 'b0', 1, ''",
+            "{0}, {author}, 'b1', 1, ''",
+            "{0}, {author} + 1, 'b2', 2, ''",
+        ),
     ),
     "shop_tag": ("id, name", ("{0}, 't0'", "{0}, 't1'")),
     "shop_book_tags": ("id, book_id, tag_id", ("{0}, {book}, {tag}",)),

@@ -25,8 +25,7 @@ ROUTINES = (
     " RETURN (SELECT COUNT(*) FROM {0}.shop_tag)",
     "CREATE FUNCTION {0}.add_tag(n VARCHAR(9)) RETURNS INT MODIFIES SQL DATA"
     " BEGIN INSERT INTO {0}.shop_tag (name) VALUES (n); RETURN 1; END",
-    "CREATE PROCEDURE {0}.count_authors(OUT n INT)"
-    " SELECT COUNT(*) INTO n FROM {0}.shop_author",
+    "CREATE PROCEDURE {0}.count_authors(OUT n INT) SELECT COUNT(*) INTO n FROM {0}.shop_author",
     "CREATE PROCEDURE {0}.add_tags(n VARCHAR(9)) INSERT INTO {0}.shop_tag (name) VALUES (n), (n)",
     "CREATE PROCEDURE {0}.two_sets()"
     " BEGIN SELECT 1; SELECT name FROM {0}.shop_author ORDER BY name; END",
@@ -50,13 +49,12 @@ class Side:
     Args:
         name: STOCK or ROUTER.
         databases: Django's DATABASES before ``expand``.
-        broken: how it is broken on purpose; a key of ``broken.BREAKS``, or nothing.
     """
 
-    def __init__(self, name: str, databases: dict[str, Any], broken: str = "") -> None:
+    def __init__(self, name: str, databases: dict[str, Any]) -> None:
         self.name = name
-        self._config = json.dumps({"side": name, "databases": databases, "broken": broken})
-        self._errors = tempfile.TemporaryFile("w+")
+        self._config = json.dumps({"side": name, "databases": databases})
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the process writes to it
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
 
@@ -77,7 +75,8 @@ class Side:
     def send(self, job: dict[str, Any]) -> None:
         """Have it begin; ``answer`` tells the outcome."""
         self.start()
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
         self._process.stdin.flush()
 
@@ -98,7 +97,8 @@ class Side:
         return answer
 
     def _line(self, seconds: float) -> bytes | None:
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         deadline = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from hypothesis import strategies as st
 
-from tests.differential.acts import GROUPS
-from tests.differential.acts import OPS
+from tests.differential.acts import GROUPS, OPS
 from tests.differential.language import SCENES, Programme, Step
 
 DEPTH = 3  # blocks within blocks
@@ -15,25 +14,25 @@ LONGEST = 7  # steps of one level
 ALWAYS = frozenset({"read", "write", "transaction"})
 
 
-@lru_cache(maxsize=None)
+@cache
 def _step(op: str) -> st.SearchStrategy[Step]:
     args = [st.sampled_from(list(choices)) for choices in OPS[op].choices]
     return st.tuples(*args).map(lambda values: Step(op, values))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _ops(groups: frozenset[str], block: bool) -> list[str]:
     return [name for name, op in OPS.items() if op.group in groups and op.is_block is block]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _leaves(groups: frozenset[str]) -> st.SearchStrategy[Step]:
     """First a group, then one of its statements: large groups do not crowd out small ones."""
     each = [_ops(frozenset({group}), False) for group in sorted(groups)]
     return st.one_of([st.sampled_from(ops).flatmap(_step) for ops in each if ops])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _trees(groups: frozenset[str], depth: int) -> st.SearchStrategy[Step]:
     leaves = _leaves(groups)
     if not depth:

@@ -16,4 +16,15 @@ from tests.differential.language import OPS
 
 GROUPS = tuple(dict.fromkeys(op.group for op in OPS.values()))
 
-__all__ = ["GROUPS", "OPS", "blocks", "bulk", "cursors", "hooks", "links", "reads", "wrappers", "writes"]
+__all__ = [
+    "GROUPS",
+    "OPS",
+    "blocks",
+    "bulk",
+    "cursors",
+    "hooks",
+    "links",
+    "reads",
+    "wrappers",
+    "writes",
+]

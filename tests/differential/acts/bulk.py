@@ -9,7 +9,12 @@ from tests.differential.language import act
 from tests.differential.run import Run
 
 
-@act("Author.objects.bulk_create([{0!r}, 'e', 'f'], ignore_conflicts={1})", ("a0", "c"), (False, True), group="bulk")
+@act(
+    "Author.objects.bulk_create([{0!r}, 'e', 'f'], ignore_conflicts={1})",
+    ("a0", "c"),
+    (False, True),
+    group="bulk",
+)
 def bulk_create(run: Run, name: str, ignore: bool) -> Any:
     authors = [run.Author(name=each) for each in (name, "e", "f")]
     made = run.Author.objects.bulk_create(authors, ignore_conflicts=ignore)

@@ -118,7 +118,9 @@ def cursor_execute(run: Run, slot: int, sql: str) -> Any:
     return cursor.rowcount
 
 
-@act("cursors[{0}].execute('SELECT … WHERE name = %s', [{1!r}])", SLOTS, ("a0", "c"), group="cursors")
+@act(
+    "cursors[{0}].execute('SELECT … WHERE name = %s', [{1!r}])", SLOTS, ("a0", "c"), group="cursors"
+)
 def cursor_params(run: Run, slot: int, name: str) -> Any:
     cursor = run.cursor(slot)
     cursor.execute("SELECT name FROM shop_author WHERE name = %s", [name])
@@ -141,20 +143,33 @@ def cursor_close(run: Run, slot: int) -> Any:
     del run.cursors[slot]
 
 
-@act("cursors[{0}].executemany('INSERT INTO shop_tag (name) VALUES (%s)', {1} rows)", SLOTS, (1, 3), group="cursors")
+@act(
+    "cursors[{0}].executemany('INSERT INTO shop_tag (name) VALUES (%s)', {1} rows)",
+    SLOTS,
+    (1, 3),
+    group="cursors",
+)
 def executemany(run: Run, slot: int, number: int) -> Any:
     cursor = run.cursor(slot)
-    cursor.executemany("INSERT INTO shop_tag (name) VALUES (%s)", [[f"e{n}"] for n in range(number)])
+    cursor.executemany(
+        "INSERT INTO shop_tag (name) VALUES (%s)", [[f"e{n}"] for n in range(number)]
+    )
     return [cursor.rowcount, cursor.lastrowid]
 
 
 PROCEDURES = ("count_authors", "add_tags", "two_sets")
 
 
-@act("cursors[{0}].callproc({1!r}), all its sets, OUT parameter", SLOTS, PROCEDURES, group="procedures")
+@act(
+    "cursors[{0}].callproc({1!r}), all its sets, OUT parameter",
+    SLOTS,
+    PROCEDURES,
+    group="procedures",
+)
 def callproc(run: Run, slot: int, name: str) -> Any:
     cursor = run.cursor(slot)
-    parameters: list[Any] = {"count_authors": [0], "add_tags": ["p"], "two_sets": []}[name]
+    given: dict[str, list[Any]] = {"count_authors": [0], "add_tags": ["p"], "two_sets": []}
+    parameters = given[name]
     cursor.callproc(name, parameters)
     sets = _all_sets(cursor)
     if name == "count_authors":
@@ -163,6 +178,11 @@ def callproc(run: Run, slot: int, name: str) -> Any:
     return sets
 
 
-@act("cursors[{0}].execute({1!r})  # answers left unread", SLOTS, ("CALL two_sets()", "SELECT 1; SELECT 2"), group="procedures")
+@act(
+    "cursors[{0}].execute({1!r})  # answers left unread",
+    SLOTS,
+    ("CALL two_sets()", "SELECT 1; SELECT 2"),
+    group="procedures",
+)
 def unread(run: Run, slot: int, sql: str) -> Any:
     run.cursor(slot).execute(sql)

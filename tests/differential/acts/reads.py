@@ -25,7 +25,10 @@ def authors(run: Run) -> Any:
     return list(run.Author.objects.order_by("name").values_list())
 
 
-@act("list(Book.objects.order_by('title', 'pk').values_list('title', 'stock', 'author'))", group="read")
+@act(
+    "list(Book.objects.order_by('title', 'pk').values_list('title', 'stock', 'author'))",
+    group="read",
+)
 def books(run: Run) -> Any:
     return list(run.Book.objects.order_by("title", "pk").values_list("title", "stock", "author"))
 
@@ -219,6 +222,11 @@ def computed(run: Run) -> Any:
     return run.Book.objects.filter(stock=F("stock") * 1).count()
 
 
-@act("{0}.objects.using(alias({1!r})).count()", MODELS, ("default", "instance", "for_read"), group="aliases")
+@act(
+    "{0}.objects.using(alias({1!r})).count()",
+    MODELS,
+    ("default", "instance", "for_read"),
+    group="aliases",
+)
 def count_using(run: Run, model: str, alias: str) -> Any:
     return run.model(model).objects.using(run.alias(alias)).count()

@@ -44,8 +44,6 @@ class Wrapper:
     def before_comment(self, sql: Any, params: Any) -> Any:
         return f"/* app */ {sql}" if isinstance(sql, str) else sql, params
 
-
-
     def before_query(self, sql: Any, params: Any) -> Any:
         self.run.note("wrapper read", self.run.Tag.objects.count())
         return sql, params

@@ -17,7 +17,12 @@ def create_author(run: Run, name: str) -> Any:
     return run.author
 
 
-@act("book = Book.objects.create(author=author, title={0!r}, stock={1})", TITLES, NUMBERS, group="write")
+@act(
+    "book = Book.objects.create(author=author, title={0!r}, stock={1})",
+    TITLES,
+    NUMBERS,
+    group="write",
+)
 def create_book(run: Run, title: str, stock: int) -> Any:
     run.book = run.Book.objects.create(author=run.an_author(), title=title, stock=stock)
     return run.book
@@ -64,7 +69,12 @@ def save_using(run: Run, alias: str) -> Any:
     book.save(using=run.alias(alias))
 
 
-@act("Book.objects.filter(title={0!r}).update(stock=F('stock') + {1})", TITLES, NUMBERS, group="write")
+@act(
+    "Book.objects.filter(title={0!r}).update(stock=F('stock') + {1})",
+    TITLES,
+    NUMBERS,
+    group="write",
+)
 def update(run: Run, title: str, number: int) -> Any:
     return run.Book.objects.filter(title=title).update(stock=F("stock") + number)
 
@@ -99,7 +109,9 @@ def get_or_create(run: Run, name: str) -> Any:
     return [run.author, created]
 
 
-@act("Shelf.objects.update_or_create(code={0!r}, defaults=room={1})", CODES, NUMBERS, group="upsert")
+@act(
+    "Shelf.objects.update_or_create(code={0!r}, defaults=room={1})", CODES, NUMBERS, group="upsert"
+)
 def update_or_create(run: Run, code: str, room: int) -> Any:
     return run.Shelf.objects.update_or_create(code=code, defaults={"room": room})
 
