@@ -22,7 +22,7 @@ class Step:
 
 def _differential(level: int, minutes: float) -> tuple[str, ...]:
     seconds = f"{minutes * 60 - 60:.0f}"
-    return ("tests.differential", "--level", str(level), "--programmes", "5000",
+    return ("tests.differential", "--all", "--level", str(level), "--programmes", "5000",
             "--seconds", seconds)  # fmt: skip
 
 
