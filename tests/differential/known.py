@@ -153,6 +153,12 @@ KNOWN: tuple[Rule | FaultRule, ...] = (
         ),
     ),
     Rule(
+        "S11",
+        "A procedure that commits and begins again: what came after its COMMIT is not seen.",
+        sql("commit_between"),
+        lambda found: found.kind in ("seen", "tables") and found.raised() is None,
+    ),
+    Rule(
         "D4",
         "An execute wrapper of the application is called once too often, or not at all.",
         lambda step: step.op == "wrapped",

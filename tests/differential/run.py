@@ -114,7 +114,7 @@ class Run:
             try:
                 cursor.close()
             except Exception as error:
-                self.note("closed at the end", describe(error))
+                self.note("closed at the end", {"raised": describe(error)})
         self.cursors.clear()
         self.state("at the end")
 
