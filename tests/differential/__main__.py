@@ -24,7 +24,7 @@ def main() -> int:
         report = _search(words, cluster, proxies)
     if words.json is not None:
         words.json.write_text(json.dumps(_as_json(report), indent=1))
-    return 1 if report.new else 0
+    return 1 if report.new or not report.reads_elsewhere else 0
 
 
 def _search(
@@ -35,7 +35,9 @@ def _search(
         search = Search(cases, play, stop_early=not words.all, shrink=words.shrink)
         before = both.tables.served()
         report = search.run(words.programmes, words.seed, words.seconds)
-        _tell(report, both.tables.served() - before, both.deaths)
+        served = both.tables.served() - before
+        report.reads_elsewhere = words.level != 0 or served >= report.programmes / 10
+        _tell(report, served, both.deaths)
     return report
 
 
@@ -59,7 +61,7 @@ def _tell(report: Report, served: int, deaths: list[str]) -> None:
     for death in deaths:
         print(f"--- a server has died\n{death}\n")
     print(report)
-    print(f"SELECTs of the secondaries: {served}")
+    print(f"SELECTs of the secondaries: {served}{'' if report.reads_elsewhere else ', too few'}")
 
 
 def _as_json(report: Report) -> dict[str, object]:

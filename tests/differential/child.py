@@ -109,6 +109,9 @@ def main() -> None:
     import django
 
     django.setup()
+    from tests.differential.acts import OPS
+
+    assert OPS, "the steps are declared by this import"
 
     for line in sys.stdin:
         job = json.loads(line)

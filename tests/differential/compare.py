@@ -112,12 +112,18 @@ def _events(stock: list[Any], router: list[Any]) -> Difference | None:
             continue
         if one is None or other is None or one[:2] != other[:2]:
             place, what = (one or other)[:2]
-            ours = f"at {other[0]}: {other[1]}" if other and one else MISSING
-            return Difference("seen", place, what, one[2] if one else MISSING, ours)
+            return Difference("seen", place, what, one[2] if one else MISSING, _instead(one, other))
         if one[2] == other[2]:
             return Difference("seen", one[0], f"in_atomic_block after {one[1]}", one[3], other[3])
         return Difference("seen", one[0], one[1], one[2], other[2])
     return None
+
+
+def _instead(one: Any, other: Any) -> Any:
+    """What the router has where stock Django has the event ``one``."""
+    if other is None or one is None:
+        return MISSING if other is None else other[2]
+    return other[2] if exception(other[2]) else f"at {other[0]}: {other[1]}"
 
 
 def _number(kind: str, stock: dict[str, Any], router: dict[str, Any]) -> Difference | None:

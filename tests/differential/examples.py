@@ -37,7 +37,7 @@ DIFFERING: dict[str, tuple[str, Programme]] = {
     ),
     "a temporary table": (
         "S6",
-        _in("thread", _("execute_temporary", TEMPORARY), _("count", "Tag")),
+        _in("thread", _("execute_temporary", TEMPORARY), _("count", "Room")),
     ),
     "locked tables": (
         "S6",

@@ -103,7 +103,7 @@ KNOWN: tuple[Rule | FaultRule, ...] = (
         "E7",
         "SQL that ends in a comment behind a semicolon is read again as two statements.",
         sql("; --"),
-        raised("ReplayMismatch"),
+        raised("ReplayMismatch", "ProgrammingError 1064"),
     ),
     Rule(
         "D1",
@@ -146,7 +146,17 @@ KNOWN: tuple[Rule | FaultRule, ...] = (
         "After DDL in a block, one that fails above all, statements run in the server's"
         " autocommit: the block's rollback undoes nothing.",
         op("execute_ddl"),
-        lambda found: found.kind == "tables" or raised("OperationalError 1305")(found),
+        lambda found: (
+            found.kind == "tables"
+            or raised("OperationalError 1305")(found)
+            or at("state after the exception")(found)
+        ),
+    ),
+    Rule(
+        "S11",
+        "A procedure that commits and begins again: what came after its COMMIT is not seen.",
+        sql("commit_between"),
+        lambda found: found.kind in ("seen", "tables") and found.raised() is None,
     ),
     Rule(
         "D4",

@@ -65,6 +65,7 @@ class Run:
 
     def programme(self, programme: Programme) -> None:
         """Do all its steps; an exception of one does not keep the next from being done."""
+        check_ops(programme.steps)
         for place, step in enumerate(programme.steps):
             try:
                 self._step(step, (place,))
@@ -73,6 +74,7 @@ class Run:
 
     def steps(self, steps: Sequence[Step]) -> None:
         """Do the steps; an exception ends them and is raised."""
+        check_ops(steps)
         self._steps(steps, ())
 
     def warm(self) -> None:
@@ -112,7 +114,7 @@ class Run:
             try:
                 cursor.close()
             except Exception as error:
-                self.note("closed at the end", describe(error))
+                self.note("closed at the end", {"raised": describe(error)})
         self.cursors.clear()
         self.state("at the end")
 
@@ -221,6 +223,13 @@ class Run:
         if isinstance(value, (datetime.date, float)):
             return str(value)
         return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def check_ops(steps: Sequence[Step]) -> None:
+    """Raise ValueError for an op that is not declared: it would fail alike on both sides."""
+    for step, _ in Programme(tuple(steps)).walk():
+        if step.op not in OPS:
+            raise ValueError(f"no such op: {step.op}")
 
 
 def describe(error: BaseException) -> list[Any]:

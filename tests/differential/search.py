@@ -43,6 +43,7 @@ class Report:
         known, allowed: how many differences each rule has explained.
         new: by signature.
         unsteady: differences that did not come again.
+        reads_elsewhere: the secondaries have served about as many reads as they should.
     """
 
     programmes: int = 0
@@ -51,6 +52,7 @@ class Report:
     new: dict[str, Found] = field(default_factory=dict)
     again: Counter[str] = field(default_factory=Counter)
     unsteady: list[Found] = field(default_factory=list)
+    reads_elsewhere: bool = True
 
     def __str__(self) -> str:
         known = ", ".join(f"{name} x {number}" for name, number in sorted(self.known.items()))

@@ -28,6 +28,7 @@ ROWS = {
     "shop_book_tags": ("id, book_id, tag_id", ("{0}, {book}, {tag}",)),
     "shop_shelf": ("code, room", ("'s0', 1", "'s1', 2")),
     "shop_ticket": ("id", ("{0}",)),
+    "shop_room": ("id, name", ("{0}, 'r0'",)),
 }
 
 SEEDS = {table: len(rows) for table, (_, rows) in ROWS.items()}

@@ -21,6 +21,7 @@ EVERY = 9  # so many points apart
 
 def searched(both: Pair, proxies: dict[str, Proxy], number: int, programmes: int) -> Report:
     cases, play = level(number, both, proxies)
+    both.deaths.clear()
     report = Search(cases, play, shrink=10).run(programmes, SEED)
     assert not both.deaths, both.deaths
     return report

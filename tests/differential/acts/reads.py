@@ -12,7 +12,7 @@ from tests.differential.acts.values import NAMES, NUMBERS, TITLES
 from tests.differential.language import act
 from tests.differential.run import Run
 
-MODELS = ("Author", "Book", "Tag", "Shelf")
+MODELS = ("Author", "Book", "Tag", "Shelf", "Room")
 
 
 @act("{0}.objects.count()", MODELS, group="read")

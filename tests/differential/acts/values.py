@@ -8,4 +8,3 @@ TAGS = ("t0", "t1", "n0")
 CODES = ("s0", "s1", "n0")  # of shelves
 NUMBERS = (0, 1, 5)
 ALIASES = ("", "default", "queryset", "manager", "instance", "for_read", "for_write")
-ALIAS_TEXT = "{%d!r}"
