@@ -81,8 +81,9 @@ def stall(target: Target) -> Iterator[None]:
 
 
 def _lock_tables(cursor: Any) -> None:
-    cursor.execute("SHOW TABLES")
-    tables = ", ".join(f"`{name}` READ" for (name,) in cursor.fetchall())
+    # Galera refuses to lock a sequence.
+    cursor.execute("SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'")
+    tables = ", ".join(f"`{name}` READ" for name, _ in cursor.fetchall())
     cursor.execute("SET lock_wait_timeout = 5")
     for left in reversed(range(TRIES)):
         try:

@@ -9,12 +9,14 @@ from typing import Any
 import MySQLdb
 
 from galera_router.testing import Rule
+from tests.chaos.heavy import stall
 from tests.chaos.plan import ALTERED, LIGHT
 from tests.chaos.target import COMMIT, Target
 
 WRITE = r"\b(INSERT|UPDATE)\b"
 FIRE = 1.5  # seconds that a trap waits for something to be caught
 TRIES = 5  # to delete a row that others lock
+LAGS_FOR = 0.4  # seconds
 ALTERED_FOR = 0.3  # seconds until an altered table is as it was
 
 Fault = Callable[[Target], bool]
@@ -80,6 +82,22 @@ def _lose(cursor: Any, worker: str) -> int:
     return 0
 
 
+def lag(target: Target) -> bool:
+    """A secondary applies nothing for a moment, and does not hold the others back meanwhile."""
+    _allow_behind(target, 10_000)
+    try:
+        with stall(target):
+            time.sleep(LAGS_FOR)
+    finally:
+        _allow_behind(target, 16)  # Galera's default
+    return True
+
+
+def _allow_behind(target: Target, transactions: int) -> None:
+    """Let the node be so many transactions behind before it holds the others back."""
+    target.node.query(f"SET GLOBAL wsrep_provider_options = 'gcs.fc_limit={transactions}'")
+
+
 def alter_index(target: Target) -> bool:
     return _alter(target, "ADD INDEX IF NOT EXISTS extra (id)", "DROP INDEX IF EXISTS extra")
 
@@ -112,5 +130,6 @@ FAULTS: dict[str, Fault] = {
     "lose-markers": lose_markers,
     "alter-index": alter_index,
     "alter-column": alter_column,
+    "lag": lag,
 }
 assert FAULTS.keys() == set(LIGHT)

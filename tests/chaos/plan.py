@@ -101,7 +101,7 @@ HEAVY: dict[str, Heavy] = {
 }
 LIGHT = (
     "cut", "cut-at", "swallow-commit", "swallow-write", "drop-commit",
-    "cut-byte", "interrupt", "lose-markers", "alter-index", "alter-column",
+    "cut-byte", "interrupt", "lose-markers", "alter-index", "alter-column", "lag",
 )  # fmt: skip
 
 #: Under these, faults of today's router show: they strike only where they are asked for.
@@ -190,7 +190,7 @@ def _light(
         if at > seconds:
             return
         number, toward = _where(rng, kind)
-        hit = () if kind == "interrupt" else _choose(rng, nodes, 1)
+        hit = () if kind == "interrupt" else _choose(rng, nodes[kind == "lag" :], 1)
         yield Strike(round(at, 2), kind, hit, number=number, toward=toward)
         at += rng.uniform(*BETWEEN)
 

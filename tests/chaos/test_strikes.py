@@ -19,6 +19,7 @@ from tests.testing.conftest import wait_for
 from tests.testing.test_proxy import Background
 
 MARKERS = "galera_router_marker"
+DATABASE = "test_strikes"  # the other tests need their tables
 TABLES = (MARKERS, *ALTERED)
 
 Aim = Callable[..., Target]
@@ -32,15 +33,16 @@ def ways(galera: GaleraCluster) -> Iterator[dict[str, Way]]:
 
 
 @pytest.fixture
-def aim(galera: GaleraCluster, ways: dict[str, Way]) -> Iterator[Aim]:
+def aim(
+    galera: GaleraCluster, ways: dict[str, Way], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Aim]:
     """``aim(kind, node, **strike)``; the tables that faults look for are there."""
     node = galera["db1"]
+    monkeypatch.setattr(galera, "database", DATABASE)
+    node.query(f"CREATE DATABASE {DATABASE}")
     for table in TABLES:
         key = "worker" if table == MARKERS else "id"
-        # A run may have left it, with others that refer to it.
-        gone = f"DROP TABLE IF EXISTS galera_router.{table}"
-        node.query(f"SET STATEMENT foreign_key_checks=0 FOR {gone}")
-        node.query(f"CREATE TABLE galera_router.{table} ({key} INT PRIMARY KEY)")
+        node.query(f"CREATE TABLE {DATABASE}.{table} ({key} INT PRIMARY KEY)")
 
     def make(kind: str, name: str = "db1", **more: Any) -> Target:
         crew = Crew(lambda number, life: None, 0)  # type: ignore[arg-type, return-value]
@@ -48,8 +50,7 @@ def aim(galera: GaleraCluster, ways: dict[str, Way]) -> Iterator[Aim]:
 
     yield make
     galera.heal()
-    for table in TABLES:
-        galera["db1"].query(f"DROP TABLE galera_router.{table}")
+    galera["db1"].query(f"DROP DATABASE {DATABASE}")
 
 
 def connect(galera: GaleraCluster, proxy: Proxy) -> Any:
@@ -70,7 +71,7 @@ def run(connection: Any, sql: str) -> Any:
 
 
 def rows(target: Target, table: str = "chaos_page") -> int:
-    return int(target.node.query(f"SELECT COUNT(*) FROM galera_router.{table}")[0][0])
+    return int(target.node.query(f"SELECT COUNT(*) FROM {DATABASE}.{table}")[0][0])
 
 
 def assert_fails(number: int | set[int], work: Callable[[], Any]) -> None:
@@ -88,7 +89,7 @@ def test_a_node_is_stalled(galera: GaleraCluster, aim: Aim, kind: str) -> None:
     """It answers, and says Synced in one of the two, but shows nothing that others write."""
     target = aim(kind, "db2")
     with heavy.FAULTS[kind](target):
-        galera["db1"].query("INSERT INTO galera_router.chaos_page VALUES (1)")
+        galera["db1"].query(f"INSERT INTO {DATABASE}.chaos_page VALUES (1)")
         assert rows(target) == 0
         assert bool(desynced(target)) == (kind == "stall-desynced")
         assert target.node.is_synced() == (kind == "stall")
@@ -102,7 +103,7 @@ def test_a_node_is_read_only(galera: GaleraCluster, aim: Aim) -> None:
     with closing(target.connect()) as client:
         with heavy.FAULTS["read-only"](target):
             assert_fails(1290, lambda: run(client, "INSERT INTO chaos_page VALUES (1)"))
-            galera["db2"].query("INSERT INTO galera_router.chaos_page VALUES (2)")
+            galera["db2"].query(f"INSERT INTO {DATABASE}.chaos_page VALUES (2)")
             wait_for(lambda: rows(target) == 1)
         run(client, "INSERT INTO chaos_page VALUES (1)")
 
@@ -164,7 +165,7 @@ def test_a_commit_is_late(galera: GaleraCluster, aim: Aim) -> None:
 
 def test_all_nodes_are_stopped(galera: GaleraCluster, aim: Aim) -> None:
     """Nobody is left, and nothing is lost."""
-    galera["db3"].query("INSERT INTO galera_router.chaos_page VALUES (1)")
+    galera["db3"].query(f"INSERT INTO {DATABASE}.chaos_page VALUES (1)")
     with ExitStack() as stack:
         targets = [aim("stop-all", name) for name in ("db2", "db3")]
         for target in targets:
@@ -179,7 +180,7 @@ def test_all_nodes_are_stopped(galera: GaleraCluster, aim: Aim) -> None:
 
 def test_markers_are_lost(galera: GaleraCluster, aim: Aim) -> None:
     """All of them; then there are none to lose."""
-    galera["db1"].query(f"INSERT INTO galera_router.{MARKERS} VALUES (1), (2)")
+    galera["db1"].query(f"INSERT INTO {DATABASE}.{MARKERS} VALUES (1), (2)")
     target = aim("lose-markers")
     assert light.FAULTS["lose-markers"](target)
     assert rows(target, MARKERS) == 0
@@ -190,7 +191,7 @@ def test_markers_are_lost(galera: GaleraCluster, aim: Aim) -> None:
 def test_a_table_is_altered_for_a_moment(galera: GaleraCluster, aim: Aim, kind: str) -> None:
     """Then it is as it was."""
     target = aim(kind, "db2", number=1)
-    show = "SHOW CREATE TABLE galera_router.chaos_page"
+    show = f"SHOW CREATE TABLE {DATABASE}.chaos_page"
     [before] = galera["db1"].query(show)
     fault = Background(lambda: light.FAULTS[kind](target))
     wait_for(lambda: "extra" in galera["db1"].query(show)[0][1])
@@ -209,6 +210,20 @@ def test_a_byte_is_the_last_one(galera: GaleraCluster, aim: Aim) -> None:
     assert fault.ends()
     assert not light.FAULTS["cut-byte"](target)
     assert fired == [True]
+
+
+def test_a_node_lags_and_does_not_hold_the_others_back(galera: GaleraCluster, aim: Aim) -> None:
+    """What is written meanwhile is there a little later."""
+    target = aim("lag", "db2")
+    count = f"SELECT COUNT(*) FROM {DATABASE}.chaos_page"
+    in_use = f"SHOW OPEN TABLES FROM {DATABASE} WHERE In_use > 0"
+    fault = Background(lambda: light.FAULTS["lag"](target))
+    wait_for(lambda: bool(galera["db2"].query(in_use)))
+    for key in range(30):
+        galera["db1"].query(f"INSERT INTO {DATABASE}.chaos_page VALUES ({key})")
+    assert galera["db2"].query(count) == [(0,)]
+    assert fault.ends()
+    wait_for(lambda: galera["db2"].query(count) == [(30,)])
 
 
 def test_every_kind_of_fault_can_be_carried_out() -> None:

@@ -9,6 +9,7 @@ import datetime
 from collections.abc import Iterator
 
 import pytest
+from django.apps.registry import Apps
 from django.db import connection, models, transaction
 from django.db.models.functions import Now, Random
 
@@ -34,6 +35,7 @@ class Stamp(models.Model):
     objects: models.Manager[Stamp] = models.Manager()
 
     class Meta:
+        apps = Apps()  # no other test is to know of it
         app_label = "shop"
         db_table = "faults_stamp"
         managed = False

@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.mutants.checkers import CHECKERS
-from tests.mutants.mutants import MUTANTS, Mutant
+from tests.mutants.mutants import CONTROL, MUTANTS, Mutant
 from tests.mutants.run import CheckerFailed, Trial, attempt, copied
-from tests.mutants.table import is_found, table
+from tests.mutants.table import is_found, is_good, table
 
 
 def parse() -> argparse.Namespace:
@@ -33,10 +33,10 @@ def parse() -> argparse.Namespace:
 def chosen(names: str) -> list[Mutant]:
     """The mutants with these names, all if none is named; exits if there is no such mutant."""
     wanted = [name for name in names.split(",") if name]
-    known = {mutant.name: mutant for mutant in MUTANTS}
+    known = {mutant.name: mutant for mutant in (CONTROL, *MUTANTS)}
     if unknown := set(wanted) - known.keys():
         raise SystemExit(f"no such mutant: {', '.join(sorted(unknown))}")
-    return [known[name] for name in wanted] if wanted else list(MUTANTS)
+    return [known[name] for name in wanted] if wanted else list(known.values())
 
 
 def try_all(
@@ -49,9 +49,11 @@ def try_all(
             for seed in range(1, options.seeds + 1):
                 trials.append(attempt(mutant, folder, checker, seed, options.seconds))
                 yield trials[-1]
+                if mutant.is_control:
+                    continue
                 if sum(not trial.found for trial in trials) > options.seeds - options.wanted:
                     break
-            if not options.all and is_found(trials, options.wanted):
+            if not options.all and not mutant.is_control and is_found(trials, options.wanted):
                 return
 
 
@@ -61,7 +63,7 @@ def main() -> int:
     mutants, trials, missed = chosen(options.mutants), [], []
     only = [name for name in options.checkers.split(",") if name]
     for mutant in mutants:
-        checkers = only or (CHECKERS if options.all else mutant.checkers)
+        checkers = only or (CHECKERS if options.all or mutant.is_control else mutant.checkers)
         mine: list[Trial] = []
         try:
             for trial in try_all(mutant, checkers, options):
@@ -72,14 +74,14 @@ def main() -> int:
         except CheckerFailed as failure:
             print(failure, flush=True)
         trials += mine
-        if not is_found(mine, options.wanted):
+        if not is_good(mutant, mine, options.wanted):
             missed.append(mutant.name)
         if options.json is not None:
             options.json.write_text(json.dumps([asdict(trial) for trial in trials], indent=1))
     print("\n" + "\n".join(table(mutants, trials)))
-    print(f"\n{len(mutants) - len(missed)} of {len(mutants)} are found.")
+    print(f"\n{len(mutants) - len(missed)} of {len(mutants)} are judged rightly.")
     if missed:
-        print(f"Missed: {', '.join(missed)}.")
+        print(f"Wrongly: {', '.join(missed)}.")
     return 1 if missed else 0
 
 

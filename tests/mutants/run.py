@@ -43,16 +43,15 @@ class Trial:
 
 
 @contextlib.contextmanager
-def copied(mutant: Mutant | None) -> Iterator[Path]:
-    """Give a folder with a copy of the project, changed by ``mutant`` if there is one."""
+def copied(mutant: Mutant) -> Iterator[Path]:
+    """Give a folder with a copy of the project, changed by ``mutant``."""
     with tempfile.TemporaryDirectory(prefix="galera_router-mutant-") as name:
         folder = Path(name)
         for part in COPIED:
             source = ROOT / part
             copy = shutil.copytree if source.is_dir() else shutil.copy
             copy(source, folder / part)
-        if mutant is not None:
-            mutant.apply(folder / "galera_router")
+        mutant.apply(folder / "galera_router")
         yield folder
 
 

@@ -26,6 +26,13 @@ def is_found(trials: Iterable[Trial], wanted: int) -> bool:
     return max(found.values(), default=0) >= wanted
 
 
+def is_good(mutant: Mutant, trials: Sequence[Trial], wanted: int) -> bool:
+    """Returns True if a mutant is found, and the control is tried and never found."""
+    if mutant.is_control:
+        return bool(trials) and not any(trial.found for trial in trials)
+    return is_found(trials, wanted)
+
+
 def table(mutants: Sequence[Mutant], trials: Sequence[Trial]) -> list[str]:
     """The lines of the table: a row for each mutant, a column for each checker."""
     used = list(dict.fromkeys(trial.checker for trial in trials))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.mutants import checkers
-from tests.mutants.mutants import MUTANTS, Mutant
+from tests.mutants.mutants import CONTROL, MUTANTS, Mutant
 from tests.mutants.run import ROOT, CheckerFailed, Trial, attempt, copied
-from tests.mutants.table import is_found, table
+from tests.mutants.table import is_found, is_good, table
 
 MUTANT = Mutant("a-mutant", "nothing holds", "outcome.py", "def commit(", "def omit(", ("c",))
 
@@ -80,6 +80,17 @@ def test_found_means_by_one_checker_at_enough_seeds() -> None:
     assert is_found([trial(True, 1), trial(True, 2), trial(False, 3)], 2)
     assert not is_found([trial(True, 1), trial(True, 1, "another")], 2)
     assert not is_found([], 1)
+
+
+def test_the_control_must_not_be_found() -> None:
+    """What is found in the router as it is says nothing of a mutant."""
+    assert is_good(CONTROL, [trial(False), trial(False, 2)], 2)
+    assert not is_good(CONTROL, [trial(False), trial(True, 2)], 2)
+    assert not is_good(CONTROL, [], 2)
+    assert is_good(MUTANT, [trial(True)], 1)
+    with copied(CONTROL) as folder:
+        source = (ROOT / "galera_router/outcome.py").read_text()
+        assert (folder / "galera_router/outcome.py").read_text() == source
 
 
 def test_the_table_has_seeds_and_seconds() -> None:
