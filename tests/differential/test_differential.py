@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import django
 import pytest
 
 from galera_router.testing import Proxy
-from tests.differential.examples import DIFFERING, MENDED
+from tests.differential.examples import DIFFERING, MENDED, ONLY_DJANGO_5
 from tests.differential.faulty import Interrupter, Point
 from tests.differential.language import Programme, Step
 from tests.differential.levels import level
@@ -43,8 +46,16 @@ def known_fault(name: str) -> pytest.MarkDecorator:
     return pytest.mark.xfail(strict=True, raises=AssertionError, reason=f"known fault {name}")
 
 
+def differing(what: str, fault: str, programme: Programme) -> Any:
+    """One that differs today; that some do with Django 5.2 alone is due to its other SQL."""
+    shows = what not in ONLY_DJANGO_5 or django.VERSION < (6, 0)
+    return pytest.param(
+        programme, id=f"{fault}-{what}", marks=[known_fault(fault)] if shows else []
+    )
+
+
 EXAMPLES = [
-    *(pytest.param(e, id=f"{n}-{k}", marks=known_fault(n)) for k, (n, e) in DIFFERING.items()),
+    *(differing(what, *example) for what, example in DIFFERING.items()),
     *(pytest.param(example, id=name) for name, example in MENDED.items()),
 ]
 

@@ -141,7 +141,7 @@ def _add_node(databases: dict[str, Any]) -> None:
 
 
 def _add_cluster(databases: dict[str, Any]) -> None:
-    databases["other"] = {**BASE, "NODES": NODES}
+    databases["other"] = {**databases["default"], "NODES": NODES}
 
 
 def _set_host_of_a_node(databases: dict[str, Any]) -> None:

@@ -56,6 +56,8 @@ CHECKERS: dict[str, Command] = {
     "commits": _chaos("--faults", "swallow-commit,drop-commit", "--workloads", COMMITS),
     # What each client saw, as a history.
     "history": _chaos("--workloads", ",".join(HISTORIES), "--faults", LAGGING),
+    # The same, on secondaries that lag, and refuse their clients in between.
+    "moves": _chaos("--workloads", ",".join(HISTORIES), "--faults", "reject,refuse,lag"),
     # Originals that arrive when they have been given up.
     "late": _chaos("--faults", "late-commit"),
 }

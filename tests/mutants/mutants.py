@@ -48,6 +48,7 @@ class Mutant:
 BYTES, PROGRAMMES, POINTS = "differential-bytes", "differential", "differential-points"
 CHAOS, ALARMS, HISTORY, LATE = "chaos", "alarms", "history", "late"
 ORDERS, LOCKS, SINGLES, COMMITS = "orders", "locks", "singles", "commits"
+MOVES = "moves"
 
 #: Whatever a checker finds here is a false alarm of its own, or a fault of the router.
 CONTROL = Mutant("control", "nothing: the router as it is", "", "", "", ())
@@ -237,7 +238,7 @@ MUTANTS = (
         "waits.py",
         "    synced = node in context.behind or (seen is not None and seen is not node)",
         "    synced = node in context.behind",
-        (HISTORY,),
+        (MOVES, HISTORY),
     ),
     Mutant(
         "no-catch-up",
@@ -245,7 +246,7 @@ MUTANTS = (
         "links.py",
         "    moved = _lags(context, link.node)\n    deadline",
         "    moved = False\n    deadline",
-        (HISTORY, CHAOS),
+        (MOVES, HISTORY, CHAOS),
     ),
     Mutant(
         "reads-stay-on-the-secondary",
