@@ -141,7 +141,9 @@ def _add_node(databases: dict[str, Any]) -> None:
 
 
 def _add_cluster(databases: dict[str, Any]) -> None:
-    databases["other"] = {**databases["default"], "NODES": NODES}
+    # Django 6.1 connects to it when it checks.
+    way = {key: databases["default"][key] for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")}
+    databases["other"] = {**BASE, **way, "NODES": NODES}
 
 
 def _set_host_of_a_node(databases: dict[str, Any]) -> None:
