@@ -133,6 +133,7 @@ def test_a_swallowed_mismatch_is_told_at_the_end(
             transaction.on_commit(lambda: ran.append("hook"))
             cut_primary(shop)
             shop.galera["db2"].query("UPDATE galera_router.shop_book SET stock = 5")
+            shop.settle()
             inner(levels)
             if after:
                 Tag.objects.create(name="after")
