@@ -93,6 +93,7 @@ def serving(
         yield server
     finally:
         server.end()
+        print(server.log)  # to be seen where a test fails
 
 
 class Visitor:

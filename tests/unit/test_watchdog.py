@@ -151,7 +151,7 @@ def test_a_long_statement_is_asked_for_more_and_more_rarely(pings: list[Ping]) -
     scene.reply = WELL
     scene.run(600)
     assert scene.link.cuts == 0
-    assert len(pings) <= 600 / module.ASK_STILL + 3
+    assert len(pings) <= 1.05 * 600 / module.ASK_STILL  # the first ones come faster
 
 
 def test_another_long_statement_is_asked_for_at_once(pings: list[Ping]) -> None:
