@@ -428,7 +428,7 @@ def test_a_node_that_refuses_queries_is_not_called_well(
             shop.context.new_request()
             time.sleep(0.1)
     assert caplog.text.count("db2 is down") == 1
-    assert "is up again" not in caplog.text
+    assert "db2 is up again" not in caplog.text
 
 
 def test_a_failover_waits_for_a_node_to_become_well(shop: Shop) -> None:
