@@ -209,7 +209,7 @@ class Link:
             self._forward("server", packet)
 
     def _forward(self, toward: Toward, data: bytes, due: float = 0.0) -> None:
-        """Have ``data`` delivered, as far as no rule for its bytes is in the way."""
+        """Deliver ``data``, unless a rule for its bytes says otherwise."""
         side = self.server if toward == "server" else self.client
         if side.gone or side.held is not None or not data:
             if side.held is not None:

@@ -57,7 +57,7 @@ class Rule:
 
     @property
     def is_spent(self) -> bool:
-        """Whether it will strike no more."""
+        """Returns True if it will strike no more."""
         return self._is_over
 
     def matches(self, sql: str) -> bool:
