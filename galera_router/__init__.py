@@ -8,21 +8,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .conf import expand
+from galera_router.conf.expand import expand
 
 if TYPE_CHECKING:
-    from .causality import after, causal_token
-    from .modes import reads
-    from .transaction import galera_atomic
+    from galera_router.atomic import galera_atomic
+    from galera_router.causality.after import after, causal_token
+    from galera_router.causality.reads import reads
 
 __version__ = "0.1.0"
 __all__ = ["after", "causal_token", "expand", "galera_atomic", "reads"]
 
 _LATER = {
-    "after": "causality",
-    "causal_token": "causality",
-    "galera_atomic": "transaction",
-    "reads": "modes",
+    "after": "causality.after",
+    "causal_token": "causality.after",
+    "galera_atomic": "atomic",
+    "reads": "causality.reads",
 }
 
 

@@ -20,7 +20,10 @@ class GaleraRouterConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import adoption, checks, generic, internals, watchdog
+        from galera_router import checks
+        from galera_router.cluster import monitor as watchdog
+        from galera_router.compat import generic, internals
+        from galera_router.transactions import install as adoption
 
         checks.register()
         watchdog.install()
@@ -38,7 +41,7 @@ class GaleraRouterConfig(AppConfig):
 
 def _new_request(**kwargs: Any) -> None:
     """A request begins or has ended: nothing of the last one's pinning holds any more."""
-    from .context import contexts
+    from galera_router.transactions.context import contexts
 
     for context in contexts():
         context.new_request()
@@ -46,15 +49,15 @@ def _new_request(**kwargs: Any) -> None:
 
 def _share(connection: Any, **kwargs: Any) -> None:
     """A connection was made: later ones need not ask its server the same questions."""
-    from . import adoption
+    from galera_router.transactions import install as adoption
 
     adoption.connected(connection)
 
 
 def _migrated(using: str, **kwargs: Any) -> None:
     """The marker table may have been made just now."""
-    from .cluster import cluster_of
-    from .markers import pool_of
+    from galera_router.cluster.nodes import cluster_of
+    from galera_router.recovery.marker import pool_of
 
     cluster = cluster_of(using)
     if cluster is not None:

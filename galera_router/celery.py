@@ -12,9 +12,10 @@ from typing import Any
 
 from celery.signals import before_task_publish, task_postrun, task_prerun
 
-from . import causality, scope
-from .cluster import clusters
-from .context import context_of, contexts
+from galera_router.causality import after as causality
+from galera_router.causality import scope
+from galera_router.cluster.nodes import clusters
+from galera_router.transactions.context import context_of, contexts
 
 #: The name of the message's header: a list of tokens, one for each cluster.
 HEADER = "galera_router"

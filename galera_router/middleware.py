@@ -16,12 +16,14 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 
-from . import causality, internals, scope
-from .attempts import ATTEMPTS, Attempts, pause
-from .cluster import clusters
-from .context import Context, context_of, contexts
-from .cookies import carrier
-from .responses import keep_scope
+from galera_router.causality import after as causality
+from galera_router.causality import scope
+from galera_router.causality.carriers import carrier
+from galera_router.causality.responses import keep_scope
+from galera_router.cluster.nodes import clusters
+from galera_router.compat import internals
+from galera_router.recovery.retry import ATTEMPTS, Attempts, pause
+from galera_router.transactions.context import Context, context_of, contexts
 
 _ATTRIBUTE = "galera_runs"
 #: Bytes of a body that is read ahead of the view, so that a second run can read it too. Uploaded
@@ -57,7 +59,7 @@ class GaleraMiddleware:
     something (its middleware included) or whose body cannot be read a second time.
 
     A response to a request that has written carries a token of that write; a request that
-    brings one reads no older than that. See :mod:`galera_router.cookies`.
+    brings one reads no older than that. See :mod:`galera_router.causality.carriers`.
 
     Raises:
         ConfigurationError: one of the settings ``GALERA_…`` is wrong.

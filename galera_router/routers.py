@@ -8,11 +8,11 @@ from django.apps import apps
 from django.db import models, router
 from django.db.utils import ConnectionRouter
 
-from . import internals
-from .cluster import cluster_of
-from .context import context_of
-from .exceptions import ConfigurationError
-from .installation import APP
+from galera_router.cluster.nodes import cluster_of
+from galera_router.compat import internals
+from galera_router.conf.installation import APP
+from galera_router.exceptions import ConfigurationError
+from galera_router.transactions.context import context_of
 
 
 class GaleraRouter:

@@ -11,7 +11,8 @@ from typing import Any
 
 from django.core import checks
 
-from ..cluster import Cluster, clusters
+from galera_router.cluster.nodes import Cluster, clusters
+
 from . import databases as aliases
 from . import servers, settings, tables
 from .messages import APP

@@ -8,10 +8,11 @@ from typing import Any
 from django.core.checks import CheckMessage
 from django.db import connections
 
-from ..cluster import Cluster
-from ..conf import cluster_config, node_role
-from ..nodes import DEFAULT_PORT
-from ..options import DEFAULTS, did_you_mean
+from galera_router.cluster.nodes import Cluster
+from galera_router.conf.expand import cluster_config, node_role
+from galera_router.conf.node_settings import DEFAULT_PORT
+from galera_router.conf.options import DEFAULTS, did_you_mean
+
 from .messages import error, listed, warning
 
 FORMER_ENGINE = "galera.backends.readwritesplit"

@@ -10,8 +10,8 @@ from typing import Any
 
 from django.db import Error, connections
 
-from .. import internals
-from ..cluster import Node
+from galera_router.cluster.nodes import Node
+from galera_router.compat import internals
 
 VARIABLES = (
     "version", "wsrep_on", "wsrep_provider", "wsrep_cluster_name", "wsrep_gtid_mode",

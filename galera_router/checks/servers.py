@@ -7,8 +7,9 @@ from collections import Counter
 
 from django.core.checks import CheckMessage
 
-from ..cluster import Cluster
-from ..verdict import errno
+from galera_router.cluster.nodes import Cluster
+from galera_router.connections.errors import errno
+
 from .messages import error, listed, warning
 from .probe import Report
 

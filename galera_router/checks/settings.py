@@ -10,12 +10,13 @@ from django.core.checks import CheckMessage
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from ..cluster import Cluster
-from ..conf import node_role
-from ..cookies import carrier
-from ..exceptions import ConfigurationError
-from ..middleware import GaleraMiddleware
-from ..routers import GaleraRouter
+from galera_router.causality.carriers import carrier
+from galera_router.cluster.nodes import Cluster
+from galera_router.conf.expand import node_role
+from galera_router.exceptions import ConfigurationError
+from galera_router.middleware import GaleraMiddleware
+from galera_router.routers import GaleraRouter
+
 from .messages import error, listed, warning
 
 ROUTER = f"{GaleraRouter.__module__}.{GaleraRouter.__qualname__}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.core.checks import CheckMessage
 
-from ..cluster import Cluster
-from ..markers import TABLE
+from galera_router.cluster.nodes import Cluster
+from galera_router.recovery.marker import TABLE
+
 from .messages import listed, warning
 from .probe import Report, Table
 

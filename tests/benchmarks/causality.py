@@ -13,10 +13,11 @@ from collections.abc import Callable
 from django.core.management import call_command
 from django.db import connections, transaction
 
-from galera_router import after, causal_token, expand, reads, scope
-from galera_router.cluster import clusters_met
-from galera_router.context import context_of
+from galera_router import after, causal_token, expand, reads
+from galera_router.causality import scope
+from galera_router.cluster.nodes import clusters_met
 from galera_router.testing import GaleraCluster
+from galera_router.transactions.context import context_of
 from tests.benchmarks.__main__ import ROUNDS, wait
 from tests.integration.support import use_databases
 from tests.shop.models import Author

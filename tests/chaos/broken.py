@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from galera_router import journal, markers
-from galera_router import transaction as atomic
+from galera_router import atomic
 from galera_router.exceptions import ReplayMismatch
+from galera_router.recovery import journal
+from galera_router.recovery import marker as markers
 from tests.chaos.config import BREAKS
 
 

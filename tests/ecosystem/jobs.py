@@ -45,7 +45,7 @@ def main(url: str) -> None:
     django.setup()
     import redis
 
-    from galera_router import cluster
+    from galera_router.cluster import nodes as cluster
 
     cluster.STARTED = 0.0  # the primary is not to change under us because a test has started it
 

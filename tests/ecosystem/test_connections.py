@@ -11,7 +11,7 @@ import pytest
 from django.core.signals import request_finished, request_started
 from django.db import connection, connections, transaction
 
-from galera_router.context import Phase
+from galera_router.transactions.context import Phase
 from tests.integration.support import Shop, wait_until
 from tests.shop.models import Author
 

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
 
-from galera_router import vigil
+from galera_router.cluster import vigil
 from galera_router.exceptions import NoNodeAvailable
 from galera_router.testing import GaleraCluster
 from tests.ecosystem.test_connections import NODES, holds

@@ -7,8 +7,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from galera_router import cluster as registry
-from galera_router import vigil
+from galera_router.cluster import nodes as registry
+from galera_router.cluster import vigil
 from galera_router.testing import GaleraNode
 from galera_router.testing.admin import open_connection
 from tests.faults.support import EitherShop

@@ -13,9 +13,9 @@ import pytest
 from django.db import transaction
 
 from galera_router import after
-from galera_router.positions import Position
+from galera_router.causality.tokens import dump
+from galera_router.cluster.position import Position
 from galera_router.testing import GaleraNode
-from galera_router.tokens import dump
 from tests.faults.known import fault
 from tests.faults.support import EitherShop
 from tests.shop.models import Author

@@ -12,7 +12,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connections, transaction
 
-from galera_router import expand, identity
+from galera_router import expand
+from galera_router.cluster import membership as identity
 from galera_router.exceptions import NoNodeAvailable
 from galera_router.testing import GaleraCluster, Proxy
 from galera_router.testing.relay import Server

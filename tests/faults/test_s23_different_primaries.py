@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 
 from galera_router import reads
-from galera_router.context import context_of
+from galera_router.transactions.context import context_of
 from tests.faults.children import Child, ChildError
 from tests.faults.known import fault
 from tests.faults.nodes import stalled

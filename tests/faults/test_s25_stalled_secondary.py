@@ -7,7 +7,7 @@ import time
 import pytest
 from django.db import transaction
 
-from galera_router import vigil
+from galera_router.cluster import vigil
 from tests.faults.known import fault
 from tests.faults.nodes import stalled
 from tests.faults.support import EitherShop

@@ -18,8 +18,10 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connections  # noqa: E402
 from django.test.utils import setup_test_environment, teardown_test_environment  # noqa: E402
 
-from galera_router import cluster as registry  # noqa: E402
-from galera_router import expand, identity, vigil  # noqa: E402
+from galera_router import expand  # noqa: E402
+from galera_router.cluster import membership as identity  # noqa: E402
+from galera_router.cluster import nodes as registry  # noqa: E402
+from galera_router.cluster import vigil  # noqa: E402
 from galera_router.testing import GaleraCluster  # noqa: E402
 from tests.integration.support import Shop, use_databases  # noqa: E402
 

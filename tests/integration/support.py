@@ -14,13 +14,13 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection, connections
 from MySQLdb import Error as MySQLError
 
-from galera_router import cluster as registry
 from galera_router import expand
-from galera_router.context import Context, context_of
+from galera_router.cluster import nodes as registry
 from galera_router.testing import GaleraCluster, GaleraNode, Proxy
 from galera_router.testing.admin import open_connection
 from galera_router.testing.options import server_command
 from galera_router.testing.process import ServerProcess
+from galera_router.transactions.context import Context, context_of
 from tests.shop.models import Author, Book
 
 TABLES = (

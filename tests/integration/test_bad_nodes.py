@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connections, transaction
 
-from galera_router import vigil
+from galera_router.cluster import vigil
 from galera_router.exceptions import NoNodeAvailable
 from tests.integration.support import Shop, elsewhere, wait_until
 from tests.shop.models import Author

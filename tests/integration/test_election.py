@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from galera_router import cluster as registry
-from galera_router import vigil
+from galera_router.cluster import nodes as registry
+from galera_router.cluster import vigil
 from galera_router.testing import GaleraNode, Statement
 from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Tag

@@ -15,9 +15,8 @@ from django.db import OperationalError, ProgrammingError, connection, connection
 from django.db.models import F
 from MySQLdb.cursors import SSCursor
 
-from galera_router import cluster as registry
 from galera_router import expand, galera_atomic
-from galera_router.context import Phase
+from galera_router.cluster import nodes as registry
 from galera_router.exceptions import (
     CommitOutcomeUnknown,
     FailoverImpossible,
@@ -26,6 +25,7 @@ from galera_router.exceptions import (
 )
 from galera_router.signals import Failover, failover
 from galera_router.testing import GaleraNode
+from galera_router.transactions.context import Phase
 from tests.integration.support import Shop, use_databases
 from tests.shop.models import Author, Book, Shelf, Tag, Ticket
 
@@ -178,8 +178,8 @@ def write_until_primary_is(shop: Shop, name: str) -> None:
 def test_the_node_that_comes_back_is_used_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("galera_router.cluster.FAILBACK_DELAY", 0.2)
-    monkeypatch.setattr("galera_router.cluster.LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr("galera_router.cluster.nodes.FAILBACK_DELAY", 0.2)
+    monkeypatch.setattr("galera_router.cluster.nodes.LONGEST_PAUSE", 0.2)
     shop.galera["db1"].kill()
     Author.objects.create(name="Bea")
     assert shop.writing.name != "db1"
@@ -193,8 +193,8 @@ def test_the_node_that_comes_back_is_used_again(
 def test_it_comes_back_where_nothing_is_read_from_it(
     shop: Shop, overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("galera_router.cluster.FAILBACK_DELAY", 0.2)
-    monkeypatch.setattr("galera_router.cluster.LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr("galera_router.cluster.nodes.FAILBACK_DELAY", 0.2)
+    monkeypatch.setattr("galera_router.cluster.nodes.LONGEST_PAUSE", 0.2)
     if "HOST" in overrides:
         node = shop.galera[overrides["HOST"]]
         overrides = {"HOST": node.host, "PORT": node.port}

@@ -7,8 +7,8 @@ from django.apps import apps
 from django.contrib.contenttypes.models import ContentType, ContentTypeManager
 from django.db import connections, router, transaction
 
-from galera_router import generic
-from galera_router.adoption import role_of
+from galera_router.compat import generic
+from galera_router.transactions.install import role_of
 from tests.integration.support import Shop
 from tests.shop.models import Note, Room
 

@@ -11,7 +11,9 @@ import pytest
 from django.core.management import call_command
 from django.db import connections, transaction
 
-from galera_router import expand, identity, vigil
+from galera_router import expand
+from galera_router.cluster import membership as identity
+from galera_router.cluster import vigil
 from galera_router.exceptions import ClusterError
 from galera_router.testing import GaleraCluster, GaleraNode, Proxy
 from galera_router.testing.relay import Server

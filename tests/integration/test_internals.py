@@ -20,8 +20,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 from django.test import RequestFactory, SimpleTestCase, TestCase
 
-from galera_router import internals
-from galera_router.primary import StandIn
+from galera_router.compat import internals
+from galera_router.transactions.standin import StandIn
 from tests.integration.support import Shop, elsewhere
 from tests.shop import views
 from tests.shop.models import Author, Book
@@ -206,7 +206,7 @@ def test_cursors_are_freed_at_once_by_their_own_thread(shop: Shop, within: bool)
 
 
 def test_the_driver_says_whether_packets_may_carry_several_statements(shop: Shop) -> None:
-    from galera_router.packets import several_statements
+    from galera_router.connections.packets import several_statements
 
     node = shop.galera["db1"]
     login = {"host": node.host, "port": node.port, "user": "galera", "password": "galera"}

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from galera_router.exceptions import ReplayMismatch
-from galera_router.markers import Marker
+from galera_router.recovery.marker import Marker
 from galera_router.testing.generallog import LogMark
 from tests.integration.support import Shop, crowd, wait_until
 from tests.shop.models import Book, Tag

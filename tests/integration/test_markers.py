@@ -13,8 +13,8 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import F
 
-from galera_router import markers
 from galera_router.exceptions import CommitOutcomeUnknown
+from galera_router.recovery import marker as markers
 from galera_router.testing import GaleraNode, Proxy, Rule
 from tests.integration.support import Shop, crowd, elsewhere
 from tests.shop.models import Author, Book, Tag

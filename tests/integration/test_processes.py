@@ -6,7 +6,7 @@ import os
 
 from django.db import connection, transaction
 
-from galera_router import adoption
+from galera_router.transactions import install as adoption
 from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Author
 

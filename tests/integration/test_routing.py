@@ -6,7 +6,8 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test import Client, TransactionTestCase, override_settings
 
-from galera_router import galera_atomic, scope
+from galera_router import galera_atomic
+from galera_router.causality import scope
 from tests.integration.support import Shop
 from tests.shop.models import Author, Book
 
@@ -233,7 +234,7 @@ def test_a_thread_without_requests_chooses_anew_and_waits(
     warm: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never back in time: the first read on another node is behind a wait."""
-    monkeypatch.setattr("galera_router.context.PINNED", 0.0)
+    monkeypatch.setattr("galera_router.transactions.context.PINNED", 0.0)
     with warm.traffic() as sent:
         for _ in range(30):
             with transaction.atomic():

@@ -22,8 +22,12 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from galera_router import cluster as registry
-from galera_router import expand, scope, vigil, watchdog, wire
+from galera_router import expand
+from galera_router.causality import scope
+from galera_router.cluster import monitor as watchdog
+from galera_router.cluster import nodes as registry
+from galera_router.cluster import vigil
+from galera_router.connections import connection as wire
 from galera_router.testing import GaleraNode, Proxy
 from tests.integration.support import Shop, elsewhere, use_databases
 from tests.shop.models import Author, Book, Shelf, Tag

@@ -58,7 +58,7 @@ MUTANTS = (
     Mutant(
         "commit-is-repeated",
         "a COMMIT whose answer was lost is taken for one that was never made",
-        "outcome.py",
+        "recovery/outcome.py",
         "            if doubt.settle(error, functools.partial(_replay, doubt, error))"
         " is not None:\n                break\n",
         "            failover.recover(context, error)\n",
@@ -67,7 +67,7 @@ MUTANTS = (
     Mutant(
         "commit-is-believed",
         "a COMMIT whose answer was lost is taken for success",
-        "outcome.py",
+        "recovery/outcome.py",
         "            if doubt.settle(error, functools.partial(_replay, doubt, error)) is not None:",
         "            if doubt:",
         (COMMITS, CHAOS, BYTES),
@@ -75,7 +75,7 @@ MUTANTS = (
     Mutant(
         "committed-is-denied",
         "a transaction that was committed is told as given up",
-        "outcome.py",
+        "recovery/outcome.py",
         "        if row[0] == marker.seq + 1:",
         "        if row[0] == marker.seq + 7:",
         (COMMITS, CHAOS, BYTES),
@@ -83,7 +83,7 @@ MUTANTS = (
     Mutant(
         "refusal-is-success",
         "a COMMIT that certification has refused is told as success",
-        "outcome.py",
+        "recovery/outcome.py",
         "                _refused(context, error)\n                continue\n",
         "                break\n",
         (CHAOS, HISTORY),
@@ -91,7 +91,7 @@ MUTANTS = (
     Mutant(
         "no-marker",
         "the marker is never advanced",
-        "failover.py",
+        "recovery/failover.py",
         "    if context.marking.wanted and marker is not None:",
         "    if False and marker is not None:",
         (BYTES, CHAOS),
@@ -99,7 +99,7 @@ MUTANTS = (
     Mutant(
         "marker-given-back-early",
         "a marker goes back to the pool before its COMMIT is answered",
-        "outcome.py",
+        "recovery/outcome.py",
         '            link.query(b"COMMIT")\n        except links.errors(context) as error:\n'
         "            if doubt is None and not is_lost(error):",
         "            give_back(context, link, committed=True)\n"
@@ -110,7 +110,7 @@ MUTANTS = (
     Mutant(
         "fence-does-nothing",
         "what was told as not committed may still be committed by its late original",
-        "markers.py",
+        "recovery/marker.py",
         "        return self._move(2)",
         '        return b"DO 0"',
         (LATE,),
@@ -118,7 +118,7 @@ MUTANTS = (
     Mutant(
         "marker-survives-a-savepoint",
         "a marker that was undone with a savepoint is not advanced again",
-        "markers.py",
+        "recovery/marker.py",
         '            undone = action == "ROLLBACK TO" and position < self._depth',
         "            undone = False",
         (COMMITS, BYTES),
@@ -126,7 +126,7 @@ MUTANTS = (
     Mutant(
         "row-count-is-invented",
         "an UPDATE whose answer was lost is told with a wrong number of rows",
-        "autocommit.py",
+        "transactions/outside.py",
         "    internals.put_answer(call.cursor, None, rows)\n    return rows",
         "    internals.put_answer(call.cursor, None, rows + 1)\n    return rows + 1",
         (SINGLES, BYTES),
@@ -134,7 +134,7 @@ MUTANTS = (
     Mutant(
         "key-is-invented",
         "an INSERT whose answer was lost is told with a wrong key",
-        "autocommit.py",
+        "transactions/outside.py",
         "        internals.put_answer(call.cursor, ((key,),), 1)",
         "        internals.put_answer(call.cursor, ((key + 1,),), 1)",
         (SINGLES, BYTES),
@@ -143,7 +143,7 @@ MUTANTS = (
     Mutant(
         "no-comparison",
         "a replay is believed, whatever it has answered",
-        "journal.py",
+        "recovery/journal.py",
         "        if mine is None:\n            return True",
         "        if True:\n            return True",
         (HISTORY, CHAOS),
@@ -151,7 +151,7 @@ MUTANTS = (
     Mutant(
         "order-ignored",
         "a replay in which ORDER BY gives another order is taken for the same",
-        "journal.py",
+        "recovery/journal.py",
         "        return same_rows(mine.rows, other.rows, ordered=self.ordered)",
         "        return same_rows(mine.rows, other.rows, ordered=False)",
         (ORDERS,),
@@ -159,7 +159,7 @@ MUTANTS = (
     Mutant(
         "keys-not-kept",
         "a replayed INSERT draws a new key",
-        "replay.py",
+        "recovery/replay.py",
         "        elif rewritten := with_keys(entry):",
         "        elif rewritten := None:",
         (BYTES, ALARMS),
@@ -167,7 +167,7 @@ MUTANTS = (
     Mutant(
         "first-statement-not-replayed",
         "a replay leaves out the first statement",
-        "replay.py",
+        "recovery/replay.py",
         "        for entry in entries:\n",
         "        for entry in list(entries)[1:]:\n",
         (BYTES, CHAOS),
@@ -175,7 +175,7 @@ MUTANTS = (
     Mutant(
         "undone-in-a-savepoint-is-replayed",
         "a replay leaves ROLLBACK TO SAVEPOINT out",
-        "replay.py",
+        "recovery/replay.py",
         "            self._replay(entry)\n            if not entry.read_only:",
         '            entry.statement.startswith(b"ROLLBACK TO") or self._replay(entry)\n'
         "            if not entry.read_only:",
@@ -184,7 +184,7 @@ MUTANTS = (
     Mutant(
         "conflict-forgets",
         "after a conflict only the last statement is sent again",
-        "writes.py",
+        "transactions/writes.py",
         "        failover.repeat(context, error)\n    else:\n        note_error",
         "        failover.undo(context)\n        context.journal.clear()\n    else:\n"
         "        note_error",
@@ -193,7 +193,7 @@ MUTANTS = (
     Mutant(
         "replay-past-an-obstacle",
         "a transaction that cannot be replayed is replayed",
-        "failover.py",
+        "recovery/failover.py",
         "    return context.journal.obstacle or (link.state if link is not None else None)",
         "    return None",
         (BYTES, CHAOS),
@@ -202,7 +202,7 @@ MUTANTS = (
     Mutant(
         "no-snapshot",
         "the reads of a transaction are not of one snapshot",
-        "links.py",
+        "transactions/links.py",
         'BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"',
         'BEGIN_READ_ONLY = b"DO 0"',
         (HISTORY, CHAOS),
@@ -210,7 +210,7 @@ MUTANTS = (
     Mutant(
         "snapshot-stays-open",
         "a snapshot is not ended with its transaction",
-        "links.py",
+        "transactions/links.py",
         '        link.query(b"COMMIT")\n    except errors(context) as error:'
         "  # it had nothing to lose",
         "        pass\n    except errors(context) as error:  # it had nothing to lose",
@@ -219,7 +219,7 @@ MUTANTS = (
     Mutant(
         "own-writes-not-awaited",
         "a read on a secondary does not wait for the thread's own write",
-        "context.py",
+        "transactions/context.py",
         "        self.behind = {node for node in self.cluster.nodes if node is not self.seen}",
         "        self.behind = set()",
         (PROGRAMMES, HISTORY, CHAOS),
@@ -227,7 +227,7 @@ MUTANTS = (
     Mutant(
         "token-ignored",
         "a read does not wait for what its token names",
-        "causality.py",
+        "causality/after.py",
         "            found[alias] = _later(found.get(alias), new)\n    return found",
         "            pass\n    return found",
         (HISTORY,),
@@ -235,7 +235,7 @@ MUTANTS = (
     Mutant(
         "back-in-time",
         "a thread that moves to another secondary may read older data there",
-        "waits.py",
+        "transactions/waits.py",
         "    synced = node in context.behind or (seen is not None and seen is not node)",
         "    synced = node in context.behind",
         (MOVES, HISTORY),
@@ -243,7 +243,7 @@ MUTANTS = (
     Mutant(
         "no-catch-up",
         "a new primary is written to before it has applied what the old one has committed",
-        "links.py",
+        "transactions/links.py",
         "    moved = _lags(context, link.node)\n    deadline",
         "    moved = False\n    deadline",
         (MOVES, HISTORY, CHAOS),
@@ -251,7 +251,7 @@ MUTANTS = (
     Mutant(
         "reads-stay-on-the-secondary",
         "a transaction that has written goes on reading on its secondary",
-        "recorder.py",
+        "transactions/recorder.py",
         "    if context.phase is Phase.LIVE:",
         "    if context.phase is Phase.LIVE and not call.statement.repeatable:",
         (PROGRAMMES,),
@@ -260,7 +260,7 @@ MUTANTS = (
     Mutant(
         "for-update-dropped",
         "SELECT … FOR UPDATE takes no lock",
-        "calls.py",
+        "transactions/calls.py",
         "    return Call(execute, sql, params, many, context, classify(sql))",
         '    sql = sql.replace(" FOR UPDATE", "") if isinstance(sql, str) else sql\n'
         "    return Call(execute, sql, params, many, context, classify(sql))",
@@ -269,7 +269,7 @@ MUTANTS = (
     Mutant(
         "guard-off",
         "lost_update_guard does nothing",
-        "links.py",
+        "transactions/links.py",
         '        f"SET SESSION innodb_snapshot_isolation = {guarded:d}",',
         '        "SET SESSION innodb_snapshot_isolation = 0",',
         (HISTORY, CHAOS),
@@ -277,7 +277,7 @@ MUTANTS = (
     Mutant(
         "rollback-commits",
         "a transaction that is rolled back is committed",
-        "outcome.py",
+        "recovery/outcome.py",
         '        link.query(b"ROLLBACK")\n    except links.errors(context) as error:\n'
         "        if not is_lost(error):",
         '        link.query(b"COMMIT")\n    except links.errors(context) as error:\n'
@@ -287,7 +287,7 @@ MUTANTS = (
     Mutant(
         "hooks-twice",
         "hooks of on_commit run twice",
-        "session.py",
+        "transactions/session.py",
         "            outcome.commit(context)\n        context.end_transaction()",
         "            outcome.commit(context)\n"
         "            context.wrapper.run_on_commit *= 2\n        context.end_transaction()",
@@ -296,7 +296,7 @@ MUTANTS = (
     Mutant(
         "session-state-dropped",
         "what was set on a connection is not known, and lost in a failover without an error",
-        "calls.py",
+        "transactions/calls.py",
         '        if self.statement.state or verb in {"BEGIN", "START"}:',
         "        if False:",
         (BYTES, CHAOS),
@@ -304,7 +304,7 @@ MUTANTS = (
     Mutant(
         "implicit-commit-overlooked",
         "a transaction that DDL has ended goes on as if it had not been",
-        "writes.py",
+        "transactions/writes.py",
         "    if statement.may_end_transaction:\n        context.uncertain = True\n"
         '        journal.prevent(f"{statement.verb} cannot be replayed")\n'
         "    if not context.options",
@@ -314,7 +314,7 @@ MUTANTS = (
     Mutant(
         "broken-is-forgotten",
         "a block ends as if it had committed when a part of it was lost and the error swallowed",
-        "session.py",
+        "transactions/session.py",
         "        if context.broken is not None:\n            raise context.broken\n"
         "        links.end_snapshot(context)",
         "        links.end_snapshot(context)",
@@ -324,7 +324,7 @@ MUTANTS = (
     Mutant(
         "each-promotion-fails",
         "a transaction that reads, then writes, ends in ReplayMismatch without a reason",
-        "failover.py",
+        "recovery/failover.py",
         "        replay(context, link, begin(context, link))\n    except ReplayMismatch:",
         "        replay(context, link, begin(context, link))\n"
         "        if context.journal.entries:\n"
@@ -335,7 +335,7 @@ MUTANTS = (
     Mutant(
         "functions-run-twice",
         "a function under galera_atomic is run again though nothing has failed",
-        "transaction.py",
+        "atomic.py",
         "                with context.on_primary(on_primary), self._atomic:\n"
         "                    return call()",
         "                with context.on_primary(on_primary), self._atomic:\n"
@@ -345,7 +345,7 @@ MUTANTS = (
     Mutant(
         "run-again-after-a-commit",
         "a request or function is run again although it has committed something",
-        "attempts.py",
+        "recovery/retry.py",
         "        if self._left <= 0 or any(c.commits != before for c, before in"
         " self._commits.items()):",
         "        if self._left <= 0:",
@@ -354,7 +354,7 @@ MUTANTS = (
     Mutant(
         "lag-is-a-mismatch",
         "a replay on a secondary that only lags is a ReplayMismatch",
-        "readers.py",
+        "transactions/readers.py",
         "        _replay_or_end(context, link, waits.last_resort(context, link,"
         " links.BEGIN_READ_ONLY))",
         "        raise",

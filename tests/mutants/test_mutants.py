@@ -14,7 +14,9 @@ from tests.mutants.mutants import CONTROL, MUTANTS, Mutant
 from tests.mutants.run import ROOT, CheckerFailed, Trial, attempt, copied
 from tests.mutants.table import is_found, is_good, table
 
-MUTANT = Mutant("a-mutant", "nothing holds", "outcome.py", "def commit(", "def omit(", ("c",))
+MUTANT = Mutant(
+    "a-mutant", "nothing holds", "recovery/outcome.py", "def commit(", "def omit(", ("c",)
+)
 
 
 def trial(found: bool, seed: int = 1, checker: str = "c") -> Trial:
@@ -41,14 +43,15 @@ def test_there_are_enough_and_each_has_a_name_of_its_own() -> None:
 def test_the_copy_is_changed_and_the_project_is_not() -> None:
     """All of the project that a checker needs is in the copy."""
     with copied(MUTANT) as folder:
-        assert "def omit(" in (folder / "galera_router/outcome.py").read_text()
+        assert "def omit(" in (folder / "galera_router/recovery/outcome.py").read_text()
         assert (folder / "tests/mutants/mutants.py").is_file()
-    assert "def omit(" not in (ROOT / "galera_router/outcome.py").read_text()
+    assert "def omit(" not in (ROOT / "galera_router/recovery/outcome.py").read_text()
 
 
 def test_text_that_is_not_there_is_told(tmp_path: Path) -> None:
     """The router has changed: the mutant has to be written anew."""
-    (tmp_path / "outcome.py").write_text("nothing of it")
+    (tmp_path / "recovery").mkdir()
+    (tmp_path / "recovery/outcome.py").write_text("nothing of it")
     with pytest.raises(LookupError, match="a-mutant"):
         MUTANT.apply(tmp_path)
 
@@ -89,8 +92,8 @@ def test_the_control_must_not_be_found() -> None:
     assert not is_good(CONTROL, [], 2)
     assert is_good(MUTANT, [trial(True)], 1)
     with copied(CONTROL) as folder:
-        source = (ROOT / "galera_router/outcome.py").read_text()
-        assert (folder / "galera_router/outcome.py").read_text() == source
+        source = (ROOT / "galera_router/recovery/outcome.py").read_text()
+        assert (folder / "galera_router/recovery/outcome.py").read_text() == source
 
 
 def test_the_table_has_seeds_and_seconds() -> None:

@@ -8,7 +8,7 @@ import urllib.request
 from django.db import IntegrityError, connection, router, transaction
 from django.test import Client, LiveServerTestCase, TestCase, TransactionTestCase
 
-from galera_router import cluster
+from galera_router.cluster import nodes as cluster
 from tests.shop.models import Author, Book
 
 # The first node is the primary, even if a test has only just started its server.

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, OperationalError
 
-from galera_router.attempts import LONGEST, PAUSE, Attempts, pause
+from galera_router.connections.errors import Verdict, errno, is_conflict, is_permanent, verdict
 from galera_router.exceptions import CommitOutcomeUnknown, FailoverImpossible, ReplayMismatch
-from galera_router.verdict import Verdict, errno, is_conflict, is_permanent, verdict
+from galera_router.recovery.retry import LONGEST, PAUSE, Attempts, pause
 
 
 class Context:

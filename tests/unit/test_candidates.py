@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from galera_router.candidates import candidates
 from galera_router.exceptions import NoNodeAvailable
+from galera_router.recovery.candidates import candidates
 from tests.unit.test_cluster import LOST, make
 
 

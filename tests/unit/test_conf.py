@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galera_router import expand
-from galera_router.conf import DEFAULTS, ClusterConfig, Options, cluster_config, node_role
+from galera_router.conf.expand import DEFAULTS, ClusterConfig, Options, cluster_config, node_role
 from galera_router.exceptions import ConfigurationError
 
 ENGINE = "django.db.backends.mysql"

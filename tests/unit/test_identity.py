@@ -8,9 +8,9 @@ import pytest
 from django.db import OperationalError
 
 from galera_router import expand
-from galera_router.cluster import Cluster, Node
-from galera_router.identity import Membership, of
-from galera_router.pings import Answer
+from galera_router.cluster.membership import Membership, of
+from galera_router.cluster.nodes import Cluster, Node
+from galera_router.cluster.probe import Answer
 
 OLD, NEW, OTHER = "old", "new", "other"
 

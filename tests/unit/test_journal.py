@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galera_router import journal as module
-from galera_router.journal import Answer, Entry, Journal, digest, same_rows
+from galera_router.recovery import journal as module
+from galera_router.recovery.journal import Answer, Entry, Journal, digest, same_rows
 
 VALUES = st.one_of(
     st.none(),

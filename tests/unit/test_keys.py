@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galera_router.journal import Answer, Entry, Template
-from galera_router.keys import key_returned, pinned_key, split_groups, with_keys
+from galera_router.recovery import keys
+from galera_router.recovery.journal import Answer, Entry, Template
+from galera_router.recovery.keys import key_returned, pinned_key, split_groups, with_keys
 
 
 @pytest.fixture(autouse=True)
 def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """The models' automatic keys are called ``id`` here."""
-    monkeypatch.setattr("galera_router.keys.is_drawn", lambda table, column: column == "`id`")
+    monkeypatch.setattr(keys, "is_drawn", lambda table, column: column == "`id`")
 
 
 def entry(sql: str, params: object, rows: object, rowcount: int = 1, lastrowid: int = 0) -> Entry:

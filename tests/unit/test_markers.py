@@ -11,10 +11,11 @@ from django.db import OperationalError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galera_router import expand, markers
-from galera_router.cluster import Cluster, Node
-from galera_router.conf import cluster_config
-from galera_router.markers import TABLE, Marker, Marking, Pool, moved, pool_of
+from galera_router import expand
+from galera_router.cluster.nodes import Cluster, Node
+from galera_router.conf.expand import cluster_config
+from galera_router.recovery import marker as markers
+from galera_router.recovery.marker import TABLE, Marker, Marking, Pool, moved, pool_of
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_a_marker_that_has_moved_is_taken_at_its_new_node(cluster: Cluster) -> N
 
 def test_a_missing_table_is_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("galera_router.markers.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("galera_router.recovery.marker.time.monotonic", lambda: now[0])
     pool = Pool()
     seen = [pool.absent]
     pool.note_absent()
@@ -133,7 +134,7 @@ def test_a_missing_table_is_looked_for_again(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_it_is_cleaned_at_the_start_and_once_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("galera_router.markers.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("galera_router.recovery.marker.time.monotonic", lambda: now[0])
     pool = Pool()
     assert [pool.time_to_clean() for _ in range(3)] == [True, False, False]
     now[0] += markers.CLEAN_EVERY - 1

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from galera_router.exceptions import ConfigurationError
-from galera_router.options import (
+from galera_router.conf.options import (
     DEFAULTS,
     DRIVER_OPTIONS,
     Options,
@@ -20,6 +19,7 @@ from galera_router.options import (
     node_options,
     split_options,
 )
+from galera_router.exceptions import ConfigurationError
 
 DJANGO = "django.db.backends.mysql"
 BOOLEANS = sorted(name for name, default in DEFAULTS.items() if isinstance(default, bool))

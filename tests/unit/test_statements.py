@@ -7,8 +7,8 @@ import pickle
 
 import pytest
 
-from galera_router import statements
-from galera_router.statements import CACHED_LENGTH, Savepoint, classify
+from galera_router.transactions import statements
+from galera_router.transactions.statements import CACHED_LENGTH, Savepoint, classify
 
 DJANGO_SELECT = (
     "SELECT `bank_account`.`id`, `bank_account`.`for_update_id` FROM `bank_account` INNER JOIN"

@@ -8,7 +8,7 @@ import string
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from galera_router.statements import Statement, classify
+from galera_router.transactions.statements import Statement, classify
 from tests.unit.test_statements import DOUBTFUL, READABLE
 
 SAMPLES = [

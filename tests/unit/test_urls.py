@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galera_router import expand
-from galera_router.conf import Options
+from galera_router.conf.expand import Options
+from galera_router.conf.urls import host_settings, settings_from_url
 from galera_router.exceptions import ConfigurationError
-from galera_router.urls import host_settings, settings_from_url
 
 MYSQL = "django.db.backends.mysql"
 

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from MySQLdb import OperationalError
 
-from galera_router import vigil as module
-from galera_router import watchdog, wire
-from galera_router.cluster import Cluster
-from galera_router.identity import membership
-from galera_router.pings import Answer
-from galera_router.positions import Position
-from galera_router.vigil import Moment, Vigil
+from galera_router.cluster import monitor as watchdog
+from galera_router.cluster import vigil as module
+from galera_router.cluster.membership import membership
+from galera_router.cluster.nodes import Cluster
+from galera_router.cluster.position import Position
+from galera_router.cluster.probe import Answer
+from galera_router.cluster.vigil import Moment, Vigil
+from galera_router.connections import connection as wire
 from tests.unit.test_cluster import make
 
 

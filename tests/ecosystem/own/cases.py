@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 from django.db import connection, connections, transaction
 from django.test import LiveServerTestCase, TestCase, TransactionTestCase, runner
 
-from galera_router import cluster
-from galera_router.context import context_of
+from galera_router.cluster import nodes as cluster
+from galera_router.transactions.context import context_of
 from tests.shop.models import Author
 
 # The first node is the primary, even if a test has only just started its server.

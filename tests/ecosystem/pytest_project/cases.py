@@ -10,7 +10,7 @@ import pytest
 from django.db import IntegrityError, connection, connections, transaction
 from django.test import Client
 
-from galera_router import cluster
+from galera_router.cluster import nodes as cluster
 from tests.shop.models import Author
 
 # The first node is the primary, even if a test has only just started its server.

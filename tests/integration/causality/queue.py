@@ -13,8 +13,10 @@ if os.environ.get("QUEUE_WORKER"):
 from celery import Celery
 from django.db import transaction
 
-from galera_router import causal_token, reads, scope, vigil
+from galera_router import causal_token, reads
+from galera_router.causality import scope
 from galera_router.celery import install
+from galera_router.cluster import vigil
 
 URL = os.environ.get("QUEUE_URL", "memory://")
 if os.environ.get("QUEUE_WORKER"):

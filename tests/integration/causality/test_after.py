@@ -14,9 +14,11 @@ from django.db.models import Func, Value
 from django.http import HttpResponse
 
 import galera_router
-from galera_router import after, causal_token, galera_atomic, positions, reads, scope, tokens
+from galera_router import after, causal_token, galera_atomic, reads
+from galera_router.causality import scope, tokens
+from galera_router.cluster import position as positions
+from galera_router.cluster.position import EVERYTHING, Position
 from galera_router.exceptions import ConfigurationError, NotCommitted
-from galera_router.positions import EVERYTHING, Position
 from tests.integration.causality.support import BEGIN, REACH, SYNC, count, write
 from tests.integration.support import Shop, elsewhere, use_databases
 from tests.shop.models import Author, Book
@@ -326,7 +328,7 @@ def test_several_clusters_have_a_token_each(shop: Shop) -> None:
 
 
 def test_the_names_of_others_tell_which(shop: Shop) -> None:
-    from galera_router.cookies import carrier
+    from galera_router.causality.carriers import carrier
 
     response = HttpResponse()
     carrier().write(response, {"default": "a", "other": "b", "a b": "c"})

@@ -16,7 +16,8 @@ from asgiref.testing import ApplicationCommunicator
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 
-from galera_router import after, causal_token, reads, scope
+from galera_router import after, causal_token, reads
+from galera_router.causality import scope
 from tests.integration.causality.support import SYNC, write
 from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Author

@@ -15,7 +15,8 @@ from django.utils.decorators import method_decorator
 from django.views import View
 
 import galera_router
-from galera_router import after, galera_atomic, reads, scope
+from galera_router import after, galera_atomic, reads
+from galera_router.causality import scope
 from galera_router.exceptions import ReplayMismatch
 from tests.integration.causality.support import count, write
 from tests.integration.support import Shop

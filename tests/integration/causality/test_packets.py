@@ -6,7 +6,8 @@ import pytest
 from django.db import transaction
 from django.test import Client, RequestFactory, override_settings
 
-from galera_router import after, reads, tokens
+from galera_router import after, reads
+from galera_router.causality import tokens
 from galera_router.exceptions import ConfigurationError
 from tests.integration.causality.support import BEGIN, count, write
 from tests.integration.support import Shop
@@ -49,7 +50,7 @@ def test_a_token_that_the_node_has_reached_costs_no_round_trip(warm: Shop) -> No
 
 
 def test_a_question_of_the_watchdog_tells_it_too(warm: Shop) -> None:
-    from galera_router.pings import Ping
+    from galera_router.cluster.probe import Ping
 
     token = write()
     warm.settle()
@@ -181,7 +182,7 @@ def test_the_latest_of_cookie_and_header_counts(warm: Shop) -> None:
     new = write("Cleo")
     request = RequestFactory().get("/", headers={"X-Galera-Token": old})
     request.COOKIES["galera"] = new
-    from galera_router.cookies import carrier
+    from galera_router.causality.carriers import carrier
 
     found = carrier().read(request, ("default",))
     assert tokens.load(new, 60) == ("default", found["default"])

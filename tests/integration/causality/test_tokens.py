@@ -13,8 +13,8 @@ from django.core import signing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galera_router import tokens
-from galera_router.positions import EVERYTHING, Position, is_position, position
+from galera_router.causality import tokens
+from galera_router.cluster.position import EVERYTHING, Position, is_position, position
 
 assert django.VERSION
 HERE = Position("d6344a14-e7f7-11f1-8047-02fc00000001", 4711, "d6344a14-e7f7", "0-1-42")

@@ -152,7 +152,7 @@ def main() -> None:
     import django
 
     django.setup()
-    from galera_router import vigil
+    from galera_router.cluster import vigil
 
     # A node whose applier is held says that it is out of step, and would be left alone.
     vigil.ASK_WELL = math.inf

@@ -1,0 +1,129 @@
+"""``galera_atomic``: ``transaction.atomic`` that runs the function again where it must."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar, overload
+
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
+
+from galera_router.cluster.nodes import cluster_of
+from galera_router.exceptions import ConfigurationError
+from galera_router.recovery.retry import ATTEMPTS, Attempts, pause
+from galera_router.transactions.context import context_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class GaleraAtomic:
+    """What :func:`galera_atomic` returns: a decorator and a context manager."""
+
+    def __init__(self, using: str | None, savepoint: bool, durable: bool, attempts: int) -> None:
+        if attempts < 1:
+            raise ValueError(f"galera_atomic: attempts must be at least 1, not {attempts!r}")
+        self._using = using or DEFAULT_DB_ALIAS
+        self._attempts = attempts
+        self._atomic = transaction.atomic(using=using, savepoint=savepoint, durable=durable)
+
+    def __enter__(self) -> None:
+        self._check_alias()
+        self._atomic.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._atomic.__exit__(exc_type, exc_value, traceback)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"galera_atomic cannot decorate the coroutine {function.__qualname__!r}:"
+                " transactions are synchronous; decorate a function and call it with sync_to_async."
+            )
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(
+                f"galera_atomic cannot decorate the generator {function.__qualname__!r}:"
+                " its body would run after the transaction; decorate what consumes it."
+            )
+
+        @functools.wraps(function)
+        def atomically(*args: P.args, **kwargs: P.kwargs) -> R:
+            return self._run(lambda: function(*args, **kwargs))
+
+        return atomically
+
+    def _run(self, call: Callable[[], R]) -> R:
+        self._check_alias()
+        context = context_of(self._using)
+        if context is None or not connections[self._using].get_autocommit():
+            with self._atomic:  # another database, or nested: the outermost runs again
+                return call()
+        attempts = Attempts({context: context.commits}, self._attempts)
+        on_primary = context.primary_only
+        for run in range(1, self._attempts + 1):
+            try:
+                with context.on_primary(on_primary), self._atomic:
+                    return call()
+            except DatabaseError as error:
+                if not attempts.may_repeat(error):
+                    raise
+            # One that only read is as well off on a secondary, in one snapshot.
+            on_primary = on_primary or context.promoted
+            time.sleep(pause(run))
+        raise AssertionError("the last run returns or raises")
+
+    def _check_alias(self) -> None:
+        cluster = cluster_of(self._using)
+        if cluster is not None and cluster.alias != self._using:
+            raise ConfigurationError(
+                f"galera_atomic(using={self._using!r}): that is one node, and read-only;"
+                f" use the cluster's alias {cluster.alias!r}."
+            )
+
+
+@overload
+def galera_atomic(using: Callable[P, R]) -> Callable[P, R]: ...
+@overload
+def galera_atomic(
+    using: str | None = None,
+    savepoint: bool = True,
+    durable: bool = False,
+    *,
+    attempts: int = ATTEMPTS,
+) -> GaleraAtomic: ...
+def galera_atomic(
+    using: Any = None,
+    savepoint: bool = True,
+    durable: bool = False,
+    *,
+    attempts: int = ATTEMPTS,
+) -> Any:
+    """``transaction.atomic`` for a cluster: as a decorator it runs the function again.
+
+    The function is run again, on the primary from the start if it had come there, after a
+    deadlock or a replay that did not match, as long as nothing of it has been committed. It
+    must therefore not have effects outside the database before its end; put those into
+    ``on_commit``. As a context manager (``with galera_atomic():``) there is nothing to run
+    again, and the error goes on; a decorated function inside another transaction leaves the
+    repetition to the outermost one.
+
+    Args:
+        using: the alias of the cluster (or of any database, where it is plain ``atomic``).
+        savepoint, durable: as in ``transaction.atomic``.
+        attempts: runs in all, the first included.
+
+    Raises:
+        TypeError: for a coroutine or a generator, neither of which can be run in one piece.
+        ValueError: for fewer than one attempt.
+    """
+    if callable(using):
+        return GaleraAtomic(None, savepoint, durable, attempts)(using)
+    return GaleraAtomic(using, savepoint, durable, attempts)

@@ -1,0 +1,62 @@
+"""What a response does after its view has returned happens in the view's scope all the same."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, TypeVar
+
+from django.http import FileResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.template.response import SimpleTemplateResponse
+
+from galera_router.causality.scope import Scope, current, resumed
+
+R = TypeVar("R", bound=HttpResponseBase)
+
+
+def keep_scope(response: R) -> R:
+    """Have ``response`` be rendered and streamed in the scope that holds now."""
+    scope = current()
+    if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
+        _render_in(scope, response)
+    elif isinstance(response, StreamingHttpResponse) and not isinstance(response, FileResponse):
+        content: Any = response.streaming_content
+        stream = _astream(scope, content) if response.is_async else _stream(scope, content)
+        response.streaming_content = stream
+    return response
+
+
+def _render_in(scope: Scope, response: SimpleTemplateResponse) -> None:
+    """Lazy querysets of a template are evaluated when it is rendered, after the view."""
+    before = vars(response).get("render")
+
+    def render() -> SimpleTemplateResponse:
+        del response.render  # a response may be pickled once it is rendered
+        if before is not None:
+            vars(response)["render"] = before
+        with resumed(scope):
+            return response.render()
+
+    vars(response)["render"] = render
+
+
+def _stream(scope: Scope, content: Iterable[bytes]) -> Iterator[bytes]:
+    parts = iter(content)
+    while True:
+        with resumed(scope):
+            try:
+                part = next(parts)
+            except StopIteration:
+                return
+        yield part
+
+
+async def _astream(scope: Scope, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    parts = aiter(content)
+    while True:
+        with resumed(scope):
+            try:
+                part = await anext(parts)
+            except StopAsyncIteration:
+                return
+        yield part

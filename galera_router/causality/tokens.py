@@ -1,0 +1,63 @@
+"""A position as text that a client or a queue may carry: signed, and only for a while.
+
+The signature is Django's, so ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` apply.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from django.core import signing
+
+from galera_router.cluster.position import EVERYTHING, Position, is_position
+
+logger = logging.getLogger("galera_router")
+
+_SALT = "galera_router.token"
+_LONGEST = 1000  # characters; nobody signs more
+
+
+def dump(alias: str, position: Position) -> str:
+    """``position`` of the cluster ``alias`` as text."""
+    parts = [alias, position.cluster_id, position.seqno, position.node, position.gtid]
+    return signing.dumps(parts, salt=_SALT)
+
+
+def load(text: str, max_age: int | None) -> tuple[str, Position] | None:
+    """The alias and the position that :func:`dump` was given.
+
+    What is forged, malformed or older than ``max_age`` seconds is None, and logged: the text
+    comes from outside, and to know nothing is no error.
+    """
+    try:
+        parts = _unsigned(text, max_age)
+    except signing.SignatureExpired:
+        logger.info("a causal token was ignored: it has expired")
+    except (signing.BadSignature, ValueError):
+        logger.warning("a causal token was ignored: it was not signed here")
+    else:
+        found = _read(parts)
+        if found is None:
+            logger.warning("a causal token was ignored: it is of another version")
+        return found
+    return None
+
+
+def _unsigned(text: str, max_age: int | None) -> object:
+    if len(text) > _LONGEST:
+        raise signing.BadSignature
+    parts: object = signing.loads(text, salt=_SALT, max_age=max_age)
+    return parts
+
+
+def _read(parts: object) -> tuple[str, Position] | None:
+    if not isinstance(parts, list) or len(parts) != 5:
+        return None
+    alias, cluster_id, seqno, node, gtid = parts
+    if not isinstance(alias, str) or not isinstance(node, str):
+        return None
+    if (cluster_id, seqno) == (EVERYTHING.cluster_id, EVERYTHING.seqno):
+        return alias, EVERYTHING
+    if not is_position(cluster_id, seqno, gtid):
+        return None
+    return alias, Position(cluster_id, seqno, node, gtid)

@@ -1,0 +1,273 @@
+"""Which cluster a node is in: a server that NODES lists by mistake must not be used.
+
+Nothing else would tell. A server of another cluster answers as well as any, from other data, and
+takes writes that are then missing here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from django.db.utils import OperationalError
+
+from galera_router.cluster.nodes import Cluster, Node, clusters_met
+from galera_router.cluster.probe import WHO, Answer, Ping
+from galera_router.connections.connection import Link, links
+
+logger = logging.getLogger("galera_router")
+
+#: Asked on a connection: SHOW STATUS takes the server 0.2 ms, so not on each.
+QUESTION = b"SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'"
+#: Seconds for which what a node has said is good for further connections to read from.
+FRESH = 5.0
+#: Seconds that the other nodes are given for their answers at least.
+SHORTEST = 0.1
+#: Ask the other nodes before the first one of a process is used.
+ASK = True
+
+_ALONE = b" FROM DUAL WHERE @@wsrep_provider = 'none'"
+_NOT_JOINED = "00000000-0000-0000-0000-000000000000"
+
+
+class ForeignNode(OperationalError):
+    """A node belongs to another cluster than those beside it in NODES.
+
+    ``news``: that was not known before.
+    """
+
+    news = True
+
+
+class _Heard(NamedTuple):
+    """When a node has said it, its failures until then, and the server's number of the thread.
+
+    A server that was started anew counts its threads from the beginning.
+    """
+
+    at: float
+    failures: int
+    thread: int
+
+
+class Membership:
+    """What the nodes behind one role alias have said of the cluster that they are in.
+
+    Attributes:
+        agreed: the identity of the cluster; None before the first connection.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.agreed: str | None = None
+        self._nodes = cluster.nodes
+        self._electable = [node for node in cluster.nodes if node.config.electable]
+        self._timeout = max(SHORTEST, cluster.config.options.watchdog_timeout)
+        self._said: dict[Node, str] = {}
+        self._member_of: dict[Node, str] = {}  # the cluster in which it was last accepted
+        self._foreign: set[Node] = set()
+        self._heard: dict[Node, _Heard] = {}
+        self.renew_locks()
+
+    def renew_locks(self) -> None:
+        self._lock, self._asking = threading.RLock(), threading.Lock()
+
+    def is_fresh(self, link: Link) -> bool:
+        """Whether the node behind ``link`` was known as ours a moment ago."""
+        heard = self._heard.get(link.node)
+        if heard is None or self.agreed is None or self._said.get(link.node) != self.agreed:
+            return False
+        same = heard.failures == link.node.failures and heard.thread <= link.thread_id
+        return same and time.monotonic() - heard.at < FRESH
+
+    def hear(self, node: Node, identity: str, thread: int = 0) -> ForeignNode | None:
+        """Take in what ``node`` has said; the error if it is in another cluster than the others."""
+        with self._lock:
+            self._said[node] = identity
+            if (found := self._decide(node)) != self.agreed:
+                self._agree(found)
+                self._review(node)
+            if self.agreed in (None, identity):
+                self._accept(node, thread)
+                return None
+            error = self._error(node)
+            error.news = node not in self._foreign
+            self._foreign.add(node)
+            return error
+
+    def first(self, node: Node, identity: str) -> None:
+        """Agree on a cluster before the first use of a node, with the others if they answer."""
+        with self._asking:
+            if self.agreed is not None:
+                return
+            self._said[node] = identity
+            # The primary last, and only if need be: it is to be left alone by those who read.
+            primary, *others = self._electable
+            for some in (others, [primary]) if ASK else ():
+                self._ask(other for other in some if other is not node)
+            with self._lock:
+                self._agree(self._majority(self._said) or self._commonest())
+
+    def _agree(self, identity: str | None) -> None:
+        self.agreed = identity
+        members = {node: said for node, said in self._said.items() if said == identity}
+        self._member_of.update(members)
+
+    def _accept(self, node: Node, thread: int) -> None:
+        last = self._heard.get(node)
+        self._heard[node] = _Heard(
+            time.monotonic(), node.failures, thread or (last.thread if last else 0)
+        )
+        self._foreign.discard(node)
+        if self.agreed is not None:
+            self._member_of[node] = self.agreed
+
+    def _decide(self, node: Node) -> str | None:
+        """The cluster's identity, now that ``node`` has spoken.
+
+        That of most nodes. A cluster that was built anew is met node by node: where no node is
+        left of the old one, it goes on in the node that was a member of it.
+        """
+        alive = [n for n in self._electable if n is node or n.up or n in self._foreign]
+        if found := self._majority(alive):
+            return found
+        left = any(self._said.get(n) == self.agreed for n in alive)
+        was_member = self.agreed is not None and self._member_of.get(node) == self.agreed
+        return self._said[node] if was_member and not left else self.agreed
+
+    def _majority(self, alive: Iterable[Node]) -> str | None:
+        """What more than half of NODES say, counting only those that are alive."""
+        heard = set(alive)
+        votes = Counter(self._said[n] for n in self._electable if n in heard and n in self._said)
+        best = votes.most_common(1)
+        return best[0][0] if best and 2 * best[0][1] > len(self._electable) else None
+
+    def _commonest(self) -> str:
+        """What most of those that were heard say; of two that are as common, the first node's."""
+        said = [self._said[node] for node in self._nodes if node in self._said]
+        return Counter(said).most_common(1)[0][0]
+
+    def _ask(self, nodes: Iterable[Node]) -> None:
+        if self._majority(self._said):
+            return
+        pings = [ping for node in nodes if (ping := _started(node, self._timeout))]
+        deadline = time.monotonic() + self._timeout
+        while pings and time.monotonic() < deadline and not self._majority(self._said):
+            time.sleep(0.001)
+            for ping in [ping for ping in pings if ping.answer is not None]:
+                pings.remove(ping)
+                if identity := of(ping.answer):
+                    self._said[ping.node] = identity
+
+    def _review(self, speaker: Node) -> None:
+        """The cluster has another identity: what was thought of the other nodes is old."""
+        for node in self._nodes:
+            said = self._said.get(node)
+            if node is not speaker and node.up and said not in (None, self.agreed):
+                self._foreign.add(node)
+                expel(node, self._error(node))
+
+    def _error(self, node: Node) -> ForeignNode:
+        ours = [n.name for n in self._nodes if self._said.get(n) == self.agreed]
+        return ForeignNode(
+            f"it belongs to another cluster: it is in {self._said[node]!r},"
+            f" {', '.join(ours) or 'the others'} in {self.agreed!r}. Take it out of NODES."
+        )
+
+
+_lock = threading.Lock()
+
+
+def membership(cluster: Cluster) -> Membership:
+    """The one record of ``cluster`` in this process."""
+    with _lock:
+        if cluster.membership is None:
+            cluster.membership = Membership(cluster)
+        found: Membership = cluster.membership
+        return found
+
+
+def of(answer: Answer | None) -> str:
+    """What an answer says of the cluster; empty if it says nothing.
+
+    A server without Galera is a cluster by itself, known by its own name.
+    """
+    if answer is None or answer.error is not None or answer.cluster_id == _NOT_JOINED:
+        return ""
+    return answer.cluster_id or answer.server
+
+
+def heard(node: Node, answer: Answer) -> ForeignNode | None:
+    """Take in the answer to a ping; the error if ``node`` is in another cluster."""
+    identity = of(answer)
+    return membership(node.cluster).hear(node, identity) if identity else None
+
+
+def confirm(link: Link) -> None:
+    """Ask a new connection to read from where it has come to, unless that is known.
+
+    Raises:
+        ForeignNode: its node is in another cluster.
+    """
+    if not membership(link.node.cluster).is_fresh(link):
+        link.query(QUESTION)
+        judge(link, link.rows())
+
+
+def judge(link: Link, rows: Iterable[Iterable[object]]) -> None:
+    """Take in ``rows``, the answer to :data:`QUESTION` on a new connection.
+
+    Raises:
+        ForeignNode: its node is in another cluster.
+    """
+    identity = "".join(_text(value) for _, value in rows)
+    if not identity:
+        link.query(WHO + _ALONE)
+        identity = "".join(_text(value) for (value,) in link.rows())
+    if identity in ("", _NOT_JOINED):  # it is joining, and takes no statements yet
+        return
+    known = membership(link.node.cluster)
+    if known.agreed is None:
+        known.first(link.node, identity)
+    error = known.hear(link.node, identity, link.thread_id)
+    if error is not None:
+        expel(link.node, error)
+        raise error
+
+
+def expel(node: Node, error: ForeignNode) -> None:
+    """Use ``node`` no more, on the connections that there are as well."""
+    node.cluster.mark_down(node, error)
+    for link in links() if error.news else ():
+        if link.node is node:
+            link.cut()
+
+
+def _started(node: Node, timeout: float) -> Ping | None:
+    ping = Ping(node, (), timeout)
+    try:
+        ping.start()
+    except RuntimeError as error:  # the interpreter is ending, say
+        logger.warning("%s: cannot ask node %s: %s", node.cluster.alias, node.name, error)
+        return None
+    return ping
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _renew_locks() -> None:
+    """A lock that another thread held at the fork would never be released in the child."""
+    global _lock
+    _lock = threading.Lock()
+    for cluster in clusters_met():
+        if cluster.membership is not None:
+            cluster.membership.renew_locks()
+
+
+os.register_at_fork(after_in_child=_renew_locks)

@@ -1,0 +1,383 @@
+"""The nodes of each cluster: how they are, which is the primary, where to read.
+
+One record per node and process, shared by all threads. Nobody waits for a node that is known to
+be down: the watchdog asks it out of the way, or, where no node is up, one caller at a time
+tries it. What is agreed with other processes is told by rules and by the time of day alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from django.db import connections
+
+from galera_router.cluster.position import Position
+from galera_router.conf.expand import ClusterConfig, NodeConfig, cluster_config, node_role
+from galera_router.connections.errors import is_permanent
+
+logger = logging.getLogger("galera_router")
+
+#: Seconds for which a node that was lost must have been well before it is primary again. Each
+#: further loss within :data:`LOSSES_KEPT` seconds doubles that, up to the longest.
+FAILBACK_DELAY, LONGEST_DELAY, LOSSES_KEPT = 5.0, 120.0, 300.0
+#: All processes take a node back at the same multiple of so many seconds of the time of day.
+FAILBACK_SLOT = 5.0
+#: Seconds after the start of its server at which a process that has not seen the node come takes
+#: the others to have it back; 0: at once.
+STARTED = 15.0
+#: Seconds since the last question within which a change of the answer has been seen in time.
+WITNESSED = 5.0
+#: Seconds until a node that is down is tried by a caller again where no node is up: the first
+#: pause and the longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0
+#: Seconds for which a node that has not caught up in time is not waited for again.
+LAG_REMEMBERED = 2.0
+
+
+@dataclass(eq=False)
+class Node:
+    """One server, as this process knows it. Only its :class:`Cluster` changes it.
+
+    Attributes:
+        up: it can be used.
+        fit: it is in step with the cluster; one that is not is used if no other can be.
+        settled_at: from when on it may be primary (seconds of the time of day).
+        failures: how often it was found to be down, ever.
+        position: how far it is known to have come.
+        lags_until: until when it is not worth while to wait for it, by the clock.
+    """
+
+    config: NodeConfig
+    cluster: Cluster = field(repr=False)
+    up: bool = True
+    fit: bool = True
+    doubted: bool = False  # it was out of step when last asked, for the first time
+    settled_at: float = 0.0
+    failures: int = 0
+    retry_at: float = 0.0
+    reason: str = field(default="", repr=False)
+    permanent: bool = False
+    tried: bool = False  # a caller has been sent to it although it is down
+    attempts: int = 0  # times that it was tried in vain since it was up
+    losses: list[float] = field(default_factory=list, repr=False)
+    started: float | None = None  # when its server did, by the time of day
+    heard: float = float("-inf")  # when it was last known whether it is up, by the clock
+    position: Position | None = None
+    lags_until: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def alias(self) -> str:
+        return self.config.alias
+
+    @property
+    def well(self) -> bool:
+        return self.up and self.fit
+
+
+class Cluster:
+    """The nodes behind one role alias.
+
+    Args:
+        config: what :func:`galera_router.expand` left in the settings.
+        clock: seconds, never going back.
+        rng: chooses among the readers and jitters the pauses.
+        wall: seconds of the time of day, the same on all hosts within a second.
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.config = config
+        self.alias = config.alias
+        self.nodes = tuple(Node(node, self) for node in config.nodes)
+        self._electable = tuple(node for node in self.nodes if node.config.electable)
+        self._clock = clock
+        self._wall = wall
+        self._rng = rng or random.Random()
+        self._lock = threading.Lock()
+        self._by_alias = {node.alias: node for node in self.nodes}
+        #: when a node was last chosen, by the clock
+        self.used = float("-inf")
+        #: the primary that this process last connected to; another one may still be applying
+        #: what has been committed through that one
+        self.acting: Node | None = None
+        #: what the backend once asked of a server (version, sql_mode …), for new connections
+        self.server_data: dict[str, Any] | None = None
+        #: which cluster the nodes are in, as :mod:`galera_router.cluster.membership` knows it
+        self.membership: Any = None
+
+    def node(self, alias: str) -> Node:
+        """The node whose own alias is ``alias``."""
+        return self._by_alias[alias]
+
+    # Choose
+
+    def primary(self) -> Node | None:
+        """The node to write to: the first of NODES that is well, so that workers agree.
+
+        A node that came back is passed over until it counts as settled, unless there is no
+        other; None if no node is up and it is not for this caller to try one.
+        """
+        self.used = self._clock()
+        first = self._electable[0]
+        if first.up and first.fit and not first.settled_at:
+            return first
+        with self._lock:
+            return self._elected() or self._due(self._electable)
+
+    def reader(self, exclude: Iterable[Node] = ()) -> Node | None:
+        """The node to read from: HOST, else a random one; the primary if no other is well."""
+        self.used = self._clock()
+        with self._lock:
+            primary = self._elected()
+            others = self._best([node for node in self.nodes if node not in exclude])
+            others = self._in_time(others, primary)
+            preferred = [node for node in others if node.alias == self.config.preferred]
+            secondaries = [node for node in others if node is not primary]
+            choice = preferred or secondaries or others
+            return self._rng.choice(choice) if choice else None
+
+    def others(self, node: Node, exclude: Iterable[Node]) -> bool:
+        """Whether there is another secondary than ``node``, none of ``exclude``, to read from."""
+        with self._lock:
+            primary = self._elected()
+            well = self._best(self.nodes)
+            return any(n not in (node, primary) and n not in exclude for n in well)
+
+    def any_down(self, *, electable: bool) -> Node:
+        """The node to try when none is up and there is nothing to do but to try one."""
+        with self._lock:
+            nodes = self._electable if electable else self.nodes
+            down = [node for node in nodes if not node.up]
+            if not down:
+                return nodes[0]
+            node = min(down, key=lambda node: node.retry_at)
+            self._send_to(node)
+            return node
+
+    # What was found out
+
+    def mark_down(self, node: Node, error: BaseException) -> None:
+        """Note that ``node`` cannot serve."""
+        with self._lock:
+            was_up, was_well = node.up, node.well
+            node.up = node.tried = False
+            node.heard = self._clock()
+            node.failures += 1
+            node.attempts += 1
+            node.position = None
+            node.reason = str(error)
+            node.permanent = is_permanent(error)
+            node.retry_at = self._clock() + self._pause(node)
+            if was_well:
+                self._lost(node)
+        if was_up:
+            logger.warning("%s: node %s is down: %s", self.alias, node.name, error)
+
+    def mark_up(self, node: Node) -> None:
+        """Note that a caller who was sent to ``node`` although it was down could use it.
+
+        What still works on a connection made before says nothing of a node that is down.
+        """
+        if node.up or not node.tried:
+            return
+        with self._lock:
+            self._returned(node)
+            if node.fit:
+                self._settle(node, math.floor(self._wall()))
+        logger.warning("%s: node %s is up again", self.alias, node.name)
+
+    def mark_answered(self, node: Node, *, synced: bool, started: float | None, at: float) -> None:
+        """Note that ``node`` takes statements, as the watchdog has found out.
+
+        Args:
+            node: a node of this cluster.
+            synced: it is in step with the others.
+            started: when its server started, by the time of day; None if that is not known.
+            at: the second at which it was asked, by the time of day.
+        """
+        with self._lock:
+            was_up, was_well = node.up, node.well
+            if not was_up:
+                self._returned(node)
+            # A lock of a moment, such as a backup's, takes a node out of step as well.
+            node.doubted, again = not synced, node.doubted
+            node.fit = synced or (was_well and not again)
+            if was_well and not node.fit:
+                self._lost(node)
+            elif synced:
+                self._note_well(node, was_well, started, at)
+            node.started, node.heard = started, self._clock()
+            now_well = node.well
+        if not was_up:
+            logger.warning("%s: node %s is up again", self.alias, node.name)
+        elif was_well != now_well:
+            state = "again" if now_well else "no longer"
+            logger.warning("%s: node %s is %s in step", self.alias, node.name, state)
+
+    def note_position(self, node: Node, position: Position | None) -> None:
+        """Note that ``node`` has come to ``position``, unless more is known already.
+
+        Args:
+            node: a node of this cluster.
+            position: of a server that ``node`` was found to be, or without its name.
+        """
+        with self._lock:
+            known = node.position
+            if position is None or (known == position):
+                return
+            if known is None or known.cluster_id != position.cluster_id:
+                node.position = position
+            elif position.node not in ("", known.node) or position.seqno > known.seqno:
+                node.position = replace(position, node=position.node or known.node)
+
+    def note_lag(self, node: Node) -> None:
+        """Note that ``node`` has not caught up in time."""
+        node.lags_until = self._clock() + LAG_REMEMBERED
+
+    def lags(self, node: Node) -> bool:
+        """Whether ``node`` has not caught up in time just now."""
+        return node.lags_until > self._clock()
+
+    def hopeless(self, *, electable: bool) -> bool:
+        """Whether no wait can help: every node refuses our name, password or database."""
+        nodes = self._electable if electable else self.nodes
+        return all(not node.up and node.permanent for node in nodes)
+
+    def complaints(self, *, electable: bool) -> str:
+        """Each node and why it cannot serve, for an error message."""
+        nodes = self._electable if electable else self.nodes
+        return "; ".join(f"{node.name}: {node.reason or 'not tried'}" for node in nodes)
+
+    # How; the lock is held
+
+    def _best(self, nodes: Sequence[Node]) -> list[Node]:
+        up = [node for node in nodes if node.up]
+        return [node for node in up if node.fit] or up
+
+    def _in_time(self, nodes: list[Node], primary: Node | None) -> list[Node]:
+        """Those that do not lag, as long as there is a secondary among them."""
+        found = [node for node in nodes if not self.lags(node)]
+        return found if any(node is not primary for node in found) else nodes
+
+    def _elected(self) -> Node | None:
+        """The first node that is settled, or of those that will be so soonest."""
+        nodes = self._best(self._electable)
+        if not nodes:
+            return None
+        now = self._wall()
+        for node in nodes:
+            # Once settled, always: the time of day may be set back.
+            if node.settled_at <= now or node.settled_at > now + LONGEST_DELAY + FAILBACK_SLOT:
+                node.settled_at = 0.0
+        soonest = min(node.settled_at for node in nodes)
+        return next(node for node in nodes if node.settled_at <= soonest)
+
+    def _returned(self, node: Node) -> None:
+        node.up, node.tried, node.attempts, node.reason = True, False, 0, ""
+
+    def _note_well(self, node: Node, was_well: bool, started: float | None, at: float) -> None:
+        if not was_well and self._clock() - node.heard <= WITNESSED:
+            self._settle(node, at)
+        elif started is not None and (node.started is None or started - node.started > 1.5):
+            # It came while nobody here looked, or before this process began. The others have
+            # seen when; all that can be known of it now is when its server started.
+            settled_at = _slot(started + STARTED) if STARTED else 0.0
+            node.settled_at = settled_at if settled_at > self._wall() else 0.0
+
+    def _settle(self, node: Node, at: float) -> None:
+        """Make ``node``, well since ``at``, wait until all processes take it back at once."""
+        delay = FAILBACK_DELAY * 2.0 ** min(len(self._losses(node)) - 1, 10)
+        node.settled_at = _slot(at + min(max(delay, FAILBACK_DELAY), LONGEST_DELAY))
+
+    def _lost(self, node: Node) -> None:
+        node.losses = [*self._losses(node), self._clock()]
+
+    def _losses(self, node: Node) -> list[float]:
+        now = self._clock()
+        return [loss for loss in node.losses if now - loss < LOSSES_KEPT]
+
+    def _due(self, nodes: Iterable[Node]) -> Node | None:
+        now = self._clock()
+        for node in nodes:
+            if not node.up and node.retry_at <= now:
+                self._send_to(node)  # others pass by while one tries
+                return node
+        return None
+
+    def _send_to(self, node: Node) -> None:
+        node.tried = True
+        node.retry_at = self._clock() + self._pause(node)
+
+    def _pause(self, node: Node) -> float:
+        pause = min(FIRST_PAUSE * 2.0 ** min(node.attempts, 10), LONGEST_PAUSE)
+        return pause * self._rng.uniform(0.5, 1.0)
+
+
+def _slot(moment: float) -> float:
+    """The first multiple of :data:`FAILBACK_SLOT` that is not before ``moment``."""
+    return math.ceil(moment / FAILBACK_SLOT) * FAILBACK_SLOT
+
+
+_clusters: dict[str, Cluster] = {}
+_lock = threading.Lock()
+
+
+def cluster_of(alias: str) -> Cluster | None:
+    """The cluster whose role alias or node alias is ``alias``; None for other databases."""
+    if alias not in connections.settings:
+        return None
+    settings = connections.settings[alias]
+    role = node_role(settings) or alias
+    config = cluster_config(connections.settings[role])
+    if config is None:
+        return None
+    with _lock:
+        known = _clusters.get(role)
+        if known is None or not _same(known.config, config):
+            known = _clusters[role] = Cluster(config)
+        return known
+
+
+def _same(known: ClusterConfig, config: ClusterConfig) -> bool:
+    """A process that was spawned by a test runner is given copies of its settings."""
+    return known is config or known == config
+
+
+def clusters() -> list[Cluster]:
+    """All clusters in DATABASES."""
+    found = [cluster_of(alias) for alias in connections.settings]
+    return list({id(cluster): cluster for cluster in found if cluster}.values())
+
+
+def clusters_met() -> list[Cluster]:
+    """Those that this process has had to do with."""
+    with _lock:
+        return list(_clusters.values())
+
+
+def _renew_locks() -> None:
+    """A lock that another thread held at the fork would never be released in the child."""
+    global _lock
+    _lock = threading.Lock()
+    for cluster in _clusters.values():
+        cluster._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)

@@ -1,0 +1,218 @@
+"""The options of a cluster: ours, with their types checked, and the driver's beside them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+from galera_router.exceptions import ConfigurationError
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of ``text``, for tables of names."""
+    return frozenset(text.split())
+
+
+#: Where reads come from; see ``galera_router.reads``.
+MODES = ("primary", "causal", "any")
+
+# The engines whose driver is known to take DRIVER_OPTIONS and nothing else.
+STRICT_ENGINES = frozenset({"django.db.backends.mysql", "django.contrib.gis.db.backends.mysql"})
+
+# What MySQLdb.connect() takes, and Django's own isolation_level.
+DRIVER_OPTIONS = words(
+    "auth_plugin autocommit binary_prefix charset client_flag collation compress connect_timeout"
+    " conv cursorclass database db executemany_fallback host init_command isolation_level"
+    " local_infile local_infile_dir multi_statements named_pipe passwd password port"
+    " read_default_file read_default_group read_timeout server_public_key_path sql_mode ssl"
+    " ssl_mode unix_socket use_unicode user write_timeout"
+)
+ISOLATION_LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
+_DRIVER_SECONDS = words("connect_timeout read_timeout write_timeout")
+_DRIVER_BOOLEANS = words(
+    "autocommit binary_prefix compress local_infile multi_statements ssl use_unicode"
+)
+_BOOLEAN_SETTINGS = words(
+    "ATOMIC_REQUESTS AUTOCOMMIT CONN_HEALTH_CHECKS DISABLE_SERVER_SIDE_CURSORS"
+)
+_TRUTH = {"true": True, "yes": True, "on": True, "1": True} | {
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Our own options of one cluster.
+
+    ``failover_enable``: move to another node, with replay, when one is lost.
+    ``failover_history_limit``: statements of one transaction that are kept for a replay; 0: none.
+    ``wsrep_sync_after_write``: read on a secondary only what has caught up with our own writes.
+    ``optimistic_transactions``: begin transactions on a secondary.
+    ``reconnect_wait_time``: seconds that a failover may wait for some node to be well.
+    ``wsrep_sync_timeout``: seconds that a read may wait for secondaries to catch up, all in all.
+    ``wsrep_sync_use_gtid``: wait for the last write by the server's GTID.
+    ``reads``: where reads come from, unless ``galera_router.reads`` says otherwise.
+    ``disable_update_can_self_select``: let an UPDATE that depends on its own table look up the keys
+    with a SELECT of its own first, instead of a subquery.
+    ``commit_marker``: find out what became of a COMMIT whose answer was lost; needs ``migrate``.
+    ``conflict_retries``: times that one transaction is replayed in place after a conflict.
+    ``lost_update_guard``: transactions on the primary at REPEATABLE READ, in which a write to a row
+    that has changed since it was read fails and is run again (MariaDB 10.6.18, 10.11.8 and later).
+    ``watchdog_after``: seconds that a statement may take before its node is asked whether it lives;
+    0: never.
+    ``watchdog_timeout``: seconds that the node may take to answer that.
+    """
+
+    failover_enable: bool = True
+    failover_history_limit: int = 1000
+    wsrep_sync_after_write: bool = True
+    optimistic_transactions: bool = True
+    reconnect_wait_time: float = 15.0
+    wsrep_sync_timeout: float = 5.0
+    wsrep_sync_use_gtid: bool = False
+    reads: str = "causal"
+    disable_update_can_self_select: bool = False
+    commit_marker: bool = True
+    conflict_retries: int = 5
+    lost_update_guard: bool = False
+    watchdog_after: float = 0.5
+    watchdog_timeout: float = 1.0
+
+
+DEFAULTS: dict[str, bool | int | float | str] = {
+    field.name: getattr(Options(), field.name) for field in fields(Options)
+}
+
+
+def wrong(path: Iterable[object], problem: str) -> ConfigurationError:
+    """The error for what stands at ``path`` in DATABASES; it names every step of it."""
+    return ConfigurationError("DATABASES" + "".join(f"[{key!r}]" for key in path) + f": {problem}")
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` if ``name`` is nearly one of ``known``, else nothing."""
+    folded = {candidate.lower(): candidate for candidate in sorted(known)}
+    near = get_close_matches(str(name).lower(), folded, n=1, cutoff=0.75)
+    return f" Did you mean {folded[near[0]]!r}?" if near else ""
+
+
+def check_option(name: str, value: Any, path: tuple[object, ...] = ("OPTIONS",)) -> Any:
+    """``value`` as the option ``name`` keeps it; `ConfigurationError` if it is of a wrong kind."""
+    default = DEFAULTS[name]
+    if isinstance(default, bool):
+        return _boolean((*path, name), value)
+    if isinstance(default, str):
+        return _mode((*path, name), value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise wrong((*path, name), f"must be a number, not {type(value).__name__}.")
+    if isinstance(default, int) and not isinstance(value, int):
+        raise wrong((*path, name), f"must be a whole number, not {value!r}.")
+    if not 0 <= value <= sys.float_info.max:  # NaN is not
+        raise wrong((*path, name), "must be a finite number, 0 or more.")
+    return value if isinstance(default, int) else float(value)
+
+
+def _boolean(path: tuple[object, ...], value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise wrong(path, f"must be True or False, not {type(value).__name__}.")
+    return value
+
+
+def _mode(path: tuple[object, ...], value: Any) -> str:
+    if value not in MODES:
+        raise wrong(path, f"must be one of {', '.join(map(repr, MODES))}, not {value!r}.")
+    return str(value)
+
+
+def split_options(
+    path: tuple[object, ...], engine: str, options: Mapping[str, Any]
+) -> tuple[Options, dict[str, Any]]:
+    """A cluster's OPTIONS, as ours and the driver's.
+
+    Raises `ConfigurationError` for a wrong type, for a name that is nearly one of ours, and, with
+    Django's own engines, for a name that nobody knows.
+    """
+    ours = {name: check_option(name, options[name], path) for name in options if name in DEFAULTS}
+    driver = {name: value for name, value in options.items() if name not in DEFAULTS}
+    for name in driver:
+        _check_driver_option(path, engine, name, options[name])
+    for name in driver.keys() & {"host", "port", "unix_socket"}:
+        raise wrong(
+            (*path, name),
+            "would lead every node to one server. Write it as HOST or PORT of its node.",
+        )
+    return Options(**ours), driver
+
+
+def node_options(
+    path: tuple[object, ...], engine: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A node's OPTIONS: the driver's alone; raises `ConfigurationError` as above."""
+    for name in options:
+        if name in DEFAULTS:
+            raise wrong(
+                (*path, name), "belongs to the whole cluster. Move it to the cluster's OPTIONS."
+            )
+        _check_driver_option(path, engine, name, options[name])
+    for name in options.keys() & {"host", "port"}:
+        raise wrong((*path, name), f"would hide the node's {name.upper()}. Write that instead.")
+    return dict(options)
+
+
+def _check_driver_option(path: tuple[object, ...], engine: str, name: object, value: Any) -> None:
+    if not isinstance(name, str):
+        raise wrong((*path, name), "the name of an option must be text.")
+    if name in DRIVER_OPTIONS:
+        _check_driver_value((*path, name), name, value)
+        return
+    if hint := did_you_mean(name, DEFAULTS):
+        raise wrong((*path, name), "is not an option." + hint)
+    if engine in STRICT_ENGINES:
+        hint = did_you_mean(name, DRIVER_OPTIONS)
+        raise wrong((*path, name), "neither galera_router nor mysqlclient has this option." + hint)
+
+
+def _check_driver_value(path: tuple[object, ...], name: str, value: Any) -> None:
+    """What would only be noticed on connecting, and then without the alias and the node."""
+    if name in _DRIVER_SECONDS and (isinstance(value, bool) or not isinstance(value, int)):
+        raise wrong(path, f"must be a whole number of seconds, not {type(value).__name__}.")
+    level = value.lower() if isinstance(value, str) else value
+    if name == "isolation_level" and level and level not in ISOLATION_LEVELS:
+        raise wrong(path, f"must be one of {', '.join(ISOLATION_LEVELS)}, or None.")
+
+
+def from_text(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """``settings`` of a URL, whose query is all text, with what is known to be no text converted.
+
+    What cannot be converted stays as it is, for the checks to refuse.
+    """
+    result = {name: _converted(name, value) for name, value in settings.items()}
+    if isinstance(settings.get("OPTIONS"), Mapping):
+        result["OPTIONS"] = {k: _converted(k, v) for k, v in settings["OPTIONS"].items()}
+    return result
+
+
+def _converted(name: object, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return value
+    default = DEFAULTS.get(name) if isinstance(name, str) else None
+    if isinstance(default, bool) or name in _BOOLEAN_SETTINGS or name in _DRIVER_BOOLEANS:
+        return _TRUTH.get(str(value).lower(), value)
+    if isinstance(default, float):
+        return _number(value)
+    if name in ("isolation_level", "CONN_MAX_AGE") and str(value).lower() == "none":
+        return None
+    return value
+
+
+def _number(value: str | int) -> float | str | int:
+    try:
+        return float(value)
+    except ValueError:
+        return value

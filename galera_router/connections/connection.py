@@ -1,0 +1,172 @@
+"""One driver connection to a node. What is in flight on it is timed, so that it can be cut."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from galera_router.cluster.nodes import Node
+from galera_router.conf.options import Options
+
+#: called with every new link; the watchdog puts itself here
+on_new: Callable[[], None] = lambda: None  # noqa: E731
+
+# struct tcp_info of Linux: last_data_sent, last_data_recv (ms ago), bytes_acked, bytes_received.
+_TCP_INFO = struct.Struct("=44xI4xI64xQQ")
+
+
+class Link:
+    """A driver connection to a node.
+
+    Args:
+        node: whose server it leads to.
+        connection: the driver's connection, open; its own thread creates the link.
+        options: an object with the options of this connection as attributes; it is not kept
+            alive. Without, and after its end, they are the cluster's.
+
+    Attributes:
+        state: what a new connection would be without; None if nothing.
+        unchecked: Django has asked for a health check; it is made before the next use.
+        guarded: its session is as ``lost_update_guard`` wants it.
+        locked: it holds LOCK TABLES.
+        manual: its autocommit is off.
+        busy: when the statement in flight was sent (monotonic seconds); 0 while none is.
+        until: when the wait that the packet in flight begins with is to be ended (monotonic
+            seconds); 0 without one, or when it is over.
+        overdue: it was ended because that moment had come.
+    """
+
+    def __init__(self, node: Node, connection: Any, options: Any = None) -> None:
+        self.node = node
+        self.connection = connection
+        self._options = None if options is None else weakref.ref(options)
+        self.state: str | None = None
+        self.unchecked = False
+        self.guarded = False
+        self.locked = False
+        self.manual = False
+        self.busy = 0.0
+        self.until = 0.0
+        self.overdue = False
+        self.thread_id: int = connection.thread_id()
+        # A descriptor of our own: the driver gives its own to no other thread, and another
+        # thread must be able to end a read that waits on it.
+        self._descriptor = os.dup(connection.fileno())
+        self._lock = threading.Lock()
+        with _lock:
+            _links.add(self)
+        on_new()
+
+    @property
+    def options(self) -> Options:
+        """The options that hold for this connection now."""
+        own = None if self._options is None else self._options()
+        return self.node.cluster.config.options if own is None else own
+
+    @contextmanager
+    def in_flight(self) -> Iterator[None]:
+        """Note that whatever the block does on the connection has to be answered."""
+        self.busy = time.monotonic()
+        try:
+            yield
+        finally:
+            self.busy = 0.0
+
+    def query(self, statement: bytes) -> None:
+        """Send a statement; raises the driver's errors. Its rows, if any, are to be fetched."""
+        self.busy = time.monotonic()
+        try:
+            self.connection.query(statement)
+        finally:
+            self.busy = 0.0
+
+    def rows(self) -> tuple[tuple[Any, ...], ...]:
+        """The rows of the last :meth:`query`."""
+        result = self.connection.store_result()
+        found: tuple[tuple[Any, ...], ...] = result.fetch_row(0) if result is not None else ()
+        return found
+
+    def cut(self) -> None:
+        """End the connection, from any thread: whoever waits on it gets error 2013 at once."""
+        with self._lock:
+            if self._descriptor < 0:
+                return
+            try:
+                with socket.socket(fileno=os.dup(self._descriptor)) as end:
+                    end.shutdown(socket.SHUT_RDWR)
+            except OSError:  # it has ended by itself
+                return
+
+    def silence(self) -> tuple[int, int] | None:
+        """The bytes that have been taken and sent by the other end so far, ever.
+
+        None if it has sent something since it was last written to: that is being worked on, no
+        answer is waited for. None also where that is not known, as with a unix socket.
+        """
+        with self._lock:
+            if self._descriptor < 0:
+                return None
+            try:
+                with socket.socket(fileno=os.dup(self._descriptor)) as end:
+                    info = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+            except (OSError, AttributeError):  # no TCP; no Linux
+                return None
+        if len(info) < _TCP_INFO.size:
+            return None
+        since_sent, since_received, taken, received = _TCP_INFO.unpack(info)
+        return None if since_received < since_sent else (taken, received)
+
+    def drop(self) -> None:
+        """Let go of a lost connection, so that its server notices too.
+
+        It is not closed: a cursor that the application is still reading from would fail in
+        its own ``close()``. The driver's connection goes with the last cursor. And the server
+        may have started anew: how far it had come is not known any more.
+        """
+        self.node.position = None
+        self.cut()
+        self.release()
+
+    def close(self) -> None:
+        """Close the connection; raises the driver's errors."""
+        self.release()
+        self.connection.close()
+
+    def release(self) -> None:
+        """Give up the descriptor; the connection itself is not touched."""
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    __del__ = release
+
+
+_links: weakref.WeakSet[Link] = weakref.WeakSet()
+_lock = threading.Lock()
+
+
+def links() -> list[Link]:
+    """The links of all threads."""
+    with _lock:
+        return list(_links)
+
+
+def _after_fork() -> None:
+    """The parent's links are not ours; only their descriptors were copied."""
+    global _lock
+    _lock = threading.Lock()
+    for link in list(_links):
+        link._lock = threading.Lock()
+        link.release()
+    _links.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,223 @@
+"""The marker: one row that a transaction advances, and that tells later whether it committed.
+
+A marker belongs to one transaction at a time, and to one process. With each transaction that
+commits, its ``seq`` goes from *n* to *n* + 1, in that very transaction. When the answer to a
+COMMIT is lost the row is looked at: *n* + 1 says committed, *n* says not, or not yet. A replay
+advances the same row from the same *n*, so that Galera's certification lets only one of the
+two commit.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from galera_router.cluster.nodes import Cluster, Node
+from galera_router.connections.errors import errno
+
+TABLE = "galera_router_marker"
+#: Seconds after which a table that was missing is looked for again.
+LOOK_AGAIN = 60.0
+#: Seconds between two removals of the rows of dead workers, per process.
+CLEAN_EVERY = 3600.0
+#: A living worker whose row has gone makes a new one.
+_OLD = "touched < UTC_TIMESTAMP() - INTERVAL 1 DAY"
+FIND_OLD = f"SELECT worker FROM {TABLE} WHERE {_OLD} LIMIT 1000".encode()
+#: Ends a compound statement whose advance has met no row.
+CHECK_FOUND = (
+    "IF ROW_COUNT() <> 1 THEN"
+    f" SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{TABLE}: the row has gone'; END IF"
+).encode()
+NO_SUCH_TABLE = 1146
+_CONSTRAINT_FAILED, _SIGNALLED = 4025, 1644
+
+
+class MarkerGone(Exception):
+    """The marker's row is not as it was left: someone has removed or changed it."""
+
+
+@dataclass(eq=False)
+class Marker:
+    """One row of the table.
+
+    Attributes:
+        node: where it was last committed; another node may not have applied that yet.
+        seq: what it was last known to be.
+    """
+
+    node: Node
+    worker: str = field(default_factory=lambda: uuid.uuid4().hex)
+    seq: int = 0
+
+    def create(self) -> bytes:
+        """The statement that makes the row."""
+        return (
+            f"INSERT INTO {TABLE} (worker, seq, found_rows, inserted_key, touched)"
+            f" VALUES ('{self.worker}', {self.seq}, 0, 0, UTC_TIMESTAMP())"
+        ).encode()
+
+    def advance(self) -> bytes:
+        """Take the row one on. From any other number than ``seq`` the server refuses."""
+        return self._move(1)
+
+    def record(self, *, rows: bool) -> bytes:
+        """The same, noting what the statement before it in the transaction has done.
+
+        With ``rows`` the server refuses also where it has not kept their number: it is -1 where
+        the client had gone before the statement was answered (seen: 10.11).
+        """
+        more = ", found_rows = ROW_COUNT(), inserted_key = LAST_INSERT_ID()"
+        return self._move(1, more, " AND ROW_COUNT() >= 0" if rows else "")
+
+    def fence(self) -> bytes:
+        """Take the row to where the transaction that it marks can commit no more."""
+        return self._move(2)
+
+    def look(self) -> bytes:
+        """Read the row as it is now, and keep others from changing it."""
+        return (
+            f"SELECT seq, found_rows, inserted_key FROM {TABLE}"
+            f" WHERE worker = '{self.worker}' FOR UPDATE"
+        ).encode()
+
+    def _move(self, steps: int, more: str = "", condition: str = "") -> bytes:
+        return (
+            f"UPDATE {TABLE} SET seq = IF(seq = {self.seq}{condition}, {self.seq + steps}, -1),"
+            f" touched = UTC_TIMESTAMP(){more} WHERE worker = '{self.worker}'"
+        ).encode()
+
+
+def clean(workers: Sequence[str]) -> bytes:
+    """Remove old rows by their keys: a search would wait for every row that is in use."""
+    names = ", ".join(f"'{worker}'" for worker in workers)
+    return (
+        "SET STATEMENT innodb_lock_wait_timeout = 0 FOR"
+        f" DELETE FROM {TABLE} WHERE worker IN ({names}) AND {_OLD}"
+    ).encode()
+
+
+def moved(error: BaseException) -> bool:
+    """Whether ``error`` is the server's refusal to advance: from another number, or at all."""
+    return errno(error) in {_CONSTRAINT_FAILED, _SIGNALLED, NO_SUCH_TABLE} and TABLE in str(error)
+
+
+class Pool:
+    """The markers of one process on one cluster that no transaction is using."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free: defaultdict[tuple[Node, str], list[Marker]] = defaultdict(list)
+        self._absent_until = float("-inf")
+        self._clean_at = float("-inf")
+
+    def take(self, node: Node, database: str) -> Marker | None:
+        """A marker last committed on ``node``, or None if a new one has to be made."""
+        with self._lock:
+            free = self._free[node, database]
+            return free.pop() if free else None
+
+    def give(self, marker: Marker, database: str) -> None:
+        """Let another transaction have ``marker``, whose number is known."""
+        with self._lock:
+            self._free[marker.node, database].append(marker)
+
+    @property
+    def absent(self) -> bool:
+        """Whether the table was missing a short while ago."""
+        return time.monotonic() < self._absent_until
+
+    def note_absent(self) -> None:
+        self._absent_until = time.monotonic() + LOOK_AGAIN
+
+    def note_present(self) -> None:
+        """The table may have been made just now."""
+        self._absent_until = float("-inf")
+
+    def time_to_clean(self) -> bool:
+        """Whether dead workers' rows should be removed now; once per :data:`CLEAN_EVERY`."""
+        with self._lock:
+            now = time.monotonic()
+            due = now >= self._clean_at
+            if due:
+                self._clean_at = now + CLEAN_EVERY
+            return due
+
+
+class Marking:
+    """How a transaction on the primary stands to its marker.
+
+    A marker that was advanced after a savepoint is undone with it, so the open savepoints
+    are followed.
+
+    Attributes:
+        marker: None if the transaction has none; its outcome cannot be found out then.
+        wanted: the transaction has come to a statement that may write.
+        done: the marker has been advanced in the transaction that the server has open.
+        renewals: markers that were found missing.
+    """
+
+    def __init__(self) -> None:
+        self.marker: Marker | None = None
+        self.wanted = False
+        self.done = False
+        self.renewals = 0
+        self._savepoints: list[str] = []
+        self._depth = 0
+
+    def begun(self, savepoints: list[str] | None) -> None:
+        """The server has begun the transaction, its marker ahead of everything if ``wanted``.
+
+        Args:
+            savepoints: those it now has; None if it has begun again and they are the same.
+        """
+        self.done = self.wanted and self.marker is not None
+        self._depth = 0
+        if savepoints is not None:
+            self._savepoints = savepoints
+
+    def due(self) -> Marker | None:
+        """The marker, if it has to be advanced before the next statement."""
+        return self.marker if self.wanted and not self.done else None
+
+    def advanced(self) -> None:
+        """The server has advanced the marker, after the savepoints that are open."""
+        self.done, self._depth = True, len(self._savepoints)
+
+    def savepoint(self, action: str, name: str) -> None:
+        """A savepoint has been set, released or rolled back to."""
+        position = self._savepoints.index(name) if name in self._savepoints else None
+        if action == "SAVEPOINT":
+            if position is not None:  # the server forgets the older one of that name
+                del self._savepoints[position]
+                self._depth -= position < self._depth
+            self._savepoints.append(name)
+        elif position is not None:
+            undone = action == "ROLLBACK TO" and position < self._depth
+            self.done = self.done and not undone
+            self._savepoints = self._savepoints[: position + (action == "ROLLBACK TO")]
+            self._depth = min(self._depth, len(self._savepoints))
+
+
+_pools: dict[Cluster, Pool] = {}
+_lock = threading.Lock()
+
+
+def pool_of(cluster: Cluster) -> Pool:
+    """This process's markers on ``cluster``."""
+    with _lock:
+        return _pools.setdefault(cluster, Pool())
+
+
+def _after_fork() -> None:
+    """No two processes share a marker."""
+    global _lock
+    _lock = threading.Lock()
+    _pools.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
