@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from django.db.utils import InterfaceError
+import MySQLdb
+from django.db.utils import Error, InterfaceError
+
+#: The database errors of the driver and of Django.
+ERRORS = (MySQLdb.Error, Error)
 
 
 class Verdict(Enum):
@@ -34,7 +38,6 @@ _VERDICTS: dict[int, Verdict] = {
     2014: Verdict.STATEMENT,  # commands out of sync: the caller's error
     2026: Verdict.LOST,  # TLS: whatever a read or a write has met below it, or no agreement
     2055: Verdict.LOST,  # lost connection, with the system's reason
-    4031: Verdict.LOST,  # disconnected by the server because of inactivity
     1047: Verdict.OUT,  # WSREP: not in the primary component, or wsrep_reject_queries
     1213: Verdict.ROLLED_BACK,  # deadlock; under Galera also a failed certification
     1205: Verdict.LOCK_WAIT,
@@ -75,7 +78,7 @@ def verdict(error: BaseException) -> Verdict:
 def is_lost(error: BaseException) -> bool:
     """Whether the connection that raised ``error`` is of no more use."""
     return verdict(error) in {Verdict.LOST, Verdict.OUT} or (
-        isinstance(error, InterfaceError) and errno(error) in {0, -1}
+        isinstance(error, (InterfaceError, MySQLdb.InterfaceError)) and errno(error) in {0, -1}
     )
 
 

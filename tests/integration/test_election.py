@@ -31,14 +31,14 @@ import django
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 django.setup()
 from galera_router import expand
-from galera_router.context import context_of
+from galera_router.transactions.session import session_of
 from tests.integration.support import use_databases
 from tests.shop.models import Tag
 use_databases(expand(json.loads(sys.argv[1])))
 until = time.monotonic() + 90
 while time.monotonic() < until:
     Tag.objects.create(name="x")
-    print(json.dumps([time.time(), context_of("default").primary.node.name]), flush=True)
+    print(json.dumps([time.time(), session_of("default").primary.node.name]), flush=True)
     time.sleep(0.1)
 """
 
