@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from galera_router.cluster.nodes import Node
-from galera_router.conf.options import Options
+from galera_router.conf import Options
 
 #: called with every new link; the watchdog puts itself here
 on_new: Callable[[], None] = lambda: None  # noqa: E731

@@ -27,7 +27,7 @@ from galera_router.causality.scope import Need
 from galera_router.cluster.nodes import Cluster, Node, cluster_of
 from galera_router.cluster.position import Position
 from galera_router.compat import internals
-from galera_router.conf.expand import Options
+from galera_router.conf import Options
 from galera_router.connections.connection import Link
 from galera_router.recovery.journal import Journal
 from galera_router.recovery.marker import Marking
@@ -119,7 +119,7 @@ class Context:
             return False
         if self.autocommit:
             return mode == "any" or not (self.wrote and scope.in_request())
-        optimistic: bool = self.options.optimistic_transactions
+        optimistic = bool(self.options.optimistic_transactions)
         return optimistic and not internals.in_testcase(self.wrapper)
 
     def _is_too_old(self) -> bool:

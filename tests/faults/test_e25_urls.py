@@ -12,7 +12,7 @@ import pytest
 from environ import Env
 
 from galera_router import expand
-from galera_router.conf.expand import cluster_config
+from galera_router.conf import cluster_config
 from galera_router.exceptions import ConfigurationError
 from tests.faults.known import both, fault
 
