@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from galera_router.conf.expand import expand
+from galera_router.conf import expand
 
 if TYPE_CHECKING:
     from galera_router.atomic import galera_atomic

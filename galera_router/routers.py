@@ -10,7 +10,7 @@ from django.db.utils import ConnectionRouter
 
 from galera_router.cluster.nodes import cluster_of
 from galera_router.compat import internals
-from galera_router.conf.installation import APP
+from galera_router.conf import APP
 from galera_router.exceptions import ConfigurationError
 from galera_router.transactions.session import session_of
 

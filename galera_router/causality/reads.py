@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 
 from galera_router.causality.responses import keep_scope
 from galera_router.causality.scope import Mode, enter, leave
-from galera_router.conf.options import MODES
+from galera_router.conf import MODES
 
 F = TypeVar("F", bound=Callable[..., Any])
 

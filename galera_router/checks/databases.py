@@ -9,9 +9,7 @@ from django.core.checks import CheckMessage
 from django.db import connections
 
 from galera_router.cluster.nodes import Cluster
-from galera_router.conf.expand import cluster_config, node_role
-from galera_router.conf.node_settings import DEFAULT_PORT
-from galera_router.conf.options import DEFAULTS, did_you_mean
+from galera_router.conf import DEFAULT_PORT, DEFAULTS, cluster_config, did_you_mean, node_role
 
 from .messages import error, listed, warning
 

@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 
 from galera_router.causality.carriers import carrier
 from galera_router.cluster.nodes import Cluster
-from galera_router.conf.expand import node_role
+from galera_router.conf import cluster_config, node_role
 from galera_router.exceptions import ConfigurationError
 from galera_router.middleware import GaleraMiddleware
 from galera_router.routers import GaleraRouter
@@ -154,7 +154,7 @@ def _is_ours(path: str) -> bool:
 
 
 def _is_role(alias: str | None) -> bool:
-    return alias in connections.settings and "GALERA" in connections.settings[alias]
+    return alias in connections.settings and bool(cluster_config(connections.settings[alias]))
 
 
 def _role(alias: str) -> str | None:

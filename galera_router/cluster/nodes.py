@@ -20,7 +20,7 @@ from typing import Any
 from django.db import connections
 
 from galera_router.cluster.position import Position
-from galera_router.conf.expand import ClusterConfig, NodeConfig, cluster_config, node_role
+from galera_router.conf import ClusterConfig, NodeConfig, cluster_config, node_role
 from galera_router.connections.errors import is_permanent
 
 logger = logging.getLogger("galera_router")
@@ -348,6 +348,9 @@ def cluster_of(alias: str) -> Cluster | None:
     config = cluster_config(connections.settings[role])
     if config is None:
         return None
+    known = _clusters.get(role)
+    if known is not None and known.config is config:  # nearly always
+        return known
     with _lock:
         known = _clusters.get(role)
         if known is None or not _same(known.config, config):

@@ -16,7 +16,7 @@ from MySQLdb import OperationalError
 from MySQLdb.connections import Connection
 
 from galera_router.cluster.nodes import Node
-from galera_router.conf.options import Options
+from galera_router.conf import Options
 
 #: called with every new link; the watchdog puts itself here
 on_new: Callable[[], None] = lambda: None  # noqa: E731

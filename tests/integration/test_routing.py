@@ -162,7 +162,7 @@ def test_an_option_is_overridden_for_the_current_connection(warm: Shop) -> None:
         Author.objects.count()
     assert len(sent[PRIMARY]) == 3
     connection.close()
-    assert shop_option("optimistic_transactions") is True
+    assert shop_option("optimistic_transactions") == "auto"
 
 
 def test_all_reads_of_a_transaction_come_from_one_snapshot(warm: Shop) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from galera_router import expand
-from galera_router.conf.expand import cluster_config
+from galera_router.conf import cluster_config
 from galera_router.exceptions import ConfigurationError
 
 

@@ -1,4 +1,4 @@
-"""How to connect to each node of a cluster: settings checked, inherited and overridden."""
+"""How to connect to each node of a cluster: its settings, checked, with those that it inherits."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ _STOCK = "Write 'django.db.backends.mysql', or an engine built on it."
 
 
 def check_engine(path: Path, engine: Any) -> str:
-    """``engine`` if it may be one for MariaDB through mysqlclient."""
+    """Returns ``engine`` if it can be one for MariaDB through mysqlclient; refuses others."""
     if not engine:
         raise wrong(path, f"is missing. {_STOCK}")
     if not isinstance(engine, str):
         raise wrong(path, f"must be text, not {type(engine).__name__}. {_STOCK}")
     if engine.partition(".")[0] in ("galera", "galera_router"):
-        raise wrong(path, f"{engine!r}: the engine stays Django's own here. {_STOCK}")
+        raise wrong(path, f"{engine!r}: use Django's own engine. {_STOCK}")
     if engine.rpartition(".")[2] in _NOT_MARIADB or engine.startswith("mysql.connector"):
         raise wrong(path, f"{engine!r} does not connect to MariaDB with mysqlclient. {_STOCK}")
     django = engine.startswith("django.db.") or "." not in engine
     if django and engine not in STRICT_ENGINES:
-        raise wrong(path, f"{engine!r} is no engine of Django's. {_STOCK}")
+        raise wrong(path, f"{engine!r} is not one of Django's engines. {_STOCK}")
     return engine
 
 
 def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Refuses what Django would ignore, or take for something else, beside NODES."""
+    """Refuses settings beside NODES that Django would ignore or misunderstand."""
     known = _CLUSTER_KEYS | set(NODE_KEYS)
     for key in settings:
         if key in known:
@@ -71,7 +71,7 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
 
 def check_nodes(path: Path, nodes: Any) -> dict[str, dict[str, Any]]:
-    """``nodes`` if it is a mapping of usable names to mappings, and not empty."""
+    """Returns ``nodes`` if it is a mapping of valid names to mappings, and not empty."""
     form = "Write {'db1': {'HOST': '10.0.1.2'}, 'db2': {'HOST': '10.0.1.3'}}."
     if not isinstance(nodes, Mapping):
         raise wrong(
@@ -82,9 +82,9 @@ def check_nodes(path: Path, nodes: Any) -> dict[str, dict[str, Any]]:
     for name, node in nodes.items():
         if name in _CLUSTER_KEYS or name in NODE_KEYS or name in DEFAULTS:
             place = "into OPTIONS beside NODES" if name in DEFAULTS else "beside NODES"
-            raise wrong((*path, name), f"is no node. Move it {place}.")
+            raise wrong((*path, name), f"is not a node. Move it {place}.")
         if not isinstance(name, str) or not _NODE_NAME.fullmatch(name):
-            raise wrong((*path, name), "is no name for a node. Use letters, digits and _.")
+            raise wrong((*path, name), "is not a valid name for a node. Use letters, digits and _.")
         if not isinstance(node, Mapping):
             raise wrong(
                 (*path, name),
@@ -94,14 +94,14 @@ def check_nodes(path: Path, nodes: Any) -> dict[str, dict[str, Any]]:
 
 
 def mapping(path: Path, value: Any) -> dict[str, Any]:
-    """``value`` if it is a mapping; None is an empty one."""
+    """Returns ``value`` as a dict if it is a mapping; an empty one for None."""
     if value is not None and not isinstance(value, Mapping):
         raise wrong(path, f"must be a mapping, not {type(value).__name__}.")
     return dict(value or {})
 
 
 def check_connection(path: Path, settings: Mapping[str, Any]) -> None:
-    """Refuses a HOST, PORT, USER, PASSWORD or NAME of a wrong type; None is as if not there."""
+    """Refuses a HOST, PORT, USER, PASSWORD or NAME of a wrong type; None counts as missing."""
     for key in ("HOST", "USER", "PASSWORD", "NAME"):
         value = settings.get(key)
         kinds = (str, PurePath) if key == "NAME" else (str,)
@@ -112,19 +112,19 @@ def check_connection(path: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _check_host(path: Path, host: str) -> None:
-    """Its text is not told: a URL has a password."""
+    """Its text is not shown: if it is a URL, it contains a password."""
     if "," in host:
         raise wrong(path, "must be one host. The hosts of a cluster are its NODES.")
     if host.startswith("/") or not host.strip():
         return
     if "://" in host or "@" in host:
-        raise wrong(path, "must be a host alone. A URL stands in URL, a user in USER.")
+        raise wrong(path, "must be only a host. Write a URL as URL, and a user as USER.")
     if any(character.isspace() for character in host):
-        raise wrong(path, "has white space in it.")
+        raise wrong(path, "contains white space.")
     if "[" in host or "]" in host:
-        raise wrong(path, "must be an address without brackets; a port stands in PORT.")
+        raise wrong(path, "must be an address without brackets. Write the port as PORT.")
     if host.count(":") == 1:
-        raise wrong(path, "must be a host alone. Write what follows the colon as PORT.")
+        raise wrong(path, "must be only a host. Write what follows the colon as PORT.")
 
 
 def _check_port(path: Path, port: Any) -> None:
@@ -133,15 +133,15 @@ def _check_port(path: Path, port: Any) -> None:
     if isinstance(port, bool) or not isinstance(port, (int, str)):
         raise wrong(path, f"must be a number, not {type(port).__name__}.")
     if isinstance(port, str) and not _PORT_TEXT.fullmatch(port):
-        raise wrong(path, f"{port!r} is no number. Write one from 1 to 65535.")
+        raise wrong(path, "must be a number from 1 to 65535, not another text.")
     if not 1 <= int(port) <= 65535:
-        raise wrong(path, f"{port} is no port. Write a number from 1 to 65535.")
+        raise wrong(path, f"must be a number from 1 to 65535, not {port}.")
 
 
 def connection_settings(
     path: Path, engine: str, base: Mapping[str, Any], node: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """HOST, PORT, USER, PASSWORD, NAME and OPTIONS of ``node``, what it lacks from ``base``."""
+    """Returns HOST, PORT, USER, PASSWORD, NAME and OPTIONS of ``node``, inherited from ``base``."""
     _check_keys(path, node)
     check_connection(path, node)
     if not (node.get("HOST") or "").strip():
@@ -161,11 +161,11 @@ def _check_keys(path: Path, node: Mapping[str, Any]) -> None:
         if key in _CLUSTER_KEYS:
             raise wrong((*path, key), "belongs to the whole cluster. Move it beside NODES.")
         hint = did_you_mean(key, NODE_KEYS) or f" A node has {', '.join(NODE_KEYS)}."
-        raise wrong((*path, key), "is no setting of a node." + hint)
+        raise wrong((*path, key), "is not a setting of a node." + hint)
 
 
 def server(settings: Mapping[str, Any]) -> tuple[str, int | None, str]:
-    """What tells one server from another: host, port, and the socket if the driver has its own."""
+    """Returns host, port and the driver's own socket, which together identify a server."""
     host = settings["HOST"]
     socket = str(settings["OPTIONS"].get("unix_socket") or "")
     if host.startswith("/"):
@@ -174,16 +174,16 @@ def server(settings: Mapping[str, Any]) -> tuple[str, int | None, str]:
 
 
 def role_options(options: Mapping[str, Any], *, autocommit: bool) -> dict[str, Any]:
-    """``options`` with our defaults, for the role.
+    """Returns ``options`` with our defaults, for the cluster's alias.
 
-    The driver would turn autocommit off on connecting, only for Django to turn it on again.
+    Without ``autocommit`` the driver turns it off on connecting, and Django turns it on again.
     """
     ours = {"connect_timeout": CONNECT_TIMEOUT} | ({"autocommit": True} if autocommit else {})
     return {**ours, **options}
 
 
 def node_alias_options(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """``options`` for a node's own alias, whose session only reads, and reads one snapshot."""
+    """Returns ``options`` for a node's own alias: its session is read-only and repeatable."""
     return {
         **role_options(options, autocommit=True),
         "autocommit": True,
@@ -193,10 +193,10 @@ def node_alias_options(path: Path, options: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _init_command(path: Path, options: Mapping[str, Any]) -> str:
-    """The user's init_command first, ours last, so that it cannot be undone.
+    """Returns the user's init_command followed by ours, so that the user's cannot undo ours.
 
-    From the second statement on the client library drops an error silently, and with it all that
-    follows. After several statements of the user ours might never run, so it also runs first.
+    The client library silently drops an error in the second and later statements, together with
+    all that follow. After several statements of the user ours might never run: it also runs first.
     """
     command = options.get("init_command") or ""
     if not isinstance(command, str):

@@ -28,7 +28,8 @@ SECONDS = sorted(name for name, default in DEFAULTS.items() if isinstance(defaul
 
 
 def split(engine: str = DJANGO, **options: Any) -> tuple[Options, dict[str, Any]]:
-    return split_options(("default", "OPTIONS"), engine, options)
+    ours, driver = split_options(("default", "OPTIONS"), engine, options)
+    return Options(**ours), driver
 
 
 def test_defaults() -> None:
@@ -37,7 +38,7 @@ def test_defaults() -> None:
         "failover_enable": True,
         "failover_history_limit": 1000,
         "wsrep_sync_after_write": True,
-        "optimistic_transactions": True,
+        "optimistic_transactions": "auto",
         "reconnect_wait_time": 15.0,
         "wsrep_sync_timeout": 5.0,
         "wsrep_sync_use_gtid": False,
@@ -69,6 +70,31 @@ def test_a_switch_is_true_or_false(name: str, value: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("value", [True, False, "auto"])
+def test_optimistic_transactions(value: object) -> None:
+    assert split(optimistic_transactions=value)[0].optimistic_transactions is value
+
+
+@pytest.mark.parametrize(
+    ("value", "given"),
+    [
+        ("Auto", "another text"),
+        ("s3cret", "another text"),
+        (1, "int"),
+        (0.0, "float"),
+        (None, "NoneType"),
+        (["auto"], "list"),
+    ],
+)
+def test_optimistic_transactions_refused(value: object, given: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        split(optimistic_transactions=value)
+    assert str(caught.value) == (
+        "DATABASES['default']['OPTIONS']['optimistic_transactions']: must be True, False or"
+        f" 'auto', not {given}."
+    )
+
+
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [True, "5", None, math.nan, math.inf, -math.inf, -1, -0.5, 1j])
 def test_seconds_are_a_finite_number(name: str, value: Any) -> None:
@@ -95,6 +121,7 @@ def test_any_seconds_from_zero(value: float) -> None:
 
 
 @given(st.sampled_from(sorted(DEFAULTS)), VALUES)
+@example("optimistic_transactions", "auto")
 @example("reconnect_wait_time", 10**400)
 @example("failover_history_limit", 10**400)
 def test_a_value_is_right_or_a_clear_error(name: str, value: object) -> None:
@@ -103,7 +130,8 @@ def test_a_value_is_right_or_a_clear_error(name: str, value: object) -> None:
     except ConfigurationError as error:
         assert name in str(error)  # noqa: PT017
     else:
-        assert type(kept) is type(DEFAULTS[name])
+        kinds = (bool, str) if name == "optimistic_transactions" else (type(DEFAULTS[name]),)
+        assert type(kept) in kinds
         assert kept == value
 
 
@@ -189,6 +217,12 @@ def test_a_node_has_none_of_ours() -> None:
         ("failover_enable", "On", True),
         ("failover_enable", 0, False),
         ("failover_enable", "maybe", "maybe"),
+        ("optimistic_transactions", "auto", "auto"),
+        ("optimistic_transactions", "AUTO", "auto"),
+        ("optimistic_transactions", "true", True),
+        ("optimistic_transactions", "Off", False),
+        ("optimistic_transactions", 1, True),
+        ("optimistic_transactions", "maybe", "maybe"),
         ("reconnect_wait_time", "2.5", 2.5),
         ("reconnect_wait_time", 3, 3.0),
         ("reconnect_wait_time", "soon", "soon"),

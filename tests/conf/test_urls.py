@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galera_router import expand
-from galera_router.conf.expand import Options
+from galera_router.conf import Options
 from galera_router.conf.urls import host_settings, settings_from_url
 from galera_router.exceptions import ConfigurationError
+from tests.conf.support import found
 
 MYSQL = "django.db.backends.mysql"
 
@@ -66,8 +67,8 @@ def test_a_cluster() -> None:
         },
     }
     result = expand({"default": url})
-    assert result["default"]["GALERA"].preferred == "default_db2"
-    assert result["default"]["GALERA"].options == Options(
+    assert found(result["default"]).preferred == "default_db2"
+    assert found(result["default"]).options == Options(
         failover_enable=False, reconnect_wait_time=2.5, failover_history_limit=10
     )
     assert result["default_db4"]["PORT"] == "3308"
@@ -88,7 +89,7 @@ def test_more_settings_beside_the_url() -> None:
     assert "URL" not in role
     assert (role["NAME"], role["USER"], role["ATOMIC_REQUESTS"]) == ("other", "app", True)
     assert role["OPTIONS"]["charset"] == "utf8mb4"
-    assert role["GALERA"].options == Options(failover_enable=False, wsrep_sync_timeout=1.0)
+    assert found(role).options == Options(failover_enable=False, wsrep_sync_timeout=1.0)
     assert list(result) == ["default", "default_db1", "default_db2"]
 
 
@@ -96,8 +97,8 @@ def test_nodes_beside_a_url_without_hosts() -> None:
     nodes = {"left": {"HOST": "a"}, "right": {"HOST": "b"}}
     for url, preferred in (("mysql://app:pw@/shop", None), ("mysql://app:pw@b/shop", "main_right")):
         result = expand({"main": {"URL": url + "?failover_enable=0", "NODES": nodes}})
-        assert result["main"]["GALERA"].preferred == preferred
-        assert result["main"]["GALERA"].options == Options(failover_enable=False)
+        assert found(result["main"]).preferred == preferred
+        assert found(result["main"]).options == Options(failover_enable=False)
         assert result["main_left"]["USER"] == "app"
     refused(
         {"main": {"URL": "mysql://app:s3cret@a,b/shop", "NODES": nodes}},
@@ -143,7 +144,7 @@ def test_what_env_db_makes_of_several_hosts() -> None:
     )
     assert (parsed["HOST"], parsed["PORT"]) == ("db1,db2,db3", 3307)
     result = expand({"default": parsed})
-    config = result["default"]["GALERA"]
+    config = found(result["default"])
     assert config.node_aliases == ("default_db1", "default_db2", "default_db3")
     assert config.preferred == "default_db2"
     assert config.options == Options(failover_enable=False, reconnect_wait_time=3.0)
@@ -164,9 +165,9 @@ def test_a_list_of_hosts_written_by_hand() -> None:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("app:s3cret@a,b", "is text, but no URL"),
-        ("", "is text, but no URL"),
-        ("mysql:app:s3cret@a,b/n", "is text, but no URL"),
+        ("app:s3cret@a,b", "must be a URL such as"),
+        ("", "must be a URL such as"),
+        ("mysql:app:s3cret@a,b/n", "must be a URL such as"),
         ("mysql://u:s3cret#x@a:1,b:2/n", "Percent-encode"),
         ("mysql://u:s3cret/x@a:1,b:2/n", "Percent-encode"),
         ("mysql://u:s3cret@h:x/n", "Percent-encode"),
@@ -174,12 +175,16 @@ def test_a_list_of_hosts_written_by_hand() -> None:
         ("mysql://u:s3cret,x?y@a/n", "Percent-encode"),
         ("mysql://u:s3cret@a,,b/n", "['host 2']: is empty"),
         ("mysql://u:s3cret@a,:3306/n", "['host 2']: is empty"),
-        ("mysql://u:s3cret@[::1,b/n", "['host 1']: is empty or no host"),
-        ("mysql://u:s3cret@a,b:x/n", "['NODES']['db2']['PORT']: 'x' is no number"),
+        ("mysql://u:s3cret@[::1,b/n", "['host 1']: is empty or not a host"),
+        ("mysql://u:s3cret@a,b:x/n", "['NODES']['db2']['PORT']: must be a number"),
         ("mysql://u:s3cret@a,b:/n", None),
-        ("mysql://u:s3cret@a,b:70000/n", "['NODES']['db2']['PORT']: 70000"),
+        (
+            "mysql://u:s3cret@a,b:70000/n",
+            "['NODES']['db2']['PORT']: must be a number from 1",
+        ),
         ("mysql://u:s3cret@a,b/n?failover_enable=maybe", "must be True or False, not str"),
         ("mysql://u:s3cret@a,b/n?reconnect_wait_time=soon", "must be a number, not str"),
+        ("mysql://u:s3cret@a,b/n?optimistic_transactions=x", "True, False or 'auto', not another"),
         ("mysql://u:s3cret@a,b/n?failover_enabled=1", "Did you mean 'failover_enable'?"),
         ("mysql://u:s3cret@a/n?failover_enable=1", "names one host, but 'failover_enable'"),
     ],
