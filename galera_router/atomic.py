@@ -14,7 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from galera_router.cluster.nodes import cluster_of
 from galera_router.exceptions import ConfigurationError
 from galera_router.recovery.retry import ATTEMPTS, Attempts, pause
-from galera_router.transactions.context import context_of
+from galera_router.transactions.session import session_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,21 +62,21 @@ class GaleraAtomic:
 
     def _run(self, call: Callable[[], R]) -> R:
         self._check_alias()
-        context = context_of(self._using)
-        if context is None or not connections[self._using].get_autocommit():
+        session = session_of(self._using)
+        if session is None or not connections[self._using].get_autocommit():
             with self._atomic:  # another database, or nested: the outermost runs again
                 return call()
-        attempts = Attempts({context: context.commits}, self._attempts)
-        on_primary = context.primary_only
+        attempts = Attempts({session.following: session.following.commits}, self._attempts)
+        on_primary = session.primary_only
         for run in range(1, self._attempts + 1):
             try:
-                with context.on_primary(on_primary), self._atomic:
+                with session.on_primary(on_primary), self._atomic:
                     return call()
             except DatabaseError as error:
                 if not attempts.may_repeat(error):
                     raise
             # One that only read is as well off on a secondary, in one snapshot.
-            on_primary = on_primary or context.promoted
+            on_primary = on_primary or session.promoted
             time.sleep(pause(run))
         raise AssertionError("the last run returns or raises")
 

@@ -16,14 +16,14 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 
-from galera_router.causality import after as causality
 from galera_router.causality import scope
 from galera_router.causality.carriers import carrier
 from galera_router.causality.responses import keep_scope
 from galera_router.cluster.nodes import clusters
 from galera_router.compat import internals
 from galera_router.recovery.retry import ATTEMPTS, Attempts, pause
-from galera_router.transactions.context import Context, context_of, contexts
+from galera_router.transactions import last_write
+from galera_router.transactions.session import Session, session_of, sessions
 
 _ATTRIBUTE = "galera_runs"
 #: Bytes of a body that is read ahead of the view, so that a second run can read it too. Uploaded
@@ -84,7 +84,7 @@ class GaleraMiddleware:
         with scope.needing(asked, request=True):
             response = self._run(request)
             if scope.written():
-                self._carrier.write(response, causality.written())
+                self._carrier.write(response, last_write.written())
             return keep_scope(response) if asked else response
 
     def _run(self, request: HttpRequest) -> HttpResponseBase:
@@ -100,7 +100,7 @@ class GaleraMiddleware:
         with scope.needing(asked, request=True):
             response = await self._run_async(request)
             if scope.written():
-                self._carrier.write(response, await sync_to_async(causality.written)())
+                self._carrier.write(response, await sync_to_async(last_write.written)())
             return keep_scope(response) if asked else response
 
     async def _run_async(self, request: HttpRequest) -> HttpResponseBase:
@@ -114,14 +114,14 @@ class GaleraMiddleware:
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
         """Note, in the view's own thread, which clusters its transaction is on."""
         runs: Runs | None = getattr(request, _ATTRIBUTE, None)
-        atomic = _atomic_contexts(view)
+        atomic = _atomic_sessions(view)
         if runs is None or not atomic:
             return
         _keep_body(request)
-        for context in atomic:
-            context.primary_only = context.cluster.alias in runs.promoted
+        for session in atomic:
+            session.primary_only = session.cluster.alias in runs.promoted
         if runs.attempts is None:
-            before = {context: context.commits_before for context in atomic}
+            before = {session.following: session.following.commits_before for session in atomic}
             runs.attempts = Attempts(before, ATTEMPTS)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
@@ -134,7 +134,7 @@ class GaleraMiddleware:
         if not runs.attempts.may_repeat(exception):
             return None
         runs.again = True
-        runs.promoted |= {c.cluster.alias for c in contexts() if c.promoted}
+        runs.promoted |= {c.cluster.alias for c in sessions() if c.promoted}
         # A 5xx keeps the inner middleware from saving what the failed run left, the session
         # above all. Nobody gets to see it.
         return HttpResponse(status=503)
@@ -153,12 +153,12 @@ def _keep_body(request: HttpRequest) -> None:
             request.body  # noqa: B018
 
 
-def _atomic_contexts(view: Any) -> list[Context]:
+def _atomic_sessions(view: Any) -> list[Session]:
     exempt = internals.non_atomic_aliases(view)
     settings = connections.settings
     found = [
-        context_of(cluster.alias)
+        session_of(cluster.alias)
         for cluster in clusters()
         if settings[cluster.alias]["ATOMIC_REQUESTS"] and cluster.alias not in exempt
     ]
-    return [context for context in found if context is not None]
+    return [session for session in found if session is not None]

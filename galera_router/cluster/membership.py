@@ -18,7 +18,7 @@ from django.db.utils import OperationalError
 
 from galera_router.cluster.nodes import Cluster, Node, clusters_met
 from galera_router.cluster.probe import WHO, Answer, Ping
-from galera_router.connections.connection import Link, links
+from galera_router.connections.connection import NodeConnection, links
 
 logger = logging.getLogger("galera_router")
 
@@ -76,7 +76,7 @@ class Membership:
     def renew_locks(self) -> None:
         self._lock, self._asking = threading.RLock(), threading.Lock()
 
-    def is_fresh(self, link: Link) -> bool:
+    def is_fresh(self, link: NodeConnection) -> bool:
         """Whether the node behind ``link`` was known as ours a moment ago."""
         heard = self._heard.get(link.node)
         if heard is None or self.agreed is None or self._said.get(link.node) != self.agreed:
@@ -207,7 +207,7 @@ def heard(node: Node, answer: Answer) -> ForeignNode | None:
     return membership(node.cluster).hear(node, identity) if identity else None
 
 
-def confirm(link: Link) -> None:
+def confirm(link: NodeConnection) -> None:
     """Ask a new connection to read from where it has come to, unless that is known.
 
     Raises:
@@ -218,7 +218,7 @@ def confirm(link: Link) -> None:
         judge(link, link.rows())
 
 
-def judge(link: Link, rows: Iterable[Iterable[object]]) -> None:
+def judge(link: NodeConnection, rows: Iterable[Iterable[object]]) -> None:
     """Take in ``rows``, the answer to :data:`QUESTION` on a new connection.
 
     Raises:

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from galera_router.cluster.nodes import Node, clusters_met
 from galera_router.cluster.vigil import Moment, Vigil
 from galera_router.connections import connection as wire
-from galera_router.connections.connection import Link
+from galera_router.connections.connection import NodeConnection
 
 logger = logging.getLogger("galera_router")
 
@@ -60,7 +60,7 @@ class Watchdog:
     def look(self) -> float | None:
         """Do what is due now; returns the seconds until the next look, None for no more."""
         moment = self._moment()
-        links: defaultdict[Node, list[Link]] = defaultdict(list)
+        links: defaultdict[Node, list[NodeConnection]] = defaultdict(list)
         for link in wire.links():
             links[link.node].append(link)
         nodes = {node for cluster in clusters_met() for node in cluster.nodes}
@@ -86,7 +86,7 @@ class Watchdog:
             vigil = self._vigils[node] = Vigil(node)
         return vigil
 
-    def _pause(self, links: dict[Node, list[Link]]) -> float:
+    def _pause(self, links: dict[Node, list[NodeConnection]]) -> float:
         limits = (link.options.watchdog_after for some in links.values() for link in some)
         shortest = min((limit for limit in limits if limit), default=4 * LOOK)
         return max(0.02, min(LOOK, shortest / 4))

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from galera_router.cluster import membership as identity
 from galera_router.cluster.nodes import Node
 from galera_router.cluster.probe import Answer, Ping
-from galera_router.connections.connection import Link
+from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import Verdict, errno
 
 logger = logging.getLogger("galera_router")
@@ -50,8 +50,8 @@ class _Asked:
     ping: Ping
     at: Moment
     failures: int
-    busy: WeakKeyDictionary[Link, float]
-    long: WeakKeyDictionary[Link, float]
+    busy: WeakKeyDictionary[NodeConnection, float]
+    long: WeakKeyDictionary[NodeConnection, float]
 
 
 class _Idle(NamedTuple):
@@ -71,15 +71,15 @@ class Vigil:
     _last: float = -math.inf
     _second: int = 0  # of the last question, by the time of day
     _pause: float = 0.0
-    _known: WeakKeyDictionary[Link, float] = field(default_factory=WeakKeyDictionary)
-    _idle: WeakKeyDictionary[Link, _Idle] = field(default_factory=WeakKeyDictionary)
+    _known: WeakKeyDictionary[NodeConnection, float] = field(default_factory=WeakKeyDictionary)
+    _idle: WeakKeyDictionary[NodeConnection, _Idle] = field(default_factory=WeakKeyDictionary)
     _ill_since: float | None = None
     _out_since: float | None = None
     _lost_once: bool = False
     _server: str = ""
     _several: bool = False  # more than one server answers at this address
 
-    def look(self, moment: Moment, links: Sequence[Link], *, active: bool) -> bool:
+    def look(self, moment: Moment, links: Sequence[NodeConnection], *, active: bool) -> bool:
         """Do what is due; returns whether the node has to be looked at again soon.
 
         Args:
@@ -98,7 +98,7 @@ class Vigil:
                 self._ask(moment, busy, long)
         return bool(busy) or self._asked is not None
 
-    def _end_waits(self, busy: Iterable[Link], now: float) -> None:
+    def _end_waits(self, busy: Iterable[NodeConnection], now: float) -> None:
         """End waits for the applier that take too long: no limit of the server's own ends them.
 
         Seen on 10.11: neither ``lock_wait_timeout`` nor ``max_statement_time`` does, only
@@ -111,7 +111,7 @@ class Vigil:
 
     # When to ask
 
-    def _due(self, moment: Moment, long: dict[Link, float], *, active: bool) -> bool:
+    def _due(self, moment: Moment, long: dict[NodeConnection, float], *, active: bool) -> bool:
         if any(self._known.get(link) != sent for link, sent in long.items()):
             self._pause = ASK_AGAIN
         self._known.update(long)
@@ -135,7 +135,9 @@ class Vigil:
                 interval = ASK_REFUSED
         return moment.wall // interval != self._second // interval
 
-    def _ask(self, moment: Moment, busy: dict[Link, float], long: dict[Link, float]) -> None:
+    def _ask(
+        self, moment: Moment, busy: dict[NodeConnection, float], long: dict[NodeConnection, float]
+    ) -> None:
         self._last, self._second = moment.now, math.floor(moment.wall)
         ping = Ping(self.node, [link.thread_id for link in long], self._timeout)
         try:
@@ -152,7 +154,7 @@ class Vigil:
 
     # What follows
 
-    def _judge(self, asked: _Asked, moment: Moment, links: Sequence[Link]) -> None:
+    def _judge(self, asked: _Asked, moment: Moment, links: Sequence[NodeConnection]) -> None:
         answer = asked.ping.answer
         if answer is None:
             silence = TimeoutError(f"no answer within {self._timeout:g} s")
@@ -164,7 +166,7 @@ class Vigil:
             self._alive(asked, answer, moment, links)
 
     def _unreachable(
-        self, asked: _Asked, error: Exception, moment: Moment, links: Sequence[Link]
+        self, asked: _Asked, error: Exception, moment: Moment, links: Sequence[NodeConnection]
     ) -> None:
         number = errno(error)
         if number in _SHUTDOWN:  # the server ends what is in flight
@@ -177,7 +179,9 @@ class Vigil:
         else:  # somebody may have ended just this connection
             self._lost_once = True
 
-    def _dead(self, asked: _Asked, error: Exception, links: Sequence[Link], *, idle: bool) -> None:
+    def _dead(
+        self, asked: _Asked, error: Exception, links: Sequence[NodeConnection], *, idle: bool
+    ) -> None:
         if any(link.busy != sent for link, sent in asked.busy.items()):
             return  # it has answered somebody meanwhile: slow, or we are
         self.node.cluster.mark_down(self.node, error)
@@ -187,7 +191,9 @@ class Vigil:
             cut += [link for link in links if not link.busy and link.state is None]
         self._cut(cut, str(error))
 
-    def _alive(self, asked: _Asked, answer: Answer, moment: Moment, links: Sequence[Link]) -> None:
+    def _alive(
+        self, asked: _Asked, answer: Answer, moment: Moment, links: Sequence[NodeConnection]
+    ) -> None:
         node, cluster = self.node, self.node.cluster
         foreign = identity.heard(node, answer)
         if foreign is not None:
@@ -206,7 +212,7 @@ class Vigil:
             cluster.mark_down(node, answer.error)
         self._half_dead(asked, answer)
 
-    def _out(self, asked: _Asked, error: Exception, links: Sequence[Link]) -> None:
+    def _out(self, asked: _Asked, error: Exception, links: Sequence[NodeConnection]) -> None:
         """Free what still hangs on a node that has been out of the cluster for a while."""
         began = asked.at.now
         since = self._out_since = began if self._out_since is None else self._out_since
@@ -232,7 +238,7 @@ class Vigil:
             elif now - before.since >= IDLE_TWICE:
                 self._cut([link], "the server has nothing to do for it")
 
-    def _cut(self, links: Sequence[Link], reason: str) -> None:
+    def _cut(self, links: Sequence[NodeConnection], reason: str) -> None:
         waiting = sum(bool(link.busy) for link in links)
         for link in links:
             link.cut()
@@ -249,7 +255,7 @@ class Vigil:
         return max(SHORTEST, self.node.cluster.config.options.watchdog_timeout)
 
 
-def _is_long(link: Link, seconds: float) -> bool:
+def _is_long(link: NodeConnection, seconds: float) -> bool:
     after = link.options.watchdog_after
     return 0 < after < seconds
 

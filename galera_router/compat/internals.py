@@ -17,11 +17,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import MySQLdb
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
-from django.db.backends.utils import CursorDebugWrapper
-from django.db.models import Model
 from django.http import HttpRequest
 
 Wrapper = BaseDatabaseWrapper
@@ -51,29 +49,22 @@ def adopts() -> bool:
     return bool(getattr(connections.create_connection, "adopts", False))
 
 
-def load_as(role_of: Callable[[str], str]) -> None:
-    """Have objects loaded through a node's alias say that they come from the cluster's.
+def transact_on(role_of: Callable[[str], str]) -> None:
+    """Have ``atomic``, ``on_commit`` and the like mean the cluster where they are given a node.
 
-    Why: ``Model.save()`` of a deferred object, ``related.add()`` and others compare
-    ``_state.db`` with the alias that they write to, and would see two databases.
-    ``Model.from_db`` is public, replacing it on the base class is not.
+    Why private: they all ask ``transaction.get_connection``, which nobody is meant to replace.
+    Otherwise a transaction on a node's alias would be one that writes do not belong to.
     """
-    original = Model.from_db.__func__  # type: ignore[attr-defined]
-    if getattr(original, "loads_as_role", False):
+    original = transaction.get_connection
+    if getattr(original, "knows_clusters", False):
         return
-    roles: dict[str | None, str | None] = {}
 
-    def from_db(
-        cls: type[Model], /, db: str | None, field_names: Any, values: Any, **kwargs: Any
-    ) -> Any:  # called for every row: no more than one look-up
-        try:
-            role = roles[db]
-        except KeyError:
-            role = roles[db] = db and role_of(db)
-        return original(cls, role, field_names, values, **kwargs)
+    def get_connection(using: str | None = None) -> Wrapper:
+        found: Wrapper = original(using if using is None else role_of(using))
+        return found
 
-    from_db.loads_as_role = True  # type: ignore[attr-defined]
-    Model.from_db = classmethod(from_db)  # type: ignore[assignment, method-assign]
+    get_connection.knows_clusters = True  # type: ignore[attr-defined]
+    transaction.get_connection = get_connection
 
 
 def open_lazily(wrapper: Wrapper, stand_in: Any) -> None:
@@ -135,22 +126,6 @@ def uncounted(wrapper: Wrapper) -> Iterator[None]:
         wrapper.force_debug_cursor, wrapper.queries_log = counted, log
 
 
-@contextmanager
-def captured(
-    role: Wrapper, given: Mapping[str, Any], sql: Any, params: Any, *, many: bool
-) -> Iterator[None]:
-    """Show a query that goes to a node to those who capture the queries of ``role``.
-
-    For where they do, and do not capture the node's own: these would find it twice.
-
-    Why private: ``assertNumQueries`` and its like turn a flag on for one wrapper.
-    """
-    with CursorDebugWrapper(given["cursor"], role).debug_sql(
-        sql, params, use_last_executed_query=not many, many=many
-    ):
-        yield
-
-
 def connect_node(wrapper: Wrapper, initialise: Callable[[Wrapper], None]) -> None:
     """Connect a node's wrapper as stock Django does, ``connection_created`` included.
 
@@ -183,47 +158,6 @@ def is_stale(connection: Any, *, ping: bool = False) -> bool:
     except MySQLdb.Error:
         return True
     return False
-
-
-def statement_sent(cursor: Any) -> bytes:
-    """The bytes that ``cursor`` sent last, parameters put in (Django's backend reads them too)."""
-    sent: bytes = getattr(cursor, "_executed", None) or b""
-    return bytes(sent)
-
-
-def note_statement_sent(cursor: Any, before: int, after: int) -> None:
-    """Leave the first and last bytes of the packet out of what :func:`statement_sent` tells.
-
-    Why private: the statements that travel with the application's are none of its business,
-    and Django's backend shows these bytes in ``connection.queries``.
-    """
-    sent = cursor._executed
-    cursor._executed = sent[before : len(sent) - after]
-
-
-def forget_answers(cursor: Any) -> None:
-    """Keep ``cursor`` from fetching, when it is closed, what a failed packet may have left.
-
-    Why private: ``close()`` would ask the lost connection for it, and raise its error in the
-    place of the one that the application is being given.
-    """
-    cursor._discard = _nothing
-
-
-def _nothing() -> None: ...
-
-
-def put_answer(cursor: Any, rows: tuple[Any, ...] | None, rowcount: int) -> None:
-    """Have ``cursor`` give an answer that came another way than by its own connection.
-
-    Why private: a cursor has no other way to learn of rows than to send a statement.
-    """
-    cursor._executed = b"-- settled"
-    cursor._rows = rows or ()
-    cursor.rownumber = 0
-    cursor.rowcount = rowcount
-    cursor.lastrowid = 0
-    cursor.description = None if rows is None else (("", None, None, None, None, None, False),)
 
 
 def note_autocommit(wrapper: Wrapper, flag: bool) -> None:

@@ -136,9 +136,7 @@ def _refused(transaction: Transaction, error: Exception) -> None:
     rebuilding.repeat(transaction, error)
 
 
-def _replay(
-    doubt: Doubt, error: Exception, link: NodeConnection, marker: Marker
-) -> None:
+def _replay(doubt: Doubt, error: Exception, link: NodeConnection, marker: Marker) -> None:
     """Bring the transaction to its end in the one in which the marker was looked at."""
     transaction = doubt.transaction
     if not is_lost(error) and not is_conflict(error):
@@ -303,9 +301,7 @@ class Doubt:
             link.query(b"ROLLBACK")
         raise self.unknown("its marker is not there any more")
 
-    def _fence(
-        self, link: NodeConnection, marker: Marker, row: Row, refusal: Exception
-    ) -> None:
+    def _fence(self, link: NodeConnection, marker: Marker, row: Row, refusal: Exception) -> None:
         """See to it that what could not be replayed here can be committed nowhere."""
         self.transaction.to_pending()
         link.query(b"ROLLBACK")

@@ -200,4 +200,3 @@ def obstacle(transaction: Transaction, link: NodeConnection | None) -> str | Non
         limit = transaction.session.options.failover_history_limit
         return f"it has more than {limit} statements (failover_history_limit)"
     return transaction.journal.obstacle or (link.state if link is not None else None)
-

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from galera_router.connections.connection import Link
+from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import Verdict, errno, verdict
-from galera_router.connections.packets import Step, several_statements
+from galera_router.connections.packet import Step, several_statements
 from galera_router.exceptions import ReplayMismatch
 from galera_router.recovery.journal import Answer, Entry, Template
 from galera_router.recovery.keys import pinned_key, with_keys
@@ -31,7 +31,9 @@ class Replay:
         conflict: its class for a deadlock.
     """
 
-    def __init__(self, link: Link, *, error: type[Exception], conflict: type[Exception]) -> None:
+    def __init__(
+        self, link: NodeConnection, *, error: type[Exception], conflict: type[Exception]
+    ) -> None:
         self._link = link
         self._connection = link.connection
         self._limit = PACKET if several_statements(link.connection) else 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping
+from typing import Protocol
 
 from galera_router.connections.errors import is_conflict
 from galera_router.exceptions import FailoverImpossible, ReplayMismatch
-from galera_router.transactions.context import Context
 
 logger = logging.getLogger("galera_router")
 
@@ -20,6 +20,12 @@ PAUSE = 0.02
 LONGEST = 1.0
 
 
+class Counting(Protocol):
+    """What counts how much has been made final."""
+
+    commits: int
+
+
 class Attempts:
     """The runs of one function or request.
 
@@ -29,7 +35,7 @@ class Attempts:
         limit: runs in all.
     """
 
-    def __init__(self, commits: Mapping[Context, int], limit: int = ATTEMPTS) -> None:
+    def __init__(self, commits: Mapping[Counting, int], limit: int = ATTEMPTS) -> None:
         self._commits = commits
         self._left = limit - 1
 

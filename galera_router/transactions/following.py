@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from galera_router.causality import scope
-from galera_router.cluster.position import Position
 from galera_router.cluster.nodes import Node
+from galera_router.cluster.position import Position
 
 if TYPE_CHECKING:
     from .session import Session

@@ -149,5 +149,3 @@ def attach_node(wrapper: BaseDatabaseWrapper, node: Node) -> NodeAlias:
         setattr(wrapper, _ATTRIBUTE, found)
     assert isinstance(found, NodeAlias)
     return found
-
-

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import MySQLdb
-
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_conflict, is_lost, verdict
 from galera_router.connections.packet import Step
 from galera_router.exceptions import CommitOutcomeUnknown, FailoverImpossible, ReplayMismatch
-from galera_router.recovery import failover, outcome, rebuilding
+from galera_router.recovery import failover, rebuilding
 from galera_router.recovery.failover import Loss, Patience
 from galera_router.recovery.keys import key_returned
 from galera_router.recovery.marker import CHECK_FOUND, Marker, acquire, give_back, moved

@@ -22,7 +22,7 @@ from galera_router.causality import scope
 from galera_router.causality.scope import Need
 from galera_router.cluster.nodes import Cluster, Node, cluster_of
 from galera_router.compat import internals
-from galera_router.conf.options import Options
+from galera_router.conf import Options
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS
 from galera_router.connections.packet import Step
@@ -320,9 +320,9 @@ class Session:
             link = self.reader.connect()
         else:
             link = self.primary or failover.connect_primary(self)
-        with self.directly(link), internals.uncounted(self.wrapper), link.in_flight():
-            with self.wrapper.cursor() as cursor:
-                yield cursor
+        quietly = internals.uncounted(self.wrapper)
+        with self.directly(link), quietly, link.in_flight(), self.wrapper.cursor() as cursor:
+            yield cursor
 
     # --- interruptions
 
@@ -517,4 +517,3 @@ def sessions() -> list[Session]:
     wrappers = connections.all(initialized_only=True)
     found = [vars(wrapper).get(_ATTRIBUTE) for wrapper in wrappers]
     return [session for session in found if isinstance(session, Session)]
-

@@ -45,6 +45,7 @@ class Statement:
     ``state``: leaves or uses what lives on this one connection alone.
     ``insert``: an INSERT or REPLACE.
     ``impatient``: says how long it will wait for a lock (NOWAIT, WAIT n).
+    ``sets_next``: is for the next transaction alone (SET TRANSACTION …).
     """
 
     verb: str
@@ -57,6 +58,7 @@ class Statement:
     state: bool
     insert: bool
     impatient: bool
+    sets_next: bool = False
 
 
 def _words(text: str) -> frozenset[str]:
@@ -182,6 +184,7 @@ def _classify(sql: str) -> Statement:
         hidden or (_any_state(upper) if multi else _state(verb, upper, code, words)),
         verb in _INSERTS,
         "NOWAIT" in words or "WAIT" in words,
+        words[:2] == ["SET", "TRANSACTION"],
     )
 
 

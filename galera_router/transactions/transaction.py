@@ -297,8 +297,8 @@ class Transaction:
         harmless = call.statement.readable or (own is not None and own.action != "ROLLBACK TO")
         if not harmless and not undone:
             self.broken = FailoverImpossible(
-                f"{call.statement.verb} was interrupted by an exception, and what it has done is not"
-                f" known: the transaction cannot go on. {self.told()}",
+                f"{call.statement.verb} was interrupted by an exception, and nobody knows what it has"
+                f" done: the transaction cannot go on. {self.told()}",
                 again=True,
             )
             if savepoint is not None:
@@ -323,9 +323,9 @@ class Transaction:
         if self.stays or self.broken is not None:
             return False
         session, state = self.session, self.state
-        if isinstance(state, OnSecondary) and session.mode != "any":
-            if state.is_too_old(session.cluster.alias):
-                return False
+        snapshot = state if isinstance(state, OnSecondary) and session.mode != "any" else None
+        if snapshot is not None and snapshot.is_too_old(session.cluster.alias):
+            return False
         optimistic = bool(session.options.optimistic_transactions)
         return optimistic and not internals.in_testcase(session.wrapper)
 

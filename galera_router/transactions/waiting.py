@@ -89,7 +89,7 @@ def is_due(session: Session, node: Node) -> tuple[bool, list[Need]]:
 
 
 def _only_synced(session: Session, node: Node, need: Need) -> bool:
-    """Returns True if no position helps: none is known, or there is no node but the primary to ask."""
+    """Returns True if no position helps: none is known, or only the primary can be asked."""
     return need.everything or node is session.cluster.primary()
 
 
@@ -157,7 +157,9 @@ def ask_gtid(session: Session, link: NodeConnection) -> positions.Position | Non
 # --- for a position -----------------------------------------------------------------------
 
 
-def _reached(session: Session, link: NodeConnection, needs: list[Need], opening: list[Step]) -> Wait:
+def _reached(
+    session: Session, link: NodeConnection, needs: list[Need], opening: list[Step]
+) -> Wait:
     seconds = allowance(session, link.node)
     wait = Wait()
     for need in needs:
@@ -169,7 +171,9 @@ def _reached(session: Session, link: NodeConnection, needs: list[Need], opening:
     return wait
 
 
-def _met(session: Session, link: NodeConnection, need: Need, wait: Wait, last: bool, rows: int) -> None:
+def _met(
+    session: Session, link: NodeConnection, need: Need, wait: Wait, last: bool, rows: int
+) -> None:
     need.note_met(link.node)
     session.cluster.note_position(link.node, replace(need.position, node=""))
     wait.over = last
@@ -220,7 +224,7 @@ def leave_out(session: Session, node: Node) -> None:
 
 
 def is_foreign(session: Session, error: BaseException) -> bool:
-    """Returns True if a token was of another cluster than this, as when it has been rebuilt; it is void."""
+    """Returns True if a token, void now, was of another cluster, as when it has been rebuilt."""
     cluster_id = positions.cluster_met(error)
     if not cluster_id:
         return False

@@ -257,9 +257,7 @@ def _in_transaction(transaction: Transaction, link: NodeConnection) -> bool:
     return bool(link.rows()[0][0])
 
 
-def _partly_committed(
-    transaction: Transaction, link: NodeConnection, *, still_open: bool
-) -> None:
+def _partly_committed(transaction: Transaction, link: NodeConnection, *, still_open: bool) -> None:
     transaction.partly = True
     transaction.marking = Marking()
     transaction.journal.clear()
