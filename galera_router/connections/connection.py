@@ -35,6 +35,8 @@ class Link:
         state: what a new connection would be without; None if nothing.
         unchecked: Django has asked for a health check; it is made before the next use.
         guarded: its session is as ``lost_update_guard`` wants it.
+        before: the session variables that the open transaction has set, and their values before
+            it, as they are written in a statement.
         locked: it holds LOCK TABLES.
         manual: its autocommit is off.
         busy: when the statement in flight was sent (monotonic seconds); 0 while none is.
@@ -50,6 +52,7 @@ class Link:
         self.state: str | None = None
         self.unchecked = False
         self.guarded = False
+        self.before: dict[bytes, bytes] = {}
         self.locked = False
         self.manual = False
         self.busy = 0.0

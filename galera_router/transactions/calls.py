@@ -69,6 +69,11 @@ class Call:
             link.locked = verb == "LOCK"
 
     @property
+    def text(self) -> bytes:
+        """The statement without its parameters."""
+        return self.sql.encode() if isinstance(self.sql, str) else bytes(self.sql)
+
+    @property
     def cursor(self) -> Any:
         """The driver's cursor that the caller holds, under whatever is wrapped around it."""
         return _driver_cursor(self.context["cursor"].cursor)
@@ -92,15 +97,22 @@ class Call:
         """The journal's entry of what has just been answered; only if it is buffered."""
         if self.statement.savepoint is not None:
             return Entry(self._sent())
-        entry = Entry(self._sent(), self._answer(), self.statement.ordered)
-        if self.many or self.statement.insert:
-            entry.template = self.template()
+        statement = self.statement
+        entry = Entry(self._sent(), self._answer(), statement.ordered, statement.insert)
+        entry.session = statement.verb == "SET"
+        entry.template = self._template()
         return entry
 
-    def template(self) -> Template:
-        """The statement as it was given, to be executed once more."""
-        params = list(self.params) if isinstance(self.params, list) else self.params
-        return Template(self.sql, params, self.many)
+    def failed(self, number: int) -> Entry:
+        """The journal's entry of a statement that has failed with error ``number``."""
+        sql = self.sql if self.many else self.cursor.mogrify(self.sql, self.params)
+        statement = sql.encode() if isinstance(sql, str) else bytes(sql)
+        insert = self.statement.insert
+        return Entry(statement, insert=insert, error=number, template=self._template())
+
+    def _template(self) -> Template | None:
+        """For ``executemany`` alone: it sends several statements, and tells the last one."""
+        return Template(self.sql, self.params, True) if self.many else None
 
     def _sent(self) -> bytes:
         return internals.statement_sent(self.context["cursor"].cursor)
@@ -112,7 +124,7 @@ class Call:
         rows = cursor.fetchall()  # the cursor's own tuple, no copy
         if rows:
             cursor.scroll(0, "absolute")
-        return Answer(rows, cursor.rowcount, cursor.lastrowid)
+        return Answer(rows, cursor.rowcount, cursor.lastrowid, cursor.description)
 
 
 def call(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Call:

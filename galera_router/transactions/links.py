@@ -125,6 +125,7 @@ def opening(link: Link) -> list[Step]:
 
 def closed(context: Context, link: Link) -> None:
     """The transaction on ``link`` has ended: undo what :func:`opening` may have set."""
+    link.before.clear()
     if not link.manual:
         return
     try:

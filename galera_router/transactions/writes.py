@@ -9,9 +9,8 @@ from django.db import DataError, IntegrityError, ProgrammingError
 from galera_router.connections.connection import Link
 from galera_router.connections.errors import Verdict, errno, is_conflict, is_lost, verdict
 from galera_router.connections.packets import Step
-from galera_router.recovery import failover, outcome
+from galera_router.recovery import failover, outcome, variables
 from galera_router.recovery.candidates import Patience
-from galera_router.recovery.journal import Entry
 from galera_router.recovery.leases import renew
 from galera_router.recovery.marker import MarkerGone, Marking, moved
 from galera_router.transactions import links
@@ -33,6 +32,7 @@ def in_transaction(context: Context, call: Call) -> Any:
         assert link is not None
         try:
             _advance_if_due(context, link)
+            _remember(context, call, link)
             result = call.send(link)
         except MarkerGone:
             renew(context)
@@ -67,6 +67,12 @@ def _advance_if_due(context: Context, link: Link) -> None:
             link.query(marker.advance())
         failover.found(link.connection.affected_rows())
         context.marking.advanced()
+
+
+def _remember(context: Context, call: Call, link: Link) -> None:
+    if call.statement.verb == "SET":
+        with context.wrapper.wrap_database_errors:
+            variables.remember(link, call.text)
 
 
 def _again(context: Context, call: Call, error: Exception, patience: Patience) -> None:
@@ -156,9 +162,8 @@ def note_error(context: Context, call: Call, error: Exception) -> None:
         journal.clear()
         journal.prevent("the server has rolled it back before")
     elif isinstance(error, (IntegrityError, DataError, ProgrammingError)):
-        entry = Entry(b"", template=call.template(), error=errno(error))
         append = journal.append_write if context.phase is Phase.LIVE else journal.append_read
-        append(entry, context.options.failover_history_limit)
+        append(call.failed(errno(error)), context.options.failover_history_limit)
     else:
         journal.prevent(f"a statement in it failed with {errno(error)}")
 
