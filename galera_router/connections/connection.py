@@ -42,6 +42,8 @@ class NodeConnection:
         ticket: the number of the last packet; the cursor that sent it has the same one.
         unchecked: Django has asked for a health check; it is made before the next use.
         guarded: its session is as ``lost_update_guard`` wants it.
+        before: the session variables that the open transaction has set, and their values before
+            it, as they are written in a statement.
         locked: it holds LOCK TABLES.
         manual: its autocommit is off.
         busy: when the statement in flight was sent (monotonic seconds); 0 while none is.
@@ -60,6 +62,7 @@ class NodeConnection:
         self._largest: int | None = None
         self.unchecked = False
         self.guarded = False
+        self.before: dict[bytes, bytes] = {}
         self.locked = False
         self.manual = False
         self.busy = 0.0

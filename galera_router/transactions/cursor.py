@@ -111,7 +111,13 @@ class Call:
         statement = self.statement
         if statement.savepoint is not None:
             return Entry(self.sql)
-        return Entry(self.sql, self._answer(), statement.ordered, statement.insert)
+        entry = Entry(self.sql, self._answer(), statement.ordered, statement.insert)
+        entry.session = statement.verb == "SET"
+        return entry
+
+    def failed(self, number: int) -> Entry:
+        """The journal's entry of a statement that has failed with error ``number``."""
+        return Entry(self.sql, insert=self.statement.insert, error=number)
 
     def _answer(self) -> Answer:
         cursor = self.cursor

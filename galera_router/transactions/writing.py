@@ -9,9 +9,8 @@ import MySQLdb
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, errno, is_conflict, is_lost, verdict
 from galera_router.connections.packet import Step
-from galera_router.recovery import failover, outcome, rebuilding
+from galera_router.recovery import failover, outcome, rebuilding, variables
 from galera_router.recovery.failover import Patience
-from galera_router.recovery.journal import Entry
 from galera_router.recovery.marker import MarkerGone, Marking, moved
 
 if TYPE_CHECKING:
@@ -50,6 +49,8 @@ def _once(transaction: Transaction, call: Call) -> Any:
     _advance_if_due(transaction, link)
     if call.statement.may_end_transaction:
         before.append(Step(f"SAVEPOINT {_BEFORE}".encode()))
+    if call.statement.verb == "SET" and transaction.is_on_primary:
+        variables.remember(link, call.sql)
     rows = call.send(link, before)
     _note(transaction, call, link)
     return rows
@@ -209,7 +210,7 @@ def note_error(transaction: Transaction, call: Call, error: Exception) -> None:
     elif isinstance(error, (MySQLdb.IntegrityError, MySQLdb.DataError, MySQLdb.ProgrammingError)):
         append = journal.append_write if transaction.stays else journal.append_read
         limit = transaction.session.options.failover_history_limit
-        append(Entry(call.sql, error=errno(error)), limit)
+        append(call.failed(errno(error)), limit)
     else:
         journal.prevent(f"a statement in it failed with {errno(error)}")
 

@@ -33,7 +33,7 @@ def test_the_last_key_after_a_failover_in_a_transaction(shop: EitherShop) -> Non
         assert ask("SELECT LAST_INSERT_ID()") == key
 
 
-@fault("S20")
+@both()
 def test_the_last_key_of_a_model_after_a_failover_in_a_transaction(shop: EitherShop) -> None:
     """Its insert is replayed with the key written into it: the server has drawn none."""
     with transaction.atomic():
