@@ -49,7 +49,6 @@ def commit(transaction: Transaction) -> None:
     link = _alive(transaction)
     doubt: Doubt | None = None
     while True:
-        session.following.note_write()
         try:
             link.query(b"COMMIT")
         except ERRORS as error:

@@ -54,7 +54,6 @@ def execute(session: Session, call: Call) -> Any:
 
 def _write(session: Session, call: Call) -> Any:
     """Run a statement that may write on the primary."""
-    session.following.note_write()
     plain = not (call.statement.may_end_transaction or call.statement.state)
     if not plain or call.statement.sets_next or not call.buffered:
         return _directly(session, call, failover.connect_primary(session), writing=True)

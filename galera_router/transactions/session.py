@@ -16,6 +16,7 @@ from typing import Any
 import MySQLdb
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.transaction import TransactionManagementError
 
 from galera_router import signals
 from galera_router.causality import scope
@@ -262,7 +263,7 @@ class Session:
             self._forget_interrupted()
             self.transaction = Transaction(self, first=True)
         error, self._unreported = self._unreported, None
-        if error is not None and sys.exc_info()[0] is None:  # the block ends as if all were well
+        if error is not None and _says_nothing(sys.exc_info()[1]):
             internals.note_autocommit(self.wrapper, flag)
             raise error
 
@@ -480,6 +481,11 @@ class Session:
             yield
         finally:
             self.primary_only = before
+
+
+def _says_nothing(error: BaseException | None) -> bool:
+    """Returns True if a block ends as if all were well, or only tells that it is broken."""
+    return error is None or isinstance(error, TransactionManagementError)
 
 
 def _is_running(frame: FrameType) -> bool:

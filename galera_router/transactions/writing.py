@@ -13,6 +13,8 @@ from galera_router.recovery import failover, outcome, rebuilding, variables
 from galera_router.recovery.failover import Patience
 from galera_router.recovery.marker import MarkerGone, Marking, moved
 
+from .statements import Statement
+
 if TYPE_CHECKING:
     from .cursor import Call
     from .transaction import Transaction
@@ -98,7 +100,7 @@ def _again(transaction: Transaction, call: Call, error: Exception, patience: Pat
         _spend(transaction, call, error, patience)
         if statement.may_end_transaction:
             transaction.uncertain = True
-            transaction.journal.prevent(f"{statement.verb} cannot be replayed")
+            transaction.journal.prevent(_why_not(statement))
         _recover(transaction, error)
     elif statement.savepoint is not None and kind is Verdict.ROLLED_BACK:
         _savepoint_failed(transaction, error)
@@ -171,13 +173,19 @@ def _note(transaction: Transaction, call: Call, link: NodeConnection) -> None:
         transaction.marking.savepoint(statement.savepoint.action, statement.savepoint.name)
     if statement.may_end_transaction:
         transaction.uncertain = True
-        journal.prevent(f"{statement.verb} cannot be replayed")
+        journal.prevent(_why_not(statement))
     if not transaction.session.options.failover_enable or journal.obstacle:
         return
     if call.buffered:
         journal.append_write(call.entry(), transaction.session.options.failover_history_limit)
     else:
         journal.prevent("a result was not held on the client")
+
+
+def _why_not(statement: Statement) -> str:
+    if statement.verb == "CALL":
+        return "a stored procedure was called"
+    return f"{statement.verb or 'a statement'} cannot be replayed"
 
 
 def note_state(call: Call, link: NodeConnection) -> None:

@@ -61,7 +61,7 @@ def several(shop: Shop, tmp_path: Path) -> Iterator[Shop]:
 def settle(shop: Shop) -> None:
     shop.settle()
     for alias in ("default", "reports"):
-        context = context_of(alias)
+        context = session_of(alias)
         assert context is not None
         context.new_request()
         context.behind.clear()
@@ -93,7 +93,7 @@ def test_a_transaction_of_the_second_cluster(several: Shop) -> None:
     settle(several)
     with watched(several) as seen, transaction.atomic(using="reports"):
         shelf = Shelf.objects.get()
-        context = context_of("reports")
+        context = session_of("reports")
         assert context is not None
         assert context.phase is Phase.SNAPSHOT
         shelf.room += 1

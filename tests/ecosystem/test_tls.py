@@ -82,10 +82,10 @@ def test_a_frozen_node_is_noticed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -
         assert Author.objects.count() == 1
         shop.reading.freeze()
         assert Author.objects.count() == 1
-    wait_until(lambda: sum(node.up for node in shop.context.cluster.nodes) == 2)
+    wait_until(lambda: sum(node.up for node in shop.session.cluster.nodes) == 2)
     for node in shop.galera.nodes:
         node.relieve()
-    wait_until(lambda: all(node.up for node in shop.context.cluster.nodes))
+    wait_until(lambda: all(node.up for node in shop.session.cluster.nodes))
 
 
 @pytest.mark.parametrize("options", ["other", None])

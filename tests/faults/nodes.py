@@ -46,6 +46,6 @@ def fail_back(shop: EitherShop) -> None:
     """Have db1 take all again, and wait until it is the primary."""
     if shop.is_stock:
         return
-    cluster = shop.context.cluster
+    cluster = shop.session.cluster
     shop.galera["db1"].accept_queries()
     wait_until(lambda: cluster.primary() is cluster.nodes[0])

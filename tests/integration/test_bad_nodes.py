@@ -64,7 +64,7 @@ def test_the_watchdog_does_not_say_it_again(
         monkeypatch.setattr(vigil, name, 1.0)
     configure(shop, "db1", PASSWORD="wr0ng")
     Author.objects.create(name="Ann")
-    node = shop.context.cluster.nodes[0]
+    node = shop.session.cluster.nodes[0]
     before = node.failures
     wait_until(lambda: bool(Author.objects.count()) and node.failures >= before + 3)
     assert caplog.text.count("Access denied") == 1

@@ -72,7 +72,7 @@ def lead_to(proxy: Proxy, node: GaleraNode) -> None:
 
 
 def down(shop: Shop) -> set[str]:
-    return {node.name for node in shop.context.cluster.nodes if not node.up}
+    return {node.name for node in shop.session.cluster.nodes if not node.up}
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,8 @@ def test_rows_of_a_node_are_objects_of_the_role(shop: Shop) -> None:
 
 def test_a_connection_that_the_server_has_closed_is_found_stale(shop: Shop) -> None:
     Author.objects.create(name="Ann")
-    assert shop.context.primary is not None
-    driver = shop.context.primary.connection
+    assert shop.session.primary is not None
+    driver = shop.session.primary.connection
     assert not internals.is_stale(driver)
     shop.galera["db1"].query(f"KILL {driver.thread_id()}")
     assert internals.is_stale(driver)
@@ -140,7 +140,7 @@ def test_the_question_to_the_server_does_not_promote(shop: Shop) -> None:
     with transaction.atomic():
         assert connection.features.has_zoneinfo_database in {True, False}
         assert User.objects.filter(username__regex="x").count() == 0
-        assert not shop.context.begun
+        assert not shop.session.begun
 
 
 def test_an_inherited_connection_is_harmless_to_the_parent() -> None:

@@ -182,7 +182,7 @@ def test_a_row_that_someone_has_changed_before_is_replaced(
             assert write() == 1
             assert "has gone" in caplog.text
         assert stocks(shop) == [(12 + 2 * n,)]
-        assert shop.context.marking.marker is None
+        assert shop.session.marking.marker is None
 
 
 @meddling
@@ -263,7 +263,7 @@ def test_a_living_worker_whose_row_was_removed_makes_another(no_rows: Shop) -> N
     no_rows.stock()
     no_rows.galera["db1"].query(f"UPDATE {TABLE} SET touched = touched - INTERVAL 2 DAY")
     (old,) = rows(no_rows)
-    context = no_rows.context
+    context = no_rows.session
     markers._pools.clear()
     elsewhere(lambda: Tag.objects.create(name="cleans"))
     assert old not in rows(no_rows)

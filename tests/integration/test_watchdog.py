@@ -67,7 +67,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
 
 
 def state(shop: Shop, node: GaleraNode) -> registry.Node:
-    return shop.context.cluster.node(f"default_{node.name}")
+    return shop.session.cluster.node(f"default_{node.name}")
 
 
 def links_to(node: registry.Node) -> list[wire.Link]:
@@ -92,7 +92,7 @@ def test_the_secondary_freezes_in_a_transaction(shop: Shop) -> None:
         assert frozen.frozen
         report("read in a snapshot", since)
         assert shop.reading is not frozen
-        assert not shop.context.begun, "reads must not have gone to the primary"
+        assert not shop.session.begun, "reads must not have gone to the primary"
 
 
 def test_the_secondary_freezes_in_the_middle_of_a_read(shop: Shop) -> None:
@@ -262,13 +262,13 @@ def test_a_long_statement_on_a_healthy_node_is_left_alone(
 ) -> None:
     shop.configure(OPTIONS={"watchdog_after": 0.2})
     Tag.objects.create(name="x")
-    before = shop.context.primary
+    before = shop.session.primary
     node = shop.writing
     mark = node.log_mark()
     with caplog.at_level(logging.WARNING, "galera_router"), connection.cursor() as cursor:
         cursor.execute("SELECT SLEEP(4)")
         assert cursor.fetchall() == ((0,),)
-    assert shop.context.primary is before
+    assert shop.session.primary is before
     assert not caplog.text
     pings = sum("galera_router_no_such_table" in s.sql for s in node.log_since(mark))
     assert 2 <= pings <= 5, "it is asked for, at growing intervals"
@@ -280,7 +280,7 @@ def test_a_result_that_takes_long_to_take_in_is_no_lost_answer(
     """The server is done while the client still makes objects of the rows."""
     shop.configure(OPTIONS={"watchdog_after": 0.1})
     Tag.objects.create(name="x")
-    link = shop.context.primary
+    link = shop.session.primary
     assert link is not None
     with caplog.at_level(logging.WARNING, "galera_router"), connection.cursor() as cursor:
         cursor.execute("SELECT 1")
@@ -291,7 +291,7 @@ def test_a_result_that_takes_long_to_take_in_is_no_lost_answer(
         link.busy = 0.0
     assert not caplog.text
     Tag.objects.create(name="y")
-    assert shop.context.primary is link
+    assert shop.session.primary is link
 
 
 def test_nobody_is_asked_because_of_short_statements(shop: Shop) -> None:
@@ -346,10 +346,10 @@ def test_other_connections_are_left_alone_then(
 ) -> None:
     def slow() -> tuple[Any, bool]:
         Tag.objects.create(name="slow")
-        before = shop.context.primary
+        before = shop.session.primary
         with connection.cursor() as cursor:
             cursor.execute("SELECT SLEEP(4)")
-            return cursor.fetchone(), shop.context.primary is before
+            return cursor.fetchone(), shop.session.primary is before
 
     outcome: list[Any] = []
     thread = threading.Thread(target=lambda: outcome.append(elsewhere(slow)))
@@ -390,13 +390,13 @@ def test_a_desynced_node_is_not_read_from(watched: Shop) -> None:
     wait_until(lambda: not state(watched, node).fit)
     assert state(watched, node).up
     for _ in range(20):
-        watched.context.new_request()
+        watched.session.new_request()
         with transaction.atomic():
             Tag.objects.count()
             assert watched.reading.name == "db3"
     for name in ("db1", "db3"):
         watched.galera[name].query("SET GLOBAL wsrep_desync = 1")
-    wait_until(lambda: not any(n.fit for n in watched.context.cluster.nodes if touch(watched)))
+    wait_until(lambda: not any(n.fit for n in watched.session.cluster.nodes if touch(watched)))
     with transaction.atomic():
         assert Book.objects.count() == 1, "there is no better one"
     for each in watched.galera.nodes:
@@ -405,7 +405,7 @@ def test_a_desynced_node_is_not_read_from(watched: Shop) -> None:
 
 def touch(shop: Shop) -> bool:
     """Use the cluster, so that it stays watched."""
-    shop.context.cluster.reader()
+    shop.session.cluster.reader()
     return True
 
 
@@ -508,7 +508,7 @@ def test_a_forked_child_has_a_watchdog_of_its_own(shop: Shop) -> None:
     shop.stock()
     Author.objects.create(name="before the fork")
     assert THREAD in [thread.name for thread in threading.enumerate()]
-    before = shop.context.primary
+    before = shop.session.primary
     assert before is not None
     ours, theirs = socket.socketpair()
     child = os.fork()

@@ -52,8 +52,8 @@ def test_a_snapshot_that_was_open_before_is_not_enough(warm: Shop) -> None:
         Book.objects.count()
         with after(token):
             assert count() == 2
-            assert warm.context.primary is not None
-            assert warm.context.begun
+            assert warm.session.primary is not None
+            assert warm.session.begun
 
 
 def test_a_snapshot_that_is_older_than_a_token_is_a_mismatch(warm: Shop) -> None:
@@ -286,8 +286,8 @@ def test_a_failover_goes_on_where_the_lost_node_was(shop: Shop) -> None:
         node.reject_queries("ALL_KILL")
         threading.Timer(0.5, late.release_applier).start()
         assert count() == 2
-    assert shop.context.seen is not None
-    assert shop.context.seen.name != "db2"
+    assert shop.session.following.seen is not None
+    assert shop.session.following.seen.name != "db2"
 
 
 def test_so_does_one_in_a_transaction_behind_another(shop: Shop) -> None:
@@ -383,7 +383,7 @@ def test_a_primary_that_others_wrote_past_catches_up_first(warm: Shop) -> None:
 def test_a_primary_that_lost_its_place_and_has_it_back_catches_up(warm: Shop) -> None:
     with reads("primary"):
         count()
-    cluster = warm.context.cluster
+    cluster = warm.session.cluster
     late = warm.galera["db1"]
     with late.hold_applier():
         warm.galera["db2"].query("INSERT INTO galera_router.shop_author (name) VALUES ('Bea')")
@@ -400,7 +400,7 @@ def test_what_is_lost_with_a_connection_is_asked_again(warm: Shop) -> None:
     warm.settle()
     with after(token):
         count()
-    assert warm.context.cluster.nodes[1].position is not None
+    assert warm.session.cluster.nodes[1].position is not None
     warm.galera["db2"].kill_connections()
     with warm.traffic() as sent, after(token):
         count()
