@@ -403,6 +403,21 @@ def test_a_write_is_not_forgotten_for_new_places_that_read() -> None:
     assert places.begins_on_primary(HERE)
 
 
+def test_a_write_that_is_noted_in_the_middle_of_a_read() -> None:
+    places = Places(reads=1)
+
+    class Crossing(dict[Place, int]):
+        def get(self, place: Place, default: Any = None) -> Any:
+            count = super().get(place, default)
+            places._wrote[place] = True  # as another thread's ``note``
+            return count
+
+    places._reads = Crossing()
+    places.note(HERE, wrote=False)
+    places._reads = dict(places._reads)
+    assert places.begins_on_primary(HERE)
+
+
 def test_threads_never_lose_a_write() -> None:
     """However their notes of reads and writes cross, and while places are forgotten."""
     lines = range(400)
