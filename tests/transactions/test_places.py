@@ -14,10 +14,13 @@ import pytest
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
-from django.db import transaction
+from django.core.handlers.base import BaseHandler
+from django.db import connections, transaction
 from django.db.backends.dummy.base import DatabaseWrapper
+from django.test import RequestFactory
 from django.views import View
 
+from galera_router.transactions import places
 from galera_router.transactions.places import (
     NOWHERE,
     READS,
@@ -144,6 +147,21 @@ def test_a_generator_opens_where_its_statement_is(opened: list[Place]) -> None:
     assert list(rows()) == [1]
     assert next(iter(rows())) == 1
     assert opened == expected
+
+
+def test_a_caller_that_opens_nothing_is_its_own_place() -> None:
+    expected = next_line()
+    assert current_place() == expected
+
+
+def test_frames_of_this_package_are_looked_through(opened: list[Place]) -> None:
+    """Wherever they come in between."""
+    words: dict[str, Any] = {"transaction": transaction}
+    code = "def run():\n    with transaction.atomic():\n        pass\n"
+    exec(compile(code, os.path.join(os.path.dirname(places.__file__), "x.py"), "exec"), words)
+    expected = next_line()
+    words["run"]()
+    assert opened == [expected]
 
 
 # --- helpers of the application -----------------------------------------------------------
@@ -317,8 +335,16 @@ class Detail(View):
     """Another: both are run by the same function of Django's."""
 
 
-def test_views_of_classes_are_told_apart(opened: list[Place]) -> None:
-    """As ``ATOMIC_REQUESTS`` decorates them, where our middleware is not there."""
+def test_a_view_that_atomic_requests_decorates(
+    opened: list[Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    for view in (lambda request: request, Listing.as_view()):
+        BaseHandler().make_view_atomic(view)(RequestFactory().get("/"))
+        assert opened.pop() == function_place(view)
+
+
+def test_views_of_classes_are_told_apart() -> None:
     assert function_place(Listing.as_view()) != function_place(Detail.as_view())
     view = functools.wraps(Listing.as_view())(lambda request: None)
     assert function_place(view) == function_place(Listing.as_view())
@@ -365,57 +391,57 @@ def test_a_new_place_begins_on_the_primary() -> None:
 
 
 def test_a_place_that_only_reads_leaves_the_primary() -> None:
-    places = Places()
+    known = Places()
     for _ in range(READS):
-        assert places.begins_on_primary(HERE)
-        places.note(HERE, wrote=False)
-    assert not places.begins_on_primary(HERE)
-    assert places.begins_on_primary(THERE)
+        assert known.begins_on_primary(HERE)
+        known.note(HERE, wrote=False)
+    assert not known.begins_on_primary(HERE)
+    assert known.begins_on_primary(THERE)
 
 
 @pytest.mark.parametrize("reads", [0, 1, READS, READS + 1])
 def test_a_place_that_has_written_stays_on_the_primary(reads: int) -> None:
-    places = Places()
+    known = Places()
     for _ in range(reads):
-        places.note(HERE, wrote=False)
-    places.note(HERE, wrote=True)
+        known.note(HERE, wrote=False)
+    known.note(HERE, wrote=True)
     for _ in range(READS + 1):
-        places.note(HERE, wrote=False)
-    assert places.begins_on_primary(HERE)
+        known.note(HERE, wrote=False)
+    assert known.begins_on_primary(HERE)
 
 
 @pytest.mark.parametrize("wrote", [False, True])
 def test_the_oldest_places_are_forgotten(wrote: bool) -> None:
-    places = Places(limit=100, reads=1)
+    known = Places(limit=100, reads=1)
     for line in range(1000):
-        places.note(("shop.py", line), wrote)
-    assert len(places._reads) + len(places._wrote) <= 100
-    assert places.begins_on_primary(("shop.py", 0)), "as a new one"
-    assert places.begins_on_primary(("shop.py", 999)) == wrote
+        known.note(("shop.py", line), wrote)
+    assert len(known._reads) + len(known._wrote) <= 100
+    assert known.begins_on_primary(("shop.py", 0)), "as a new one"
+    assert known.begins_on_primary(("shop.py", 999)) == wrote
 
 
 def test_a_write_is_not_forgotten_for_new_places_that_read() -> None:
-    places = Places(limit=100, reads=1)
-    places.note(HERE, wrote=True)
+    known = Places(limit=100, reads=1)
+    known.note(HERE, wrote=True)
     for line in range(1000, 2000):
-        places.note(("shop.py", line), wrote=False)
-    places.note(HERE, wrote=False)
-    assert places.begins_on_primary(HERE)
+        known.note(("shop.py", line), wrote=False)
+    known.note(HERE, wrote=False)
+    assert known.begins_on_primary(HERE)
 
 
 def test_a_write_that_is_noted_in_the_middle_of_a_read() -> None:
-    places = Places(reads=1)
+    known = Places(reads=1)
 
     class Crossing(dict[Place, int]):
         def get(self, place: Place, default: Any = None) -> Any:
             count = super().get(place, default)
-            places._wrote[place] = True  # as another thread's ``note``
+            known._wrote[place] = True  # as another thread's ``note``
             return count
 
-    places._reads = Crossing()
-    places.note(HERE, wrote=False)
-    places._reads = dict(places._reads)
-    assert places.begins_on_primary(HERE)
+    known._reads = Crossing()
+    known.note(HERE, wrote=False)
+    known._reads = dict(known._reads)
+    assert known.begins_on_primary(HERE)
 
 
 def test_threads_never_lose_a_write() -> None:
@@ -425,20 +451,20 @@ def test_threads_never_lose_a_write() -> None:
     sys.setswitchinterval(1e-6)
     try:
         for _ in range(5):
-            places = Places(limit=500)
+            known = Places(limit=500)
             noters = [
-                functools.partial(note_all, places, lines, wrote) for wrote in (False, True, False)
+                functools.partial(note_all, known, lines, wrote) for wrote in (False, True, False)
             ]
             run_at_once(*noters, functools.partial(note_all, Places(limit=10), lines, False))
-            assert all(places.begins_on_primary(("shop.py", line)) for line in lines)
+            assert all(known.begins_on_primary(("shop.py", line)) for line in lines)
     finally:
         sys.setswitchinterval(before)
 
 
-def note_all(places: Places, lines: range, wrote: bool) -> None:
+def note_all(known: Places, lines: range, wrote: bool) -> None:
     for line in lines:
         for _ in range(1 if wrote else READS + 1):
-            places.note(("shop.py", line), wrote)
+            known.note(("shop.py", line), wrote)
 
 
 def run_at_once(*functions: Callable[[], Any]) -> None:
@@ -460,12 +486,12 @@ def run_at_once(*functions: Callable[[], Any]) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_goes_on_with_what_is_known() -> None:
-    places = Places(reads=1)
-    places.note(HERE, wrote=True)
+    known = Places(reads=1)
+    known.note(HERE, wrote=True)
     child = os.fork()
     if child == 0:
-        places.note(THERE, wrote=False)
-        good = places.begins_on_primary(HERE) and not places.begins_on_primary(THERE)
+        known.note(THERE, wrote=False)
+        good = known.begins_on_primary(HERE) and not known.begins_on_primary(THERE)
         os._exit(0 if good else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert places.begins_on_primary(THERE), "the parent has not seen it"
+    assert known.begins_on_primary(THERE), "the parent has not seen it"
