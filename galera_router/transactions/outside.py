@@ -64,7 +64,7 @@ def _write(session: Session, call: Call) -> Any:
         return _directly(session, call, link, writing=True)
     if _fits_in_one(call):
         return _in_one(transaction, call, link)
-    return _as_transaction(session, call)
+    return _as_transaction(transaction, call)
 
 
 # --- in one packet ------------------------------------------------------------------------
@@ -172,10 +172,9 @@ def _recorded(call: Call, row: Row) -> int:
 # --- in two round trips -------------------------------------------------------------------
 
 
-def _as_transaction(session: Session, call: Call) -> Any:
+def _as_transaction(transaction: Transaction, call: Call) -> Any:
     """The statement with BEGIN, then COMMIT: its answer is known before it is final."""
     for run in range(_RUNS):
-        transaction = Transaction(session)
         transaction.stays = True
         transaction.marking.wanted = True
         try:
@@ -183,6 +182,7 @@ def _as_transaction(session: Session, call: Call) -> Any:
         except ERRORS as error:
             if not _differs(error) or run == _RUNS - 1:
                 raise
+        transaction = Transaction(transaction.session)
     raise AssertionError("the last run returns or raises")
 
 

@@ -13,9 +13,12 @@ import sys
 from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from galera_router.cluster.nodes import Cluster
 
 #: A file and a line in it; the name of a class and 0 where an object has no code of its own.
 Place = tuple[str, int]
@@ -157,3 +160,12 @@ def _attribute(value: object, name: str) -> Any:
         return getattr(value, name, None)
     except Exception:
         return None
+
+
+_places: WeakKeyDictionary[Cluster, Places] = WeakKeyDictionary()
+
+
+def places_of(cluster: Cluster) -> Places:
+    """What this process knows of the places of ``cluster``."""
+    found = _places.get(cluster)
+    return found if found is not None else _places.setdefault(cluster, Places())

@@ -36,6 +36,7 @@ from galera_router.recovery.journal import Journal
 from galera_router.recovery.marker import Marking
 
 from . import reading, writing
+from .places import Place, current_place, places_of
 from .statements import Savepoint, Statement
 
 if TYPE_CHECKING:
@@ -171,8 +172,23 @@ class Transaction:
         self.partly = False
         self.committing = False
         self._lost: tuple[Call, NodeConnection | None] | None = None
+        self.place: Place | None = None
         if first:
             session.promoted = False
+            self._consider_place()
+
+    def _consider_place(self) -> None:
+        """A plain block, which nobody runs again, begins where its place in the code says."""
+        session = self.session
+        again, session.can_run_again = session.can_run_again, False
+        if session.options.optimistic_transactions != "auto" or again or session.primary_only:
+            return
+        self.place = current_place()
+        self.stays = places_of(session.cluster).begins_on_primary(self.place)
+
+    def _note_place(self) -> None:
+        if self.place is not None:
+            places_of(self.session.cluster).note(self.place, self.marking.wanted)
 
     def move(self, state: State) -> None:
         """Go on in ``state``; only along :data:`MOVES`."""
@@ -229,6 +245,7 @@ class Transaction:
             raise
         self.committing = False
         self.move(Ended())
+        self._note_place()
 
     def rollback(self) -> None:
         """Undo it."""
@@ -240,6 +257,7 @@ class Transaction:
             self.state.rollback(self)
         finally:
             self.state = Ended()
+            self._note_place()
 
     def refuse(self, statement: Statement | None) -> NoReturn:
         """Raise the error that broke it. Django swallows it where it ends a savepoint."""
@@ -314,7 +332,7 @@ class Transaction:
 
     def may_read_elsewhere(self, call: Call) -> bool:
         """Returns True if a statement can be run in a snapshot on a secondary."""
-        if not call.statement.repeatable or not call.buffered:
+        if self.stays or not call.statement.repeatable or not call.buffered:
             return False
         return self.session.reads_elsewhere() and self.session.reader.pinned() is not None
 

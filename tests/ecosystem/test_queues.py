@@ -54,7 +54,6 @@ def keys(shop: Shop) -> dict[str, int]:
     return dict(shop.everywhere("SELECT name, id FROM galera_router.shop_author"))
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="two aliases")
 def test_django_tasks_db(shop: Shop, start: Started) -> None:
     """Two workers lock what they take by ``atomic(using=queryset.db)``: each task is done once."""
     pytest.importorskip("django_tasks_db")

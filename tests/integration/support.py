@@ -31,6 +31,10 @@ TABLES = (
 )  # fmt: skip
 
 
+#: A plain block begins on a secondary at once, not only when its place has proven to read.
+OPTIMISTIC = {"optimistic_transactions": True}
+
+
 def use_databases(databases: dict[str, Any]) -> None:
     """Have Django use ``databases`` from now on, in every thread."""
     connections.close_all()
@@ -51,6 +55,7 @@ class Shop:
     def configure(self, *, proxies: Mapping[str, Proxy] | None = None, **overrides: Any) -> None:
         """Use the cluster with ``overrides`` of the default alias's settings."""
         overrides.setdefault("CONN_MAX_AGE", None)
+        overrides["OPTIONS"] = {**OPTIMISTIC, **overrides.get("OPTIONS", {})}
         use_databases(expand(self.galera.databases(proxies=proxies, **overrides)))
 
     @contextmanager

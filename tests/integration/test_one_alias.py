@@ -23,8 +23,6 @@ from django.test.utils import CaptureQueriesContext
 from tests.integration.support import Shop
 from tests.shop.models import Author, Book, Tag
 
-two_aliases = pytest.mark.xfail(strict=True, reason="two aliases")
-
 
 @pytest.fixture
 def author(shop: Shop) -> Author:
@@ -52,7 +50,6 @@ def rename(author: Author) -> None:
 # --- a transaction on it, and Django's functions without an alias -----------------------------
 
 
-@two_aliases
 def test_the_connection_is_in_the_transaction(shop: Shop, alias: str) -> None:
     with transaction.atomic(using=alias):
         assert connection.in_atomic_block
@@ -60,7 +57,6 @@ def test_the_connection_is_in_the_transaction(shop: Shop, alias: str) -> None:
     assert transaction.get_autocommit()
 
 
-@two_aliases
 def test_an_error_of_the_database_leaves_nothing(shop: Shop, author: Author, alias: str) -> None:
     with pytest.raises(IntegrityError), transaction.atomic(using=alias):
         rename(author)
@@ -68,7 +64,6 @@ def test_an_error_of_the_database_leaves_nothing(shop: Shop, author: Author, ali
     assert names(shop) == ["Ann"]
 
 
-@two_aliases
 def test_an_inner_block_is_undone_alone(shop: Shop, author: Author, alias: str) -> None:
     with transaction.atomic():
         Author.objects.create(name="Cleo")
@@ -78,7 +73,6 @@ def test_an_inner_block_is_undone_alone(shop: Shop, author: Author, alias: str) 
     assert names(shop) == ["Ann", "Cleo"]
 
 
-@two_aliases
 def test_an_inner_block_without_an_alias_is_undone_alone(
     shop: Shop, author: Author, alias: str
 ) -> None:
@@ -92,7 +86,6 @@ def test_an_inner_block_without_an_alias_is_undone_alone(
     assert names(shop) == ["Ann"]
 
 
-@two_aliases
 def test_a_hook_waits_for_its_commit(shop: Shop, author: Author, alias: str) -> None:
     ran: list[str] = []
     with transaction.atomic(using=alias):
@@ -102,7 +95,6 @@ def test_a_hook_waits_for_its_commit(shop: Shop, author: Author, alias: str) -> 
     assert ran == ["hook"]
 
 
-@two_aliases
 def test_a_durable_block_inside_it_is_refused(shop: Shop, alias: str) -> None:
     with (
         transaction.atomic(using=alias),
@@ -112,7 +104,6 @@ def test_a_durable_block_inside_it_is_refused(shop: Shop, alias: str) -> None:
         pass
 
 
-@two_aliases
 def test_set_rollback_undoes_it(shop: Shop, author: Author, alias: str) -> None:
     with transaction.atomic(using=alias):
         rename(author)
@@ -121,7 +112,6 @@ def test_set_rollback_undoes_it(shop: Shop, author: Author, alias: str) -> None:
     assert names(shop) == ["Ann"]
 
 
-@two_aliases
 def test_a_savepoint_is_one_of_it(shop: Shop, author: Author, alias: str) -> None:
     with transaction.atomic(using=alias):
         savepoint = transaction.savepoint()
@@ -131,14 +121,12 @@ def test_a_savepoint_is_one_of_it(shop: Shop, author: Author, alias: str) -> Non
     assert names(shop) == ["Ann"]
 
 
-@two_aliases
 def test_a_row_is_locked_in_it(shop: Shop, author: Author, alias: str) -> None:
     with transaction.atomic(using=alias):
         rename(Author.objects.select_for_update().get())
     assert names(shop) == ["Bob"]
 
 
-@two_aliases
 @pytest.mark.parametrize("end", [transaction.rollback, transaction.commit])
 def test_a_transaction_by_hand(
     shop: Shop, author: Author, alias: str, end: Callable[..., None]
@@ -237,7 +225,7 @@ def _tag(book: Book) -> None:
 @pytest.mark.parametrize(
     "write",
     [
-        pytest.param(write, id=name, marks=[] if name == "many to many" else two_aliases)
+        pytest.param(write, id=name)
         for name, write in WRITES.items()
     ],
 )
@@ -251,14 +239,12 @@ def test_a_write_that_names_it_is_one_of_the_cluster(
     assert after != before
 
 
-@two_aliases
 def test_a_raw_write_that_names_it(shop: Shop, author: Author, alias: str) -> None:
     with connections[alias].cursor() as cursor:
         cursor.execute("UPDATE shop_author SET name = 'Bob'")
     assert names(shop) == ["Bob"]
 
 
-@two_aliases
 def test_the_signal_of_a_write_names_the_cluster(shop: Shop, author: Author, alias: str) -> None:
     told: list[str] = []
 
@@ -277,7 +263,6 @@ def test_the_signal_of_a_write_names_the_cluster(shop: Shop, author: Author, ali
 # --- joined with the other name ---------------------------------------------------------------
 
 
-@two_aliases
 @pytest.mark.parametrize("naming", ["manager", "filtered", "router"])
 def test_a_subquery_that_names_it(shop: Shop, author: Author, naming: str) -> None:
     """In a query that names the cluster; the other way round is fault E7."""
@@ -324,7 +309,6 @@ def test_an_instance_is_of_the_cluster(
 # --- as a word --------------------------------------------------------------------------------
 
 
-@two_aliases
 def test_it_is_the_clusters_alias(shop: Shop, alias: str) -> None:
     """To whoever compares it, keeps by it, or prints it."""
     assert alias == "default"
@@ -336,7 +320,6 @@ def test_it_is_the_clusters_alias(shop: Shop, alias: str) -> None:
     assert list(connections).count(alias) == 1
 
 
-@two_aliases
 def test_it_is_so_in_every_phase_of_a_transaction(shop: Shop, author: Author) -> None:
     found = [Author.objects.all().db]
     with transaction.atomic():
@@ -349,7 +332,6 @@ def test_it_is_so_in_every_phase_of_a_transaction(shop: Shop, author: Author) ->
     assert found == ["default"] * 5
 
 
-@two_aliases
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_it_is_packed_as_a_plain_string(shop: Shop, alias: str, protocol: int) -> None:
     """For a process that does not have this package, or other nodes."""
@@ -372,7 +354,7 @@ def test_an_instance_is_packed_with_a_plain_string(
     assert unpacked._state.db == "default"
 
 
-@pytest.mark.parametrize("named", [False, pytest.param(True, marks=two_aliases)])
+@pytest.mark.parametrize("named", [False, True])
 def test_a_queryset_is_packed_with_a_plain_string(
     shop: Shop, author: Author, alias: str, named: bool
 ) -> None:
@@ -386,7 +368,6 @@ def test_a_queryset_is_packed_with_a_plain_string(
 # --- what watches a connection ----------------------------------------------------------------
 
 
-@two_aliases
 def test_reads_and_writes_are_captured_together(shop: Shop, author: Author, alias: str) -> None:
     with CaptureQueriesContext(connections[alias]) as queries:
         Author.objects.get()
@@ -396,7 +377,6 @@ def test_reads_and_writes_are_captured_together(shop: Shop, author: Author, alia
     assert words == ["SELECT", "UPDATE", "SELECT"]
 
 
-@two_aliases
 def test_a_wrapper_sees_reads_and_writes(shop: Shop, author: Author, alias: str) -> None:
     seen: list[str] = []
 
