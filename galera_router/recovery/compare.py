@@ -7,7 +7,7 @@ off, the last digits of a float that was added up in another order, a key that c
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict, deque
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -90,29 +90,15 @@ class Look:
         complete = len(rows) < self.bound
         if self.whole and complete and len(rows) != self.offset + len(self.seen):
             return self.found
-        places = _places([row[-1] for row in map(_values, rows)])
-        ranks = _ranks_of(rows)
+        found = [_values(row) for row in rows]
+        left = Counter((_canonical(row[:-1]), row[-1]) for row in found)
         for position, row in enumerate(map(_canonical, self.seen), self.offset):
-            if not ranks[row]:
-                return self.found if complete else self.undecided
-            begin, end = places[ranks[row].popleft()]
-            if not begin <= position < end and (complete or end < len(rows) or position < begin):
-                return self.found
+            rank = found[position][-1] if position < len(found) else None
+            if not left[row, rank]:
+                cut_off = not complete and rank in (None, found[-1][-1])
+                return self.undecided if cut_off else self.found
+            left[row, rank] -= 1
         return None
-
-
-def _ranks_of(rows: Rows) -> dict[Any, deque[Any]]:
-    ranks: dict[Any, deque[Any]] = defaultdict(deque)
-    for row in map(_values, rows):
-        ranks[_canonical(row[:-1])].append(row[-1])
-    return ranks
-
-
-def _places(ranks: Sequence[Any]) -> dict[Any, tuple[int, int]]:
-    """Where the rows of each rank begin and end."""
-    ends = {rank: position + 1 for position, rank in enumerate(ranks)}
-    begins = {rank: position for position, rank in reversed(list(enumerate(ranks)))}
-    return {rank: (begins[rank], end) for rank, end in ends.items()}
 
 
 def compare(

@@ -17,9 +17,10 @@ class Insert:
         table: its table as the statement writes it.
         names: the columns that it names, plain; None if it names none and so sets all.
         names_at: where in the statement the first of them stands, or would.
-        rows: the values of each row of its VALUES list; empty if it has none.
+        rows: the values of each row of its VALUES list, or of its SET; empty for a SELECT.
         rows_at: where in the statement each row's first value stands, or would.
         may_replace: REPLACE, or ON DUPLICATE KEY UPDATE: it may meet a row that is there.
+        assigns: it has the form INSERT … SET column = value.
         ignore: it may insert fewer rows than it names.
         returning: what it returns: a column's name, ``*``, or None for anything else.
     """
@@ -30,6 +31,7 @@ class Insert:
     rows: tuple[tuple[Value, ...], ...]
     rows_at: tuple[int, ...]
     may_replace: bool
+    assigns: bool
     ignore: bool
     returning: tuple[bytes | None, ...]
 
@@ -47,7 +49,7 @@ def parse(statement: bytes, *, backslashes: bool = True) -> Insert | None:
         return None
     try:
         return _parse(found)
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, StopIteration):
         return None
 
 
@@ -69,7 +71,13 @@ def _parse(found: tuple[Token, ...]) -> Insert:
     end = _top(found, b"RETURNING", at)
     returning = tuple(_returned(part) for part in split(found[end + 1 :])) if found[end:] else ()
     duplicate = _top(found[:end], b"DUPLICATE", at) < end
-    rows, rows_at = _rows(found[at:end])
+    assigns = names is None and found[at].word == b"SET"
+    if assigns:
+        names_at = found[at + 1].start
+        names, rows = _assigned(found[at + 1 : end])
+        rows_at: tuple[int, ...] = (names_at,)
+    else:
+        rows, rows_at = _rows(found[at:end])
     return Insert(
         b"".join(token.text for token in table),
         names,
@@ -77,6 +85,7 @@ def _parse(found: tuple[Token, ...]) -> Insert:
         rows,
         rows_at,
         duplicate or found[0].word == b"REPLACE",
+        assigns,
         ignore,
         returning,
     )
@@ -127,6 +136,17 @@ def _rows(found: tuple[Token, ...]) -> tuple[tuple[tuple[Value, ...], ...], tupl
     if position < len(found) and found[position].word != b"ON":
         raise ValueError
     return tuple(rows), tuple(rows_at)
+
+
+def _assigned(found: tuple[Token, ...]) -> tuple[tuple[bytes, ...], tuple[tuple[Value, ...], ...]]:
+    end = next((i for i, t in enumerate(found) if t.depth == 0 and t.word == b"ON"), len(found))
+    names: list[bytes] = []
+    values: list[Value] = []
+    for part in split(found[:end]):
+        at = next(i for i, token in enumerate(part) if token.text == b"=")
+        names.append(column(part[: at - (part[at - 1].text == b":")])[-1])
+        values.append(part[at + 1 :])
+    return tuple(names), (tuple(values),)
 
 
 def is_literal(value: Value) -> bool:

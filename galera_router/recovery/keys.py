@@ -239,6 +239,10 @@ class _Edits:
         if not self._new:
             return []
         names = [b"`" + name.replace(b"`", b"``") + b"`" for name, _ in self._new]
+        if self._insert.assigns:
+            values = [column[0] for _, column in self._new]
+            text = b"".join(b"%s = %s, " % pair for pair in zip(names, values, strict=True))
+            return [(self._insert.names_at, self._insert.names_at, text)]
         edits = [(self._insert.names_at, b", ".join(names), bool(self._insert.names))]
         for row, at in enumerate(self._insert.rows_at):
             values = [column[row] for _, column in self._new]
@@ -266,18 +270,26 @@ def pinned_key(entry: Entry, *, backslashes: bool = True) -> int | None:
     if not entry.insert or answer is None or answer.rows is not None or not answer.lastrowid:
         return None
     insert = parse(entry.statement, backslashes=backslashes)
-    several = insert is not None and len(insert.rows) != 1
-    if insert is not None and several and (insert.rows or insert.may_replace or insert.ignore):
+    if insert is not None and (insert.may_replace or (insert.ignore and len(insert.rows) != 1)):
         return None
-    return answer.lastrowid if several or answer.rowcount == 1 else None
+    from_select = insert is not None and not insert.rows
+    return answer.lastrowid if from_select or answer.rowcount == 1 else None
 
 
 def key_matters(entry: Entry, *, backslashes: bool = True) -> bool:
-    """Whether ``lastrowid`` of ``entry`` is kept by a replay, or is the same by itself."""
-    if not entry.insert or pinned_key(entry, backslashes=backslashes) is not None:
+    """Whether ``lastrowid`` of ``entry`` is kept by a replay, or is the same by itself.
+
+    It is not where one of several rows may be the first that was inserted: no row is known to
+    have the key that was told.
+    """
+    if not entry.insert or entry.answer is None:
         return True
     insert = parse(entry.statement, backslashes=backslashes)
-    return insert is not None and len(insert.rows) == 1
+    if insert is not None and len(insert.rows) == 1:
+        return True
+    if insert is not None and (insert.rows or insert.ignore):
+        return False
+    return entry.answer.rowcount == 1 or pinned_key(entry, backslashes=backslashes) is not None
 
 
 # --- what outside of a replay is asked of an insert ----------------------------------------

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import pairwise
 
 
 class Kind(Enum):
@@ -117,6 +118,17 @@ def _read(statement: bytes, pattern: re.Pattern[bytes]) -> Iterator[Token]:
         raise ValueError
 
 
+def trimmed(statement: bytes, *, backslashes: bool = True) -> bytes:
+    """``statement`` without the semicolons, and the comments behind them, that end it."""
+    statement = statement.rstrip(b"; \t\r\n")
+    if b";" not in statement:
+        return statement
+    found = tokens(statement, backslashes=backslashes)
+    while found and found[-1].text == b";":
+        found = found[:-1]
+    return statement[: found[-1].end] if found else statement
+
+
 def split(found: Sequence[Token]) -> list[tuple[Token, ...]]:
     """``found`` at the commas that are not within parentheses of their own."""
     parts: list[tuple[Token, ...]] = []
@@ -147,24 +159,22 @@ def source(statement: bytes, found: Sequence[Token]) -> bytes:
     return statement[found[0].start : found[-1].end] if found else b""
 
 
-_AHEAD_OF_TABLE = {
-    b"INSERT": b"INTO", b"REPLACE": b"INTO", b"UPDATE": b"", b"DELETE": b"FROM",
-}  # fmt: skip
-_NO_TABLE = frozenset(
-    b"LOW_PRIORITY DELAYED HIGH_PRIORITY QUICK IGNORE INTO FROM SELECT LATERAL".split()
-)
+_NO_TABLE = frozenset(b"LOW_PRIORITY DELAYED HIGH_PRIORITY QUICK IGNORE INTO".split())
+_NO_NAME = frozenset({b"SELECT", b"LATERAL"})
 
 
 def table_of(statement: bytes) -> str:
     """The table that ``statement`` is about, its first one if there are several; or ""."""
     found = tokens(statement) or tokens(statement, backslashes=False)
-    verb = found[0].word if found else b""
-    ahead = _AHEAD_OF_TABLE.get(verb, b"FROM")
-    begin = next((i for i, token in enumerate(found) if token.word == ahead), 0)
-    if ahead == b"FROM" and not begin:
+    if not found:
         return ""
-    rest = [t for t in found[begin + 1 :] if t.text != b"(" and t.word not in _NO_TABLE]
-    return _last_part(rest).decode("utf-8", "replace")
+    if found[0].word in (b"INSERT", b"REPLACE", b"UPDATE"):
+        begin = next((i for i, t in enumerate(found) if i and t.word not in _NO_TABLE), 0)
+        return _last_part(found[begin:]).decode("utf-8", "replace")
+    pairs = enumerate(pairwise(found), 1)
+    named = [i for i, (a, b) in pairs if a.word == b"FROM" and b.is_name and b.word not in _NO_NAME]
+    begin = min(named, key=lambda i: (found[i].depth, i), default=0)
+    return _last_part(found[begin:]).decode("utf-8", "replace") if begin else ""
 
 
 def _last_part(found: Sequence[Token]) -> bytes:

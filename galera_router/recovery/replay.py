@@ -17,6 +17,7 @@ from galera_router.recovery.compare import Difference, Kind, Look, compare, diff
 from galera_router.recovery.inserts import Insert
 from galera_router.recovery.journal import Answer, Entry
 from galera_router.recovery.keys import Kept, Table
+from galera_router.recovery.lexer import trimmed
 from galera_router.recovery.marker import MarkerGone, moved
 
 Check = Callable[[Any], None]
@@ -179,7 +180,7 @@ class Replay:
             check: called with the cursor that holds its answer.
             source: the application's statement, if it is one.
         """
-        statement = statement.rstrip(b"; \t\r\n")
+        statement = trimmed(statement, backslashes=self._backslashes)
         if self._packet and self._size + len(statement) > self._limit:
             self._flush()
         self._packet.append((statement, check, source))
