@@ -22,21 +22,36 @@ class GaleraRouterConfig(AppConfig):
     def ready(self) -> None:
         from galera_router import checks
         from galera_router.cluster import monitor as watchdog
-        from galera_router.compat import generic, internals
+        from galera_router.compat import commits, generic, internals
+        from galera_router.recovery import runs
         from galera_router.transactions import install as adoption
 
         checks.register()
         watchdog.install()
-        internals.on_create(adoption.adopt)
+        runs.install()
+        commits.watch_procedures()
+        internals.on_create(_adopt)
         internals.load_as(adoption.role_of)
         generic.follow_router(adoption.role_of)
         for wrapper in connections.all(initialized_only=True):
-            adoption.adopt(wrapper)
+            _adopt(wrapper)
         request_started.connect(_new_request, dispatch_uid="galera_router.request_started")
         request_finished.connect(_new_request, dispatch_uid="galera_router.request_finished")
         connection_created.connect(_share, dispatch_uid="galera_router.connection_created")
         post_migrate.connect(_migrated, sender=self, dispatch_uid="galera_router.post_migrate")
         os.register_at_fork(after_in_child=adoption.forget_inherited)
+
+
+def _adopt(wrapper: Any) -> None:
+    """A wrapper is new: take charge of a cluster's, and see what is committed on any other."""
+    from galera_router.cluster.nodes import cluster_of
+    from galera_router.compat import commits
+    from galera_router.recovery import runs
+    from galera_router.transactions import install as adoption
+
+    adoption.adopt(wrapper)
+    plain = cluster_of(wrapper.alias) is None
+    commits.watch(wrapper, committed=runs.note_commit, hooks=runs.note_hooks, statements=plain)
 
 
 def _new_request(**kwargs: Any) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from galera_router.causality.scope import in_outage, note_outage
 from galera_router.cluster.nodes import Node
 from galera_router.connections.errors import Verdict, verdict
 from galera_router.exceptions import NoNodeAvailable
@@ -25,7 +26,7 @@ def candidates(
     context: Context, choose: Callable[[], Node | None], *, electable: bool
 ) -> Iterator[Node]:
     """The nodes to try, best first, until ``reconnect_wait_time`` is over."""
-    deadline = time.monotonic() + context.options.reconnect_wait_time
+    deadline = time.monotonic() + patience(context)
     while (node := choose()) is not None:
         yield node
     cluster = context.cluster
@@ -36,11 +37,23 @@ def candidates(
     raise no_node(context, electable=electable)
 
 
+def patience(context: Context) -> float:
+    """Return the seconds to wait for a node; 0 if this request has waited for one in vain."""
+    return 0.0 if in_outage(context.cluster.alias) else context.options.reconnect_wait_time
+
+
 def no_node(context: Context, *, electable: bool) -> NoNodeAvailable:
-    cluster = context.cluster
-    return NoNodeAvailable(
-        f"No node of {cluster.alias!r} can serve: {cluster.complaints(electable=electable)}"
-    )
+    """Return the error for a wait that has ended; further queries of the request wait no more."""
+    cluster, waited = context.cluster, patience(context)
+    complaints = cluster.complaints(electable=electable)
+    note_outage(cluster.alias)
+    if cluster.hopeless(electable=electable):
+        how_long = "waiting would not help"
+    elif waited:
+        how_long = f"waited {waited:g} s, as reconnect_wait_time says"
+    else:
+        how_long = "this request has waited before, or reconnect_wait_time is 0"
+    return NoNodeAvailable(f"No node of {cluster.alias!r} can serve ({how_long}): {complaints}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ class Patience:
         self._context = context
         self._lost: list[Node] = []
         self._deaths = 0
-        self._deadline = time.monotonic() + context.options.reconnect_wait_time
+        self._deadline = time.monotonic() + patience(context)
 
     def again(self, node: Node) -> bool:
         """Whether a connection to ``node`` has been lost before."""

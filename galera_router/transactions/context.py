@@ -29,6 +29,7 @@ from galera_router.cluster.position import Position
 from galera_router.compat import internals
 from galera_router.conf.expand import Options
 from galera_router.connections.connection import Link
+from galera_router.recovery import runs
 from galera_router.recovery.journal import Journal
 from galera_router.recovery.marker import Marking
 
@@ -246,6 +247,7 @@ class Context:
             wrote: it has come to a statement that may write.
         """
         self.commits += 1
+        runs.note_commit(self.cluster.alias)
         if not wrote:
             return
         self.follow()

@@ -160,7 +160,7 @@ def _recorded(context: Context, call: Call, row: Row) -> Any:
 def _as_transaction(context: Context, call: Call) -> Any:
     """The statement with BEGIN, then COMMIT: its answer is known before it is final."""
     pin, handed = context.pin, set(context.handed)
-    attempts = Attempts({context: context.commits})
+    attempts = Attempts()
     try:
         while True:
             context.autocommit = False
