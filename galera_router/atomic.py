@@ -62,20 +62,20 @@ class GaleraAtomic:
 
         @functools.wraps(function)
         def atomically(*args: P.args, **kwargs: P.kwargs) -> R:
-            return self._call(name, lambda: function(*args, **kwargs))
+            return self._run(lambda: function(*args, **kwargs), name)
 
         return atomically
 
-    def _call(self, name: str, call: Callable[[], R]) -> R:
+    def _run(self, call: Callable[[], R], name: str) -> R:
         self._check_alias()
         context = context_of(self._using)
         if context is None or not connections[self._using].get_autocommit():
             with self._atomic:  # another database, or nested: the outermost runs again
                 return call()
         with Turn(name) as turn:
-            return self._repeatedly(name, call, context, turn)
+            return self._repeatedly(call, name, context, turn)
 
-    def _repeatedly(self, name: str, call: Callable[[], R], context: Context, turn: Turn) -> R:
+    def _repeatedly(self, call: Callable[[], R], name: str, context: Context, turn: Turn) -> R:
         attempts = Attempts(self._attempts)
         on_primary = context.primary_only
         while True:

@@ -7,7 +7,6 @@ procedure's call pass there.
 from __future__ import annotations
 
 import re
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -66,20 +65,13 @@ def _around(
     before: Callable[[Wrapper], None],
     after: Callable[[Wrapper], None],
 ) -> None:
-    """Put a function in the place of a method of this one wrapper.
-
-    It holds no reference to the wrapper: in a cycle, connections of a thread that has ended would
-    stay open until they are collected, by another thread.
-    """
-    reference = weakref.ref(wrapper)
-    method = getattr(type(wrapper), name)
+    """Put a function in the place of a method of this one wrapper."""
+    method = getattr(wrapper, name)
 
     def around(*args: Any, **kwargs: Any) -> Any:
-        current = reference()
-        assert current is not None, "its own method is being called"
-        before(current)
-        result = method(current, *args, **kwargs)
-        after(current)
+        before(wrapper)
+        result = method(*args, **kwargs)
+        after(wrapper)
         return result
 
     setattr(wrapper, name, around)

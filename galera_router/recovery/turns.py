@@ -24,7 +24,7 @@ logger = logging.getLogger("galera_router")
 #: The first run that queues.
 FIRST = 3
 #: Seconds that a run waits for its turn at most.
-WAIT = 3.0
+WAIT = 5.0
 #: Seconds for which code that had to queue does so from its first run.
 HOT = 2.0
 #: Seconds of waiting that show that others are in the queue.
