@@ -22,20 +22,35 @@ class GaleraRouterConfig(AppConfig):
     def ready(self) -> None:
         from galera_router import checks
         from galera_router.cluster import monitor
-        from galera_router.compat import internals
+        from galera_router.compat import commits, internals
+        from galera_router.recovery import runs
         from galera_router.transactions import install
 
         checks.register()
         monitor.install()
-        internals.on_create(install.install)
+        runs.install()
+        commits.watch_procedures()
+        internals.on_create(_install)
         internals.transact_on(install.role_of)
         for wrapper in connections.all(initialized_only=True):
-            install.install(wrapper)
+            _install(wrapper)
         request_started.connect(_new_request, dispatch_uid="galera_router.request_started")
         request_finished.connect(_new_request, dispatch_uid="galera_router.request_finished")
         connection_created.connect(_share, dispatch_uid="galera_router.connection_created")
         post_migrate.connect(_migrated, sender=self, dispatch_uid="galera_router.post_migrate")
         os.register_at_fork(after_in_child=install.forget_inherited)
+
+
+def _install(wrapper: Any) -> None:
+    """A wrapper is new: take charge of a cluster's, and see what is committed on any other."""
+    from galera_router.cluster.nodes import cluster_of
+    from galera_router.compat import commits
+    from galera_router.recovery import runs
+    from galera_router.transactions import install
+
+    install.install(wrapper)
+    plain = cluster_of(wrapper.alias) is None
+    commits.watch(wrapper, committed=runs.note_commit, hooks=runs.note_hooks, statements=plain)
 
 
 def _new_request(**kwargs: Any) -> None:

@@ -6,6 +6,7 @@ runs their synchronous parts in, and for nobody else.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,15 +58,21 @@ class Scope(NamedTuple):
 
     ``modes``: by alias, None for all others. ``needs``: by alias. ``writes``: how often the
     request at hand has written, by alias, in whatever thread; None outside of requests.
+    ``outages``: until when it need not wait for a node again (monotonic seconds), by alias.
     """
 
     modes: Mapping[str | None, Mode]
     needs: Needs
     writes: Counter[str] | None
+    outages: dict[str, float]
     outer: Scope | None
 
 
-_NOTHING = Scope(MappingProxyType({}), MappingProxyType({}), None, None)
+#: Seconds for which a request that has waited for a node in vain does not wait again. A page takes
+#: less; a task that runs for long is to find a cluster that was mended meanwhile.
+OUTAGE = 60.0
+
+_NOTHING = Scope(MappingProxyType({}), MappingProxyType({}), None, {}, None)
 _scope: ContextVar[Scope] = ContextVar("galera_router", default=_NOTHING)
 
 
@@ -104,6 +111,22 @@ def written() -> list[str]:
     return list(_scope.get().writes or ())
 
 
+def note_outage(alias: str) -> None:
+    """The request at hand has waited in vain for a node of the cluster ``alias``."""
+    if in_request():
+        _scope.get().outages[alias] = time.monotonic() + OUTAGE
+
+
+def in_outage(*aliases: str) -> bool:
+    """Return True if this request has waited in vain, just now, for one of the clusters.
+
+    Args:
+        aliases: of the clusters; without any, all are meant.
+    """
+    found, now = _scope.get().outages, time.monotonic()
+    return any(found.get(alias, 0.0) > now for alias in aliases or tuple(found)) if found else False
+
+
 def enter(mode: Mode, using: str | None = None) -> None:
     """Have reads come from where ``mode`` says, until :func:`leave`; see ``galera_router.reads``.
 
@@ -129,7 +152,8 @@ def needing(new: Mapping[str, Position], *, request: bool = False) -> Iterator[N
     for alias, position in new.items():
         found[alias] = (*found.get(alias, ()), Need(position))
     counter: Counter[str] | None = Counter() if request else before.writes
-    _scope.set(Scope(before.modes, found, counter, before))
+    outages = {} if request else before.outages
+    _scope.set(Scope(before.modes, found, counter, outages, before))
     try:
         yield
     finally:

@@ -6,7 +6,6 @@ tries each of them on every supported Django.
 
 from __future__ import annotations
 
-import io
 import os
 import select
 import sys
@@ -20,7 +19,6 @@ import MySQLdb
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
-from django.http import HttpRequest
 
 Wrapper = BaseDatabaseWrapper
 
@@ -232,47 +230,3 @@ def point_elsewhere(connection: Any) -> None:
         os.dup2(null, connection.fileno())
     finally:
         os.close(null)
-
-
-class RequestState:
-    """A request as it came in, to be put back before it is run again.
-
-    Why private: ``HttpRequest`` keeps its body, form and files in underscored attributes,
-    and has no way to rewind them.
-    """
-
-    def __init__(self, request: HttpRequest) -> None:
-        self._attributes = dict(vars(request))
-        self._meta = dict(request.META)
-
-    @staticmethod
-    def can_be_read_again(request: HttpRequest) -> bool:
-        """Whether the body and the uploaded files can be handed out a second time."""
-        now = vars(request)
-        if "_body" in now or not now.get("_read_started"):
-            return True
-        parsed = "_post" in now and "_upload_handlers" in now  # not just marked as unreadable
-        return parsed and not any(upload.closed for upload in _uploads(request))
-
-    def restore(self, request: HttpRequest) -> None:
-        """Put ``request`` back, its body and files readable from their start."""
-        now = vars(request)
-        names = ("_read_started", "_body") if "_body" in now else ("_read_started", *_FORM)
-        kept = {name: now[name] for name in names if name in now}
-        uploads = _uploads(request) if "_files" in kept else []
-        now.clear()
-        now.update({**self._attributes, **kept})
-        request.META.clear()
-        request.META.update(self._meta)
-        if "_body" in kept:
-            request._stream = io.BytesIO(kept["_body"])
-        for upload in uploads:
-            upload.seek(0)
-
-
-_FORM = ("_post", "_files", "_stream", "_encoding", "_upload_handlers")
-
-
-def _uploads(request: HttpRequest) -> list[Any]:
-    files = vars(request).get("_files")
-    return [upload for _, uploads in files.lists() for upload in uploads] if files else []

@@ -92,3 +92,19 @@ def is_permanent(error: BaseException) -> bool:
 def is_conflict(error: BaseException) -> bool:
     """Whether running the whole transaction again may succeed where it failed now."""
     return verdict(error) in {Verdict.ROLLED_BACK, Verdict.LOCK_WAIT, Verdict.CHANGED}
+
+
+# A transaction's tables must not change under its snapshot, and those of a secondary may be older
+# than the code.
+_ALTERED = 1412  # the table has been altered since the snapshot began
+_UNKNOWN_NAMES = frozenset({1054, 1146})  # a column, a table
+
+
+def is_outdated(error: BaseException) -> bool:
+    """Return True if the table was altered since the snapshot: a new one can read it."""
+    return errno(error) == _ALTERED
+
+
+def is_unknown_name(error: BaseException) -> bool:
+    """Return True if a column or table is not there: a secondary may only not have it yet."""
+    return errno(error) in _UNKNOWN_NAMES

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from galera_router.causality.scope import in_outage, note_outage
 from galera_router.cluster.nodes import Node
 from galera_router.compat import internals
 from galera_router.connections.connection import NodeConnection
@@ -45,7 +46,7 @@ def candidates(
         NoNodeAvailable: the time is over; the message has each node's reason.
     """
     began = time.monotonic()
-    deadline = began + session.options.reconnect_wait_time
+    deadline = began + patience(session)
     tried: list[Node] = []
     while (node := choose()) is not None:
         if tried.count(node) > 1:  # it is well for everybody but the caller
@@ -67,13 +68,24 @@ def _pause(session: Session, deadline: float) -> None:
     time.sleep(min(ROUND / len(session.cluster.nodes), left))
 
 
+def patience(session: Session) -> float:
+    """Returns the seconds to wait for a node; 0 if this request has waited for one in vain."""
+    return 0.0 if in_outage(session.cluster.alias) else session.options.reconnect_wait_time
+
+
 def no_node(session: Session, *, electable: bool, began: float) -> NoNodeAvailable:
+    """Returns the error for a wait that has ended; further queries of the request do not wait."""
     cluster, waited = session.cluster, time.monotonic() - began
-    return NoNodeAvailable(
-        f"No node of {cluster.alias!r} can serve, after {waited:.1f} s"
-        f" (reconnect_wait_time: {session.options.reconnect_wait_time:g} s):"
-        f" {cluster.complaints(electable=electable)}"
-    )
+    if cluster.hopeless(electable=electable):
+        how_long = "waiting would not help"
+    elif patience(session):
+        limit = session.options.reconnect_wait_time
+        how_long = f"waited {waited:.1f} s; reconnect_wait_time is {limit:g} s"
+    else:
+        how_long = "this request has waited before, or reconnect_wait_time is 0"
+    note_outage(cluster.alias)
+    complaints = cluster.complaints(electable=electable)
+    return NoNodeAvailable(f"No node of {cluster.alias!r} can serve ({how_long}): {complaints}")
 
 
 class Patience:
@@ -89,6 +101,7 @@ class Patience:
         self._lost: list[Node] = []
         self._deaths = 0
         self._began = time.monotonic()
+        self._limit = patience(session)
 
     def again(self, node: Node) -> bool:
         """Returns True if a connection to ``node`` has been lost before."""
@@ -115,7 +128,7 @@ class Patience:
         Raises:
             NoNodeAvailable: the time is over; each node's reason is in the message.
         """
-        deadline = self._began + self._session.options.reconnect_wait_time
+        deadline = self._began + self._limit
         if time.monotonic() >= deadline:
             raise no_node(self._session, electable=False, began=self._began) from error
         _pause(self._session, deadline)

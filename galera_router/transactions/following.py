@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from galera_router.causality import scope
 from galera_router.cluster.nodes import Node
 from galera_router.cluster.position import Position
+from galera_router.recovery import runs
 
 if TYPE_CHECKING:
     from .session import Session
@@ -74,6 +75,7 @@ class Following:
             wrote: it has come to a statement that may write.
         """
         self.commits += 1
+        runs.note_commit(self._session.cluster.alias)
         if not wrote:
             return
         self.follow()

@@ -119,7 +119,7 @@ class NodeAlias:
             self.forget()
             wrapper.connection = None
             raise
-        wrapper.connection = Connection(self)  # type: ignore[assignment]
+        wrapper.connection = Connection(self)
         assert self.link is not None
         return self.link
 

@@ -315,8 +315,8 @@ class Transaction:
         harmless = call.statement.readable or (own is not None and own.action != "ROLLBACK TO")
         if not harmless and not undone:
             self.broken = FailoverImpossible(
-                f"{call.statement.verb} was interrupted by an exception, and nobody knows what it has"
-                f" done: the transaction cannot go on. {self.told()}",
+                f"{call.statement.verb} was interrupted by an exception, and nobody knows what it"
+                f" has done: the transaction cannot go on. {self.told()}",
                 again=True,
             )
             if savepoint is not None:

@@ -63,7 +63,7 @@ def behind() -> None:
     """The first read after a write of this thread: the node is asked to catch up."""
     context = session_of("default")
     assert context is not None
-    context.behind = set(context.cluster.nodes)
+    context.following.behind = set(context.cluster.nodes)
     read()
 
 

@@ -36,10 +36,10 @@ def blocks_differ() -> None:
     run = atomic.GaleraAtomic._run
     functions = threading.local()
 
-    def noted(decorator: atomic.GaleraAtomic, call: Callable[[], Any]) -> Any:
+    def noted(decorator: atomic.GaleraAtomic, call: Callable[[], Any], name: str) -> Any:
         functions.inside = True
         try:
-            return run(decorator, call)
+            return run(decorator, call, name)
         finally:
             functions.inside = False
 
@@ -56,7 +56,7 @@ def runs_twice() -> None:
     """Every function is undone when it has run, and run again."""
     run = atomic.GaleraAtomic._run
 
-    def twice(decorator: atomic.GaleraAtomic, call: Callable[[], Any]) -> Any:
+    def twice(decorator: atomic.GaleraAtomic, call: Callable[[], Any], name: str) -> Any:
         runs = []
 
         def undone_at_first() -> Any:
@@ -65,7 +65,7 @@ def runs_twice() -> None:
                 raise ReplayMismatch("nothing has changed")
             return runs[-1]
 
-        return run(decorator, undone_at_first)
+        return run(decorator, undone_at_first, name)
 
     _replace(atomic.GaleraAtomic, "_run", twice)
 

@@ -12,7 +12,7 @@ from django.db import connections, router, transaction
 from django.test import override_settings
 
 from galera_router import expand
-from galera_router.transactions.context import Phase, context_of
+from galera_router.transactions.session import session_of
 from tests.ecosystem.support import watched
 from tests.integration.support import Shop, use_databases
 from tests.shop.models import Author, Shelf, Tag, Ticket
@@ -61,10 +61,10 @@ def several(shop: Shop, tmp_path: Path) -> Iterator[Shop]:
 def settle(shop: Shop) -> None:
     shop.settle()
     for alias in ("default", "reports"):
-        context = session_of(alias)
-        assert context is not None
-        context.new_request()
-        context.behind.clear()
+        session = session_of(alias)
+        assert session is not None
+        session.new_request()
+        session.following.behind.clear()
 
 
 def read_on(seen: list[tuple[str, str, str]], table: str) -> set[tuple[str, str]]:
@@ -93,9 +93,9 @@ def test_a_transaction_of_the_second_cluster(several: Shop) -> None:
     settle(several)
     with watched(several) as seen, transaction.atomic(using="reports"):
         shelf = Shelf.objects.get()
-        context = session_of("reports")
-        assert context is not None
-        assert context.phase is Phase.SNAPSHOT
+        session = session_of("reports")
+        assert session is not None
+        assert session.snapshot is not None
         shelf.room += 1
         shelf.save()
         several.galera["db1"].kill_connections()
@@ -105,7 +105,7 @@ def test_a_transaction_of_the_second_cluster(several: Shop) -> None:
     assert rows == [("a", 2), ("b", 2)]
     with transaction.atomic(using="reports"):
         assert Shelf.objects.count() == 2, "the snapshot waits for the write"
-        assert context.phase is Phase.SNAPSHOT
+        assert session.snapshot is not None
 
 
 def test_transactions_of_both_are_apart(several: Shop) -> None:

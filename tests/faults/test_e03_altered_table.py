@@ -15,7 +15,7 @@ from django.test.utils import override_settings
 from django.urls import path
 
 from galera_router import galera_atomic
-from tests.faults.known import fault
+from tests.faults.known import both, fault
 from tests.faults.limits import spared
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book
@@ -68,13 +68,13 @@ def test_in_a_block(altered: EitherShop) -> None:
         assert _two_reads() == 3
 
 
-@fault("E3")
+@both()
 def test_in_a_function_that_can_be_run_again(altered: EitherShop) -> None:
     with spared(1412):
         assert galera_atomic(_two_reads)() == 3
 
 
-@fault("E3")
+@both()
 @pytest.mark.parametrize("what", ["reads", "writes"])
 @override_settings(ROOT_URLCONF=__name__)
 def test_in_a_request(altered: EitherShop, what: str) -> None:

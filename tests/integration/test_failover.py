@@ -15,7 +15,7 @@ from django.db import OperationalError, ProgrammingError, connection, connection
 from django.db.models import F
 from MySQLdb.cursors import SSCursor
 
-from galera_router import expand, galera_atomic
+from galera_router import expand, galera_atomic, reads
 from galera_router.cluster import nodes as registry
 from galera_router.exceptions import (
     CommitOutcomeUnknown,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import io
 import os
 import socket
 import unittest
@@ -17,14 +16,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.http import HttpRequest
-from django.test import RequestFactory, SimpleTestCase, TestCase
+from django.test import SimpleTestCase, TestCase
 
 from galera_router.compat import internals
 from galera_router.transactions.connection import Connection
 from tests.integration.support import Shop, elsewhere
 from tests.shop import views
-from tests.shop.models import Author, Book
+from tests.shop.models import Author
 
 
 def run(case: unittest.TestCase) -> unittest.TestResult:
@@ -148,38 +146,6 @@ def test_an_inherited_connection_is_harmless_to_the_parent() -> None:
     ours.sendall(b"still here")
     assert theirs.recv(100) == b"still here"
     os.close(inherited)
-
-
-@pytest.mark.parametrize("read", [False, True])
-def test_a_request_is_put_back(read: bool) -> None:
-    request = RequestFactory().post("/", {"a": "1"})
-    state = internals.RequestState(request)
-    if read:
-        assert request.POST["a"] == "1"
-    request.META["X"] = "left over"
-    request.user = object()  # type: ignore[assignment]
-    assert state.can_be_read_again(request)
-    state.restore(request)
-    assert not hasattr(request, "user")
-    assert "X" not in request.META
-    assert request.POST["a"] == "1"
-
-
-def test_a_stream_that_was_read_cannot_be_put_back() -> None:
-    request: HttpRequest = RequestFactory().post("/", b"text", content_type="text/plain")
-    request.read()
-    assert not internals.RequestState.can_be_read_again(request)
-    assert not request.POST
-    assert not internals.RequestState.can_be_read_again(request)
-
-
-def test_a_body_that_was_read_is_readable_again() -> None:
-    request = RequestFactory().post("/", b"text", content_type="text/plain")
-    state = internals.RequestState(request)
-    assert request.body == b"text"
-    state.restore(request)
-    assert isinstance(request._stream, io.BytesIO)
-    assert request.read() == b"text"
 
 
 @pytest.mark.parametrize("within", [True, False])

@@ -224,10 +224,7 @@ def _tag(book: Book) -> None:
 
 @pytest.mark.parametrize(
     "write",
-    [
-        pytest.param(write, id=name)
-        for name, write in WRITES.items()
-    ],
+    [pytest.param(write, id=name) for name, write in WRITES.items()],
 )
 def test_a_write_that_names_it_is_one_of_the_cluster(
     shop: Shop, author: Author, alias: str, write: Callable[[str, Author], Any]

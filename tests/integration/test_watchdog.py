@@ -70,7 +70,7 @@ def state(shop: Shop, node: GaleraNode) -> registry.Node:
     return shop.session.cluster.node(f"default_{node.name}")
 
 
-def links_to(node: registry.Node) -> list[wire.Link]:
+def links_to(node: registry.Node) -> list[wire.NodeConnection]:
     return [link for link in wire.links() if link.node is node]
 
 
@@ -194,13 +194,13 @@ def test_who_comes_later_waits_for_nothing(shop: Shop, monkeypatch: pytest.Monke
     frozen.freeze()
     Author.objects.create(name="the one that waits")
     met: list[str] = []
-    original = wire.Link.__init__
+    original = wire.NodeConnection.__init__
 
-    def meet(link: wire.Link, node: registry.Node, *args: Any, **kwargs: Any) -> None:
+    def meet(link: wire.NodeConnection, node: registry.Node, *args: Any, **kwargs: Any) -> None:
         met.append(node.name)
         original(link, node, *args, **kwargs)
 
-    monkeypatch.setattr(wire.Link, "__init__", meet)
+    monkeypatch.setattr(wire.NodeConnection, "__init__", meet)
     asked: list[str] = []
     elected = registry.Cluster.primary
 
@@ -231,7 +231,7 @@ def test_an_idle_node_that_freezes_is_noticed_before_it_is_used(watched: Shop) -
     assert frozen.frozen
 
 
-def ended(link: wire.Link) -> bool:
+def ended(link: wire.NodeConnection) -> bool:
     """Whether the connection was ended on our side; its descriptor is open still."""
     with socket.socket(fileno=os.dup(link._descriptor)) as end:
         return end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != ESTABLISHED

@@ -336,19 +336,18 @@ MUTANTS = (
         "functions-run-twice",
         "a function under galera_atomic is run again though nothing has failed",
         "atomic.py",
-        "                with context.on_primary(on_primary), self._atomic:\n"
+        "                with run, context.on_primary(on_primary), self._atomic:\n"
         "                    return call()",
-        "                with context.on_primary(on_primary), self._atomic:\n"
+        "                with run, context.on_primary(on_primary), self._atomic:\n"
         "                    call()\n                    return call()",
         (ALARMS, CHAOS),
     ),
     Mutant(
         "run-again-after-a-commit",
         "a request or function is run again although it has committed something",
-        "recovery/retry.py",
-        "        if self._left <= 0 or any(c.commits != before for c, before in"
-        " self._commits.items()):",
-        "        if self._left <= 0:",
+        "recovery/runs.py",
+        "        self.effect = self.effect or effect\n",
+        "",
         (ORDERS,),
     ),
     Mutant(

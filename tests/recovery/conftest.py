@@ -1,7 +1,7 @@
-"""The shop of the integration tests, for what is proven on real nodes."""
+"""The shop of the integration tests."""
 
 from __future__ import annotations
 
-from tests.integration.conftest import migrated, shop
+from tests.integration.conftest import configured, migrated, shop
 
-__all__ = ["migrated", "shop"]
+__all__ = ["configured", "migrated", "shop"]

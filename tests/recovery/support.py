@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from MySQLdb.constants import CLIENT
 
 from galera_router.cluster import nodes
-from galera_router.connections.connection import Link
-from galera_router.connections.packets import Step
+from galera_router.connections.connection import NodeConnection
+from galera_router.connections.packet import Step
 from galera_router.recovery.journal import Answer, Entry
 from galera_router.recovery.replay import Replay
 from galera_router.transactions.statements import classify
@@ -38,8 +38,8 @@ class Away:
         self.second = self._link(1)
         self.entries: list[Entry] = []
 
-    def _link(self, number: int) -> Link:
-        node: nodes.Node = self.shop.context.cluster.nodes[number]
+    def _link(self, number: int) -> NodeConnection:
+        node: nodes.Node = self.shop.session.cluster.nodes[number]
         connection = MySQLdb.connect(
             host="127.0.0.1",
             port=self.shop.galera.nodes[number].port,
@@ -50,7 +50,7 @@ class Away:
             client_flag=CLIENT.FOUND_ROWS,
             autocommit=True,
         )
-        return Link(node, connection)
+        return NodeConnection(node, connection)
 
     def run(self, sql: str, *args: Any) -> Answer:
         """Send a statement to the first node, and note it."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
 
 import pytest
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError, OperationalError, ProgrammingError
 
 from galera_router.connections.errors import Verdict, errno, is_conflict, is_permanent, verdict
 from galera_router.exceptions import CommitOutcomeUnknown, FailoverImpossible, ReplayMismatch
-from galera_router.recovery.retry import LONGEST, PAUSE, Attempts, pause
-
-
-class Context:
-    commits = 0
+from galera_router.recovery.retry import LONGEST, PAUSE, Attempts, pause, tell_not
 
 
 @pytest.mark.parametrize(
@@ -23,6 +19,8 @@ class Context:
         (OperationalError(1213, "Deadlock"), True),
         (OperationalError(1205, "Lock wait"), True),
         (OperationalError(1020, "Record has changed"), True),
+        (OperationalError(1412, "Table definition has changed"), True),
+        (FailoverImpossible("x", again=True), True),
         (OperationalError(2013, "Lost"), False),
         (CommitOutcomeUnknown("x"), False),
         (FailoverImpossible("x"), False),
@@ -31,19 +29,35 @@ class Context:
     ],
 )
 def test_only_what_undid_everything_is_run_again(error: Exception, again: bool) -> None:
-    assert Attempts({}).may_repeat(error) is again
-
-
-def test_nothing_is_run_again_after_a_commit() -> None:
-    context: Any = Context()
-    attempts = Attempts({context: 0})
-    context.commits += 1
-    assert not attempts.may_repeat(ReplayMismatch("x"))
+    assert Attempts().may_repeat(error) is again
 
 
 def test_runs_are_bounded() -> None:
-    attempts = Attempts({}, limit=3)
+    attempts = Attempts(limit=3)
     assert [attempts.may_repeat(ReplayMismatch("x")) for _ in range(3)] == [True, True, False]
+    assert attempts.run == 3
+
+
+@pytest.mark.parametrize("number", [1054, 1146])
+def test_what_a_secondary_does_not_know_is_asked_of_the_primary_once(number: int) -> None:
+    error = ProgrammingError(number, "Unknown column")
+    attempts = Attempts()
+    assert not attempts.may_repeat(error)
+    assert [attempts.may_repeat(error, on_secondary=True) for _ in range(2)] == [True, False]
+    assert attempts.may_repeat(ReplayMismatch("x"))
+
+
+def test_each_run_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "galera_router")
+    attempts, error = Attempts(limit=3), OperationalError(1213, "Deadlock found")
+    assert attempts.may_repeat(error)
+    attempts.tell("GET /", error)
+    tell_not("GET /", error, "something was committed on 'plain'")
+    assert caplog.messages == [
+        "running GET / again (run 2 of at most 3): OperationalError: (1213, 'Deadlock found')",
+        "not running GET / again after OperationalError, because something was committed on"
+        " 'plain': (1213, 'Deadlock found')",
+    ]
 
 
 def test_pauses_grow() -> None:
