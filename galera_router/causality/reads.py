@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -41,10 +42,10 @@ class reads:
         self._using = using
 
     def __enter__(self) -> None:
-        enter(self._mode, self._using)
+        enter(self._mode, self._using, self, sys._getframe(1))
 
     def __exit__(self, *error: object) -> None:
-        leave()
+        leave(self)
 
     def __call__(self, function: F) -> F:
         if inspect.isclass(function):

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from MySQLdb import OperationalError
+from MySQLdb import Error, OperationalError
 from MySQLdb.connections import Connection
 
 from galera_router.cluster.nodes import Node
+from galera_router.compat import internals
 from galera_router.conf import Options
 
 #: called with every new link; the watchdog puts itself here
@@ -140,6 +141,18 @@ class NodeConnection:
         self.ticket += 1
         while self.connection.next_result() == 0:
             self.connection.discard_result()
+
+    def is_stale(self, *, ping: bool = False) -> bool:
+        """Returns True if the connection, which is idle, is of no more use.
+
+        Args:
+            ping: ask the server too.
+        """
+        try:
+            self.drain()
+        except Error:
+            return True
+        return internals.is_stale(self.connection, ping=ping)
 
     def rows(self) -> tuple[tuple[Any, ...], ...]:
         """The rows of the last :meth:`query`."""

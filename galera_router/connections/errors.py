@@ -62,6 +62,8 @@ def errno(error: BaseException) -> int:
 # ER_ERROR_DURING_COMMIT wraps a status of the Galera provider (wsrep_status in its API); one
 # without a number is text such as "Not connected to Primary Component".
 _DURING_COMMIT = 1180
+#: wsrep_max_ws_rows and wsrep_max_ws_size: it would be too much on every node.
+_LIMIT = "exceeded"
 _STATUS = re.compile(r"[Gg]ot error (\d+)")
 _STATUSES = {"3": Verdict.ROLLED_BACK, "5": Verdict.STATEMENT}  # certification, too big
 
@@ -69,6 +71,8 @@ _STATUSES = {"3": Verdict.ROLLED_BACK, "5": Verdict.STATEMENT}  # certification,
 def verdict(error: BaseException) -> Verdict:
     """What ``error`` (the driver's or Django's) says of the connection that raised it."""
     number = errno(error)
+    if number == _DURING_COMMIT and _LIMIT in str(error):
+        return Verdict.STATEMENT
     if number == _DURING_COMMIT:
         found = _STATUS.search(str(error))
         return _STATUSES.get(found[1] if found else "", Verdict.OUT)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from galera_router.causality.scope import in_outage, note_outage
 from galera_router.cluster.nodes import Node
-from galera_router.compat import internals
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_conflict, is_lost, verdict
 from galera_router.exceptions import ClusterError, FailoverImpossible, NoNodeAvailable
@@ -176,7 +175,7 @@ def _elected(session: Session) -> Node | None:
 def _keep_state(session: Session) -> None:
     """Refuse to go on silently without what the application has set on its connection."""
     kept = session.primary
-    if kept is not None and kept.state is not None and internals.is_stale(kept.connection):
+    if kept is not None and kept.state is not None and kept.is_stale():
         session.forgotten = kept.state
         session.lose_primary(idle=True)
     forgotten, session.forgotten = session.forgotten, None

@@ -6,11 +6,11 @@ import functools
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 import MySQLdb
 
-from galera_router.compat import internals
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_conflict, is_lost, verdict
 from galera_router.connections.packet import Step
@@ -23,6 +23,7 @@ from galera_router.exceptions import (
 
 from . import failover, rebuilding
 from .failover import LOSSES, Loss
+from .journal import Entry
 from .marker import Marker, MarkerGone, give_back, moved
 from .retry import pause
 
@@ -72,7 +73,7 @@ def commit(transaction: Transaction) -> None:
 
 def _alive(transaction: Transaction) -> NodeConnection:
     link = _primary(transaction)
-    if internals.is_stale(link.connection):  # lost before it was sent
+    if link.is_stale():  # lost before it was sent
         error = MySQLdb.OperationalError(2013, "connection lost before COMMIT")
         rebuilding.recover(transaction, error)
     return _primary(transaction)
@@ -166,9 +167,9 @@ def _confirm(transaction: Transaction, doubt: Doubt, error: Exception) -> NodeCo
 
     def again(link: NodeConnection) -> None:
         try:
-            rebuilding.replay(link, [Step(BEGIN_READ_ONLY)], reads)
-        except ReplayMismatch:  # what others have changed since is not ours to find
-            pass
+            link.query(BEGIN_READ_ONLY)
+            for read in reads:
+                _run_again(link, read)
         finally:
             failover.undo(session)
 
@@ -178,6 +179,12 @@ def _confirm(transaction: Transaction, doubt: Doubt, error: Exception) -> NodeCo
         raise doubt.unknown(str(refusal)) from refusal
     give_back(session, transaction.marking, link, committed=False)
     return link
+
+
+def _run_again(link: NodeConnection, read: Entry) -> None:
+    """What others have changed since is not ours to find: only a write would be refused."""
+    with suppress(ReplayMismatch):
+        rebuilding.replay(link, (), [read])
 
 
 class Refused(Exception):

@@ -13,6 +13,8 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any
 
+from galera_router.causality import scope
+from galera_router.causality.scope import Scope
 from galera_router.compat import threads
 
 _current: ContextVar[Run | None] = ContextVar("galera_router_run", default=None)
@@ -115,8 +117,11 @@ def install() -> None:
 
 
 def _started(thread: threading.Thread) -> None:
+    if thread.name.startswith(OWN_THREADS):
+        return
+    scope.inherit(thread)
     run = current()
-    if run is not None and not thread.name.startswith(OWN_THREADS):
+    if run is not None:
         setattr(thread, _ATTRIBUTE, run)
         run.note_thread(thread)
 
@@ -129,17 +134,18 @@ def _submitted(
         return submit(job, *args, **kwargs)
     token = _current.set(_NOBODY)  # the executor's own threads outlive the run
     try:
-        future = submit(_within, run, job, *args, **kwargs)
+        future = submit(_within, run, scope.current(), job, *args, **kwargs)
     finally:
         _current.reset(token)
     run.note_job(future)
     return future
 
 
-def _within(run: Run, job: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def _within(run: Run, held: Scope, job: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     token = _current.set(run)
     try:
-        return job(*args, **kwargs)
+        with scope.resumed(held):
+            return job(*args, **kwargs)
     finally:
         _current.reset(token)
 

@@ -10,7 +10,6 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from galera_router.causality import scope, tokens
 from galera_router.causality.after import later
 from galera_router.cluster.position import ASK, EVERYTHING, Position, position
-from galera_router.compat import internals
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS
 from galera_router.exceptions import ConfigurationError, NotCommitted
@@ -82,7 +81,7 @@ def _where(session: Session) -> Position:
     link = session.primary
     if link is None or link.node is not session.cluster.acting:
         return EVERYTHING  # another thread of this request has written through another node
-    if internals.is_stale(link.connection):
+    if link.is_stale():
         return EVERYTHING
     found = _ask(session, link)
     if found is None:

@@ -106,7 +106,7 @@ class NodeAlias:
         """
         link = self.link
         if link is not None:
-            if not internals.is_stale(link.connection):
+            if not link.is_stale():
                 return link
             self.forget()
         return self._connect()

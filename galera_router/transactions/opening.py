@@ -69,10 +69,10 @@ def _connect(session: Session, node: Node) -> NodeConnection:
 
 def _is_stale(kept: NodeConnection) -> bool:
     if not kept.unchecked:
-        return internals.is_stale(kept.connection)
+        return kept.is_stale()
     kept.unchecked = False
     with kept.in_flight():
-        return internals.is_stale(kept.connection, ping=True)
+        return kept.is_stale(ping=True)
 
 
 def _end_left(session: Session, link: NodeConnection) -> None:

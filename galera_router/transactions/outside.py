@@ -29,6 +29,8 @@ from .writing import note_state
 if TYPE_CHECKING:
     from .session import Session
 
+#: Bytes of a statement that is worth looking through.
+LONG = 64 * 1024
 _ROWS_ONLY = frozenset({"UPDATE", "DELETE"})
 #: Runs of a statement whose answer in a replay was another one: nobody has been told the first.
 _RUNS = 6
@@ -73,7 +75,7 @@ def _write(session: Session, call: Call) -> Any:
 def _fits_in_one(call: Call) -> bool:
     """Returns True if the marker can keep its answer: a number of rows, or one key."""
     sql = call.sql
-    if b";" in sql:
+    if len(sql) > LONG or b";" in sql:
         return False
     if call.statement.verb in _ROWS_ONLY:
         return b"RETURNING" not in sql.upper()

@@ -29,7 +29,7 @@ def execute(transaction: Transaction, call: Call) -> Any:
     if transaction.uncertain:
         settle(transaction)
     statement = call.statement
-    if statement.sets_next and not transaction.stays and not transaction.journal.entries:
+    if statement.sets_next and not transaction.is_on_primary and not transaction.journal.entries:
         return _ahead_of_begin(transaction, call)
     if statement.savepoint is None and not statement.readable:
         transaction.marking.wanted = True
@@ -135,13 +135,13 @@ def _may_repeat(transaction: Transaction, error: Exception) -> bool:
 
 
 def _is_undone(transaction: Transaction) -> bool:
-    """Returns True if the server has rolled back more than the statement that waited for a lock.
+    """Returns True if the server has rolled back more than the statement that failed.
 
-    It does with ``innodb_rollback_on_timeout``.
+    It does after a lock wait with ``innodb_rollback_on_timeout``, for one.
     """
     link = transaction.session.primary
     assert link is not None
-    return not _in_transaction(transaction, link)
+    return not _in_transaction(link)
 
 
 def _wait_once_more(transaction: Transaction, call: Call, error: Exception) -> None:
@@ -219,6 +219,9 @@ def note_error(transaction: Transaction, call: Call, error: Exception) -> None:
         append = journal.append_write if transaction.stays else journal.append_read
         limit = transaction.session.options.failover_history_limit
         append(call.failed(errno(error)), limit)
+    elif transaction.is_on_primary and _is_undone(transaction):
+        _undone(transaction, error)
+        journal.prevent("the server has rolled it back before")
     else:
         journal.prevent(f"a statement in it failed with {errno(error)}")
 
@@ -240,7 +243,7 @@ def settle(transaction: Transaction) -> None:
     assert link is not None
     try:
         same = _is_same(link)
-        still_open = same or _in_transaction(transaction, link)
+        still_open = same or _in_transaction(link)
     except ERRORS as error:
         if is_lost(error):
             _recover(transaction, error)
@@ -261,7 +264,7 @@ def _is_same(link: NodeConnection) -> bool:
     return True
 
 
-def _in_transaction(transaction: Transaction, link: NodeConnection) -> bool:
+def _in_transaction(link: NodeConnection) -> bool:
     link.query(b"SELECT @@in_transaction")
     return bool(link.rows()[0][0])
 
