@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a statement that is worth looking through.
 LONG = 64 * 1024
+#: A key that the server draws in another way leaves LAST_INSERT_ID() as it was.
+_HEAD_OF_INSERT = b"BEGIN NOT ATOMIC SET LAST_INSERT_ID = 0; START TRANSACTION; "
 _ROWS_ONLY = frozenset({"UPDATE", "DELETE"})
 #: Runs of a statement whose answer in a replay was another one: nobody has been told the first.
 _RUNS = 6
@@ -43,6 +45,8 @@ def execute(session: Session, call: Call) -> Any:
         CommitOutcomeUnknown: its answer was lost, and it may have changed something.
     """
     statement = call.statement
+    if statement.asks and statement.verb == "SELECT":
+        return _directly(session, call, failover.connect_primary(session), writing=False)
     if not statement.readable:
         return _write(session, call)
     if session.reads_elsewhere() and session.reader.pinned() is not None:
@@ -93,8 +97,8 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
             if is_lost(error):
                 doubt = doubt or Doubt(transaction, link, error)
             row = _settle(transaction, call, doubt, error)
-            if row is not None:
-                return _recorded(call, row)
+            if row is not None and doubt is not None:
+                return _recorded(call, row, doubt)
             # In doubt, on the connection on which the marker was found as it was.
             kept = session.primary if doubt is not None else None
             link = kept or transaction.conflicts.persist(
@@ -102,6 +106,7 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
             )
         else:
             _done(session, link)
+            session.answers.note(call, link)
             give_back(session, marking, link, committed=True)
             return rows
     return _directly(session, call, link, writing=True)
@@ -117,7 +122,7 @@ def _send_enclosed(session: Session, call: Call, link: NodeConnection, marker: M
     return call.send(
         link,
         session.isolation_steps(link),
-        head=b"BEGIN NOT ATOMIC START TRANSACTION; ",
+        head=_HEAD_OF_INSERT if call.statement.insert else b"BEGIN NOT ATOMIC START TRANSACTION; ",
         # On a line of its own: the application's statement may end in a comment.
         tail=b"\n; " + record + b"; " + CHECK_FOUND + b"; COMMIT; END",
     )
@@ -163,12 +168,18 @@ def _worth_repeating(transaction: Transaction, call: Call, error: Exception) -> 
     return is_conflict(error) and enabled and transaction.conflicts.worth_while(error)
 
 
-def _recorded(call: Call, row: Row) -> int:
-    """Give the caller's cursor the answer that was lost; no server is needed for it."""
+def _recorded(call: Call, row: Row, doubt: Doubt) -> int:
+    """Give the caller's cursor the answer that was lost; no server is needed for it.
+
+    Raises:
+        CommitOutcomeUnknown: a sequence or a trigger has made the key, and nobody knows it.
+    """
     _, rows, key = row
-    if call.statement.insert:
-        return call.put_answer(((key,),), 1)
-    return call.put_answer(None, rows)
+    if not call.statement.insert:
+        return call.put_answer(None, rows)
+    if not key:
+        raise doubt.unknown("it was committed, but the key that it has drawn is not known")
+    return call.put_answer(((key,),), 1)
 
 
 # --- in two round trips -------------------------------------------------------------------
@@ -212,13 +223,14 @@ def _and_commit(transaction: Transaction, call: Call) -> Any:
 def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bool) -> Any:
     """Send the statement alone; a write whose answer is lost is in doubt for ever."""
     try:
-        rows = call.send(link)
+        rows = call.send(link, session.answers.ahead(call, link))
     except ERRORS as error:
         if not is_lost(error):
             raise
         return _lost(session, call, link, error, writing=writing)
     session.cluster.mark_up(link.node)
     note_state(call, link)
+    session.answers.note(call, link)
     if writing:
         _done(session, link)
         if call.statement.sets_next:

@@ -217,6 +217,7 @@ def outside(session: Session, call: Call) -> Any:
             _outside_error(session, link, error, patience)
             loss = loss or Loss(link.node, error)
         else:
+            session.answers.note(call, None)
             session.following.seen = link.node
             session.reader.in_time()
             session.cluster.mark_up(link.node)
@@ -285,6 +286,7 @@ def in_snapshot(transaction: Transaction, call: Call) -> Any:
             _snapshot_error(transaction, call, link, error, patience)
             loss = loss or Loss(link.node, error)
         else:
+            session.answers.note(call, None)
             session.tell(loss, link.node, len(transaction.journal))
             limit = session.options.failover_history_limit
             transaction.journal.append_read(call.entry(), limit)

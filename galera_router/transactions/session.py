@@ -33,6 +33,7 @@ from galera_router.recovery.marker import Marking
 from galera_router.signals import Failover
 
 from . import opening, outside
+from .answers import Answers
 from .connection import Connection
 from .cursor import Call
 from .following import Following
@@ -91,6 +92,7 @@ class Session:
         self._busy: FrameType | None = None  # set first and cleared last: see _enter
         self._call: Call | None = None  # the statement that is being executed
         self._direct: NodeConnection | None = None  # statements of a connection's set-up
+        self.answers = Answers()
         self._events: list[Failover] = []
         self._unreported: Exception | None = None
         self._closed = False
@@ -152,6 +154,7 @@ class Session:
         self._enter(sys._getframe())
         self._call = call
         try:
+            self.answers.fill_in(call)
             transaction = self.transaction
             if transaction is not None:
                 rows = transaction.execute(call)

@@ -53,6 +53,7 @@ def _once(transaction: Transaction, call: Call) -> Any:
         before.append(Step(f"SAVEPOINT {_BEFORE}".encode()))
     if call.statement.verb == "SET" and transaction.is_on_primary:
         variables.remember(link, call.sql)
+    before += transaction.session.answers.ahead(call, link)
     rows = call.send(link, before)
     _note(transaction, call, link)
     return rows
@@ -169,6 +170,8 @@ def _savepoint_failed(transaction: Transaction, error: Exception) -> None:
 def _note(transaction: Transaction, call: Call, link: NodeConnection) -> None:
     statement, journal = call.statement, transaction.journal
     note_state(call, link)
+    if statement.savepoint is None:
+        transaction.session.answers.note(call, link)
     if statement.savepoint is not None:
         transaction.marking.savepoint(statement.savepoint.action, statement.savepoint.name)
     if statement.may_end_transaction:

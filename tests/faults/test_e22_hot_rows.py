@@ -18,6 +18,12 @@ from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book, Shelf
 
 
+@pytest.fixture(autouse=True)
+def as_by_default(shop: EitherShop) -> None:
+    """A plain block begins on the primary until its place has only read a few times."""
+    shop.configure(OPTIONS={"optimistic_transactions": "auto"})
+
+
 def _other(shop: EitherShop) -> None:
     """Another client is quicker."""
     shop.galera["db1"].query("UPDATE galera_router.shop_book SET stock = 100")

@@ -122,6 +122,7 @@ def test_autocommit_reads_of_a_request_go_to_one_secondary_until_it_writes(warm:
     assert len(secondary) == 2
     assert [s[:12] for s in primary] == [
         "Query BEGIN ",
+        "Query START ",
         "Query INSERT",
         "Query UPDATE",  # the marker
         "Query IF ROW",
@@ -162,7 +163,7 @@ def test_an_option_is_overridden_for_the_current_connection(warm: Shop) -> None:
         Author.objects.count()
     assert len(sent[PRIMARY]) == 3
     connection.close()
-    assert shop_option("optimistic_transactions") == "auto"
+    assert shop_option("optimistic_transactions") is True
 
 
 def test_all_reads_of_a_transaction_come_from_one_snapshot(warm: Shop) -> None:
