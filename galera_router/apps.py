@@ -29,6 +29,7 @@ class GaleraRouterConfig(AppConfig):
         checks.register()
         monitor.install()
         runs.install()
+        install.hold_logs()
         commits.watch_procedures()
         internals.on_create(_install)
         internals.transact_on(install.role_of)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.db import connections
@@ -14,7 +15,19 @@ from galera_router.connections.connection import NodeConnection
 from .node_alias import attach_node
 from .session import Session, attach, session_of, sessions
 
+logger = logging.getLogger("galera_router")
+
 _inherited: list[Any] = []  # connections of the parent, kept from being destroyed
+
+
+def hold_logs() -> None:
+    """Have what is logged in the middle of a statement be told at its end; may be repeated."""
+    if _hold not in logger.filters:
+        logger.addFilter(_hold)
+
+
+def _hold(record: logging.LogRecord) -> bool:
+    return not any(session.hold(record) for session in sessions())
 
 
 def install(wrapper: BaseDatabaseWrapper) -> None:

@@ -6,6 +6,7 @@ lives as long as the wrapper. What lasts for one transaction only is in its ``Tr
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ from .following import Following
 from .reading import Reader
 from .statements import Statement
 from .transaction import OnSecondary, Transaction
+
+logger = logging.getLogger("galera_router")
 
 
 class PinnedAlias(str):
@@ -94,6 +97,7 @@ class Session:
         self._direct: NodeConnection | None = None  # statements of a connection's set-up
         self.answers = Answers()
         self._events: list[Failover] = []
+        self._records: list[logging.LogRecord] = []
         self._unreported: Exception | None = None
         self._closed = False
         self.reset_options()
@@ -349,10 +353,26 @@ class Session:
     def _leave(self) -> None:
         self._call = None
         self._busy = None
-        if self._events:
-            events, self._events = self._events, []
-            for event in events:
-                signals.report(event)
+        if self._events or self._records:
+            self._tell()
+
+    def hold(self, record: logging.LogRecord) -> bool:
+        """Keep a log record for later; returns True if something is under way.
+
+        A handler or receiver that uses the database would come in the middle of it.
+        """
+        if self._busy is None:
+            return False
+        self._records.append(record)
+        return True
+
+    def _tell(self) -> None:
+        records, self._records = self._records, []
+        events, self._events = self._events, []
+        for record in records:
+            logger.handle(record)
+        for event in events:
+            signals.report(event)
 
     def _forget_interrupted(self) -> None:
         """Nothing is known of what was interrupted: its connections are of no more use."""
