@@ -363,10 +363,25 @@ def _same(known: ClusterConfig, config: ClusterConfig) -> bool:
     return known is config or known == config
 
 
+_roles: tuple[Any, int, tuple[str, ...]] = ({}, -1, ())
+
+
+def roles() -> tuple[str, ...]:
+    """The aliases of all clusters in DATABASES."""
+    global _roles
+    settings, count, found = _roles
+    if settings is not connections.settings or count != len(settings):
+        settings = connections.settings
+        clusters = (cluster_of(alias) for alias in settings)
+        found = tuple(dict.fromkeys(cluster.alias for cluster in clusters if cluster is not None))
+        _roles = settings, len(settings), found
+    return found
+
+
 def clusters() -> list[Cluster]:
     """All clusters in DATABASES."""
-    found = [cluster_of(alias) for alias in connections.settings]
-    return list({id(cluster): cluster for cluster in found if cluster}.values())
+    found = [cluster_of(alias) for alias in roles()]
+    return [cluster for cluster in found if cluster is not None]
 
 
 def clusters_met() -> list[Cluster]:

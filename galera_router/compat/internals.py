@@ -42,6 +42,15 @@ def on_create(adopt: Callable[[Wrapper], None]) -> None:
     connections.create_connection = create_connection  # type: ignore[method-assign]
 
 
+def existing(alias: str) -> Wrapper | None:
+    """This thread's wrapper of ``alias``, if it has been created.
+
+    Why private: ``connections[alias]`` creates one, ``connections.all()`` looks at every alias.
+    """
+    found: Wrapper | None = getattr(connections._connections, alias, None)  # type: ignore[attr-defined]
+    return found
+
+
 def adopts() -> bool:
     """Whether :func:`on_create` is at work: the app has been started in this process."""
     return bool(getattr(connections.create_connection, "adopts", False))

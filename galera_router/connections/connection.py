@@ -58,6 +58,7 @@ class NodeConnection:
         self.node = node
         self.connection = connection
         self._options = None if options is None else weakref.ref(options)
+        self.state: str | None = None
         self._states: dict[str, str] = {}
         self.ticket = 0
         self._largest: int | None = None
@@ -81,11 +82,6 @@ class NodeConnection:
         on_new()
 
     @property
-    def state(self) -> str | None:
-        """What the application has left on this connection; None if nothing."""
-        return next(iter(self._states.values()), None)
-
-    @property
     def allows_marker(self) -> bool:
         """Returns True unless the application's state would be in the way of our own table."""
         return not self._states
@@ -93,11 +89,15 @@ class NodeConnection:
     def note_state(self, verb: str) -> None:
         """A statement that begins with ``verb`` has left something that the next ones need."""
         self._states.setdefault(verb, f"{verb} left state on its connection")
+        self.state = next(iter(self._states.values()))
 
     def end_state(self, *verbs: str) -> None:
         """What statements of ``verbs`` have left is gone."""
+        if self.state is None:
+            return
         for verb in verbs:
             self._states.pop(verb, None)
+        self.state = next(iter(self._states.values()), None)
 
     @property
     def options(self) -> Options:

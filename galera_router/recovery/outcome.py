@@ -144,7 +144,7 @@ def _replay(doubt: Doubt, error: Exception, link: NodeConnection, marker: Marker
     reason = rebuilding.obstacle(transaction, doubt.link)
     if reason is not None:
         raise FailoverImpossible(reason)
-    rebuilding.replay(link, [Step(marker.advance(), rebuilding.found)], transaction.journal)
+    rebuilding.replay(transaction, link, [Step(marker.advance(), rebuilding.found)])
     transaction.to_primary(link)
 
 
@@ -169,7 +169,7 @@ def _confirm(transaction: Transaction, doubt: Doubt, error: Exception) -> NodeCo
         try:
             link.query(BEGIN_READ_ONLY)
             for read in reads:
-                _run_again(link, read)
+                _run_again(transaction, link, read)
         finally:
             failover.undo(session)
 
@@ -181,10 +181,10 @@ def _confirm(transaction: Transaction, doubt: Doubt, error: Exception) -> NodeCo
     return link
 
 
-def _run_again(link: NodeConnection, read: Entry) -> None:
+def _run_again(transaction: Transaction, link: NodeConnection, read: Entry) -> None:
     """What others have changed since is not ours to find: only a write would be refused."""
     with suppress(ReplayMismatch):
-        rebuilding.replay(link, (), [read])
+        rebuilding.replay(transaction, link, (), [read])
 
 
 class Refused(Exception):

@@ -27,6 +27,16 @@ if TYPE_CHECKING:
     from galera_router.transactions.transaction import Transaction
 
 
+#: How the message of a mismatch begins: at the first write, and after it.
+BEFORE = "Somebody has changed what this transaction had read on a secondary before its first write"
+AFTER = "Somebody has changed what this transaction had read before it was begun again"
+#: Where nobody runs the code again.
+ADVICE = (
+    "Decorate the function with galera_atomic, which runs it again; or lock what it reads with"
+    " select_for_update(), or change the row with F()."
+)
+
+
 def go_live(transaction: Transaction) -> NodeConnection:
     """Begin on the primary and bring the transaction to where its journal ends.
 
@@ -47,7 +57,7 @@ def _begin(transaction: Transaction, link: NodeConnection) -> None:
     session = transaction.session
     acquire(session, transaction.marking, link)
     try:
-        replay(link, _opening(transaction, link), transaction.journal)
+        replay(transaction, link, _opening(transaction, link))
     except ReplayMismatch:
         failover.undo(session)
         raise
@@ -94,9 +104,24 @@ def found(rows: int) -> None:
         raise MarkerGone
 
 
-def replay(link: NodeConnection, begin: Sequence[Step], entries: Iterable[Entry]) -> None:
-    """Send ``entries`` to ``link`` behind ``begin`` and compare their answers."""
-    Replay(link, error=MySQLdb.Error, conflict=MySQLdb.OperationalError).run(begin, entries)
+def replay(
+    transaction: Transaction,
+    link: NodeConnection,
+    begin: Sequence[Step],
+    entries: Iterable[Entry] | None = None,
+) -> None:
+    """Send the journal, or only ``entries`` of it, to ``link`` behind ``begin`` and compare.
+
+    Raises:
+        ReplayMismatch: an answer differs; the message says what to do about it in this place.
+    """
+    phrase = AFTER if transaction.stays else BEFORE
+    run = Replay(link, error=MySQLdb.Error, conflict=MySQLdb.OperationalError, phrase=phrase).run
+    try:
+        run(begin, transaction.journal if entries is None else entries)
+    except ReplayMismatch as error:
+        advice = "" if transaction.can_run_again else f" {ADVICE}"
+        raise ReplayMismatch(f"{error} {transaction.told()}{advice}") from error.__cause__
 
 
 # --- why ----------------------------------------------------------------------------------

@@ -204,7 +204,7 @@ def outside(session: Session, call: Call) -> Any:
         NeedsPrimary: it has done nothing on the secondary.
     """
     loss: Loss | None = None
-    patience = Patience(session)
+    patience: Patience | None = None
     while True:
         link, wait = _reader(session)
         try:
@@ -212,6 +212,7 @@ def outside(session: Session, call: Call) -> Any:
         except ERRORS as error:
             if verdict(error) is Verdict.READ_ONLY or errno(error) in _OTHER_SCHEMA:
                 raise NeedsPrimary(writes=verdict(error) is Verdict.READ_ONLY) from None
+            patience = patience or Patience(session)
             if _waited_in_vain(session, link, wait, error, patience):
                 continue
             _outside_error(session, link, error, patience)
@@ -270,7 +271,7 @@ def in_snapshot(transaction: Transaction, call: Call) -> Any:
     """Run a read in the transaction's snapshot; move that if its node is lost."""
     session = transaction.session
     loss: Loss | None = None
-    patience = Patience(session)
+    patience: Patience | None = None
     while True:
         link, wait = _snapshot(transaction)
         try:
@@ -281,6 +282,7 @@ def in_snapshot(transaction: Transaction, call: Call) -> Any:
                 return writing.execute(transaction, call)
             if errno(error) in _OTHER_SCHEMA:
                 return writing.execute(transaction, call)
+            patience = patience or Patience(session)
             if wait.steps and _waited_in_vain(session, link, wait, error, patience):
                 continue
             _snapshot_error(transaction, call, link, error, patience)
@@ -389,7 +391,7 @@ def _replay_or_end(transaction: Transaction, link: NodeConnection, wait: Wait) -
     entries = [entry for entry in transaction.journal if entry.savepoint is None]
     try:
         link.until = wait.until
-        rebuilding.replay(link, wait.steps, entries)
+        rebuilding.replay(transaction, link, wait.steps, entries)
     except ReplayMismatch:
         link.query(b"ROLLBACK")
         raise

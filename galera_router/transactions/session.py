@@ -22,7 +22,7 @@ from django.db.transaction import TransactionManagementError
 from galera_router import signals
 from galera_router.causality import scope
 from galera_router.causality.scope import Need
-from galera_router.cluster.nodes import Cluster, Node, cluster_of
+from galera_router.cluster.nodes import Cluster, Node, cluster_of, roles
 from galera_router.compat import internals
 from galera_router.conf import Options
 from galera_router.connections.connection import NodeConnection
@@ -82,6 +82,8 @@ class Session:
 
     def __init__(self, wrapper: BaseDatabaseWrapper, cluster: Cluster) -> None:
         self.wrapper = wrapper
+        #: the options as attributes, overrides of this connection included
+        self.options: Options = wrapper  # type: ignore[assignment]
         self.cluster = cluster
         self.transaction: Transaction | None = None
         self.primary: NodeConnection | None = None
@@ -109,11 +111,6 @@ class Session:
         options = self.cluster.config.options
         for option in fields(options):
             setattr(self.wrapper, option.name, getattr(options, option.name))
-
-    @property
-    def options(self) -> Options:
-        """The options as attributes, overrides of this connection included."""
-        return self.wrapper  # type: ignore[return-value]
 
     @property
     def database(self) -> str:
@@ -543,6 +540,6 @@ def session_of(alias: str) -> Session | None:
 
 def sessions() -> list[Session]:
     """This thread's sessions of all clusters whose wrappers exist already."""
-    wrappers = connections.all(initialized_only=True)
-    found = [vars(wrapper).get(_ATTRIBUTE) for wrapper in wrappers]
+    wrappers = [internals.existing(alias) for alias in roles()]
+    found = [vars(wrapper).get(_ATTRIBUTE) for wrapper in wrappers if wrapper is not None]
     return [session for session in found if isinstance(session, Session)]

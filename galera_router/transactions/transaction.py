@@ -156,6 +156,8 @@ class Transaction:
         uncertain: its last statement may have ended it.
         partly: a part of it has been committed by a statement that commits by itself.
         committing: its COMMIT is under way.
+        place: where in the code it was opened, if nobody runs that again.
+        can_run_again: whoever has opened it runs it again if need be.
     """
 
     def __init__(self, session: Session, *, first: bool = False) -> None:
@@ -173,6 +175,7 @@ class Transaction:
         self.committing = False
         self._lost: tuple[Call, NodeConnection | None] | None = None
         self.place: Place | None = None
+        self.can_run_again = False
         if first:
             session.promoted = False
             self._consider_place()
@@ -180,8 +183,9 @@ class Transaction:
     def _consider_place(self) -> None:
         """A plain block, which nobody runs again, begins where its place in the code says."""
         session = self.session
-        again, session.can_run_again = session.can_run_again, False
-        if session.options.optimistic_transactions != "auto" or again or session.primary_only:
+        self.can_run_again, session.can_run_again = session.can_run_again, False
+        optimistic = session.options.optimistic_transactions
+        if optimistic != "auto" or self.can_run_again or session.primary_only:
             return
         self.place = current_place()
         self.stays = places_of(session.cluster).begins_on_primary(self.place)

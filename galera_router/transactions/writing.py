@@ -33,7 +33,7 @@ def execute(transaction: Transaction, call: Call) -> Any:
         return _ahead_of_begin(transaction, call)
     if statement.savepoint is None and not statement.readable:
         transaction.marking.wanted = True
-    patience = Patience(transaction.session)
+    patience: Patience | None = None
     while True:
         try:
             return _once(transaction, call)
@@ -41,6 +41,7 @@ def execute(transaction: Transaction, call: Call) -> Any:
             transaction.session.lose_primary()
             rebuilding.renew_marker(transaction)
         except ERRORS as error:
+            patience = patience or Patience(transaction.session)
             _again(transaction, call, error, patience)
 
 
