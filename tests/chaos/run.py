@@ -111,7 +111,7 @@ def _by_node(ways: Sequence[dict[str, Proxy]]) -> dict[str, Way]:
 
 def _settings(options: Options) -> dict[str, Any]:
     """Of the clients' database: the defaults, and the guard against lost updates."""
-    ours = {"lost_update_guard": options.guard}
+    ours = {"lost_update_guard": options.guard, "optimistic_transactions": True}
     return {"ATOMIC_REQUESTS": True, "CONN_MAX_AGE": None, "OPTIONS": ours}
 
 

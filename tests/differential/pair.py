@@ -141,6 +141,7 @@ def databases(
         default.update(HOST=first.host, PORT=first.port)
     else:
         default["HOST"] = READER
+        default["OPTIONS"] = {"optimistic_transactions": True}
     return found
 
 

@@ -29,7 +29,7 @@ from galera_router.cluster import nodes as registry
 from galera_router.cluster import vigil
 from galera_router.connections import connection as wire
 from galera_router.testing import GaleraNode, Proxy
-from tests.integration.support import Shop, elsewhere, use_databases
+from tests.integration.support import OPTIMISTIC, Shop, elsewhere, use_databases
 from tests.shop.models import Author, Book, Shelf, Tag
 
 ESTABLISHED = b"\x01"  # the first byte of Linux's struct tcp_info
@@ -55,6 +55,7 @@ def proxies(shop: Shop) -> Iterator[dict[str, Proxy]]:
 
 
 def through(shop: Shop, proxies: dict[str, Proxy], **overrides: Any) -> None:
+    overrides["OPTIONS"] = {**OPTIMISTIC, **overrides.get("OPTIONS", {})}
     databases = shop.galera.databases(proxies=proxies, CONN_MAX_AGE=None, **overrides)
     use_databases(expand(databases))
 

@@ -119,6 +119,7 @@ def pinned(cluster: GaleraCluster, name: str, **overrides: Any) -> dict[str, Any
     """DATABASES of a worker that reads on the node ``name`` first."""
     node = cluster[name]
     overrides.setdefault("CONN_MAX_AGE", None)
+    overrides["OPTIONS"] = {"optimistic_transactions": True, **overrides.get("OPTIONS", {})}
     return cluster.databases(HOST=node.host, PORT=node.port, **overrides)
 
 
