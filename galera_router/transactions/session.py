@@ -340,11 +340,11 @@ class Session:
         connections.
         """
         if self._busy is not None:
-            if _is_running(self._busy):
+            self._forget_interrupted()
+            if self._busy is not None:
                 raise MySQLdb.InterfaceError(
                     0, "A statement was sent from within another one of the same connection."
                 )
-            self._forget_interrupted()
         self._busy = frame
 
     def _leave(self) -> None:
@@ -373,7 +373,7 @@ class Session:
 
     def _forget_interrupted(self) -> None:
         """Nothing is known of what was interrupted: its connections are of no more use."""
-        if self._busy is None:
+        if self._busy is None or _is_running(self._busy):
             return
         call, self._call = self._call, None
         self.reader.drop_all()
