@@ -158,6 +158,8 @@ def _compare_rows(
     found = difference(entry.statement, kind)
     if select is None or select.limit is None or select.locking:
         return found
+    if not select.offset and min(len(mine.rows), len(other)) < select.limit:
+        return found  # nothing was cut off
     if keys and not _may_tie(other, [*gone, *new], keys):
         return found
     return _look(select, mine, found, undecided=found) or found

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from MySQLdb.cursors import Cursor
+
 from galera_router.connections.connection import Link
 from galera_router.connections.errors import Verdict, errno, verdict
 from galera_router.connections.packets import Step, several_statements
@@ -208,7 +210,7 @@ class Replay:
 
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[Any]:
-        cursor = self._connection.cursor()
+        cursor = self._connection.cursor(Cursor)  # not the application's, whose rows may be dicts
         self._link.busy = time.monotonic()
         try:
             yield cursor

@@ -190,6 +190,7 @@ def test_a_large_table_is_not_asked_where_the_keys_tell() -> None:
     "sql",
     [
         "SELECT a, b FROM t ORDER BY a",
+        "SELECT a, b FROM t ORDER BY a LIMIT 3",  # that nothing was cut off by
         "SELECT a, b FROM t ORDER BY a LIMIT 2 FOR UPDATE",
         "SELECT a, b FROM (SELECT 1 FROM u LIMIT 2) q ORDER BY a",
     ],
