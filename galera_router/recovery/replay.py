@@ -281,7 +281,7 @@ class Replay:
         answer = Answer(rows, cursor.rowcount, cursor.lastrowid, cursor.description)
         mine = entry.answer
         had_rows = mine is not None and (mine.rows is not None or entry.digest is not None)
-        if mine is not None and had_rows != (rows is not None):
+        if had_rows and rows is None:
             raise self._unknown()
         found = compare(entry, answer, key_matters=key_matters, backslashes=self._backslashes)
         if isinstance(found, Look):

@@ -114,6 +114,10 @@ def test_counts_and_keys(
     assert kind(entry, Answer(None, rowcount, key), key_matters=matters) is expected
 
 
+def test_rows_where_there_were_none() -> None:
+    assert kind(Entry(b"SELECT a FROM t", Answer(None, 1, 0)), answer(((1,),))) is Kind.APPEARED
+
+
 def test_digests_are_compared_in_any_order() -> None:
     entry = Entry(b"SELECT a FROM t ORDER BY a", answer(((1,), (2,))), ordered=True)
     entry.forget_rows()
