@@ -162,6 +162,11 @@ def test_where_the_keys_cannot_be_seen_the_server_is_asked() -> None:
     assert found.kind is Kind.ORDER
 
 
+def test_floats_in_the_same_order_need_no_second_look() -> None:
+    mine, other = ((0.1 + 0.2, "x"), (1.0, "y")), ((0.3, "x"), (1.0, "y"))
+    assert ordered("SELECT a, b FROM t ORDER BY c", mine, other) is None
+
+
 def test_where_it_cannot_be_asked_the_same_rows_are_the_same_answer() -> None:
     mine, other = ((1, "x"), (2, "y")), ((2, "y"), (1, "x"))
     assert ordered("SELECT DISTINCT a, b FROM t ORDER BY c", mine, other) is None

@@ -211,11 +211,19 @@ def test_an_error_that_was_told_is_expected(away: Away) -> None:
     differs(away, "a statement on item that failed with error 1062 now succeeds")
 
 
-def test_missing_results_are_a_lost_connection(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("given", [1, 2, 3])
+def test_missing_results_are_a_lost_connection(
+    away: Away, monkeypatch: pytest.MonkeyPatch, given: int
+) -> None:
     """Not a difference, and not an answer without rows."""
+    left, more = iter(range(given - 1)), Cursor.nextset
+
+    def nextset(cursor: Cursor) -> Any:
+        return more(cursor) if next(left, None) is not None else None
+
     away.run("SELECT id FROM item ORDER BY id")
     away.run("SELECT n FROM item ORDER BY id")
-    monkeypatch.setattr(Cursor, "nextset", lambda cursor: None)
+    monkeypatch.setattr(Cursor, "nextset", nextset)
     with pytest.raises(MySQLdb.OperationalError) as caught:
         away.replay()
     assert caught.value.args[0] == 2013
