@@ -14,7 +14,6 @@ import time
 from types import TracebackType
 
 from galera_router.connections.connection import Link
-from galera_router.connections.errors import is_lost
 from galera_router.recovery import failover
 from galera_router.transactions import links
 from galera_router.transactions.context import Context
@@ -86,45 +85,55 @@ class Turn:
         Between transactions only. What is held already, on a connection that is still there, is
         kept.
         """
-        self._held = [held for held in self._held if held[0].primary is held[1]]
+        for context, link, _ in list(self._held):
+            if context.primary is not link:
+                self._drop(context)
         kept = {context for context, _, _ in self._held}
         for context in sorted(contexts, key=_alias):  # all in the same order
             if context not in kept and context.autocommit:
                 self._take(context)
 
     def _take(self, context: Context) -> None:
-        began = time.monotonic()
+        """Take the lock; anew, where another node has become the primary meanwhile."""
+        until = time.monotonic() + _patience(context)
         try:
             link = _connection(context)
-            if link is None:
-                return
-            lock = _lock(context, link)
-            link.query(b"SELECT GET_LOCK(%s, %.1f)" % (lock, _patience(context)))
-            ((got,),) = link.rows()
+            while link is not None and self._get_lock(context, link, until):
+                moved, link = link, failover.connect_primary(context)
+                if moved is link:
+                    return
+                self._drop(context)
         except links.errors(context) as error:
+            self._drop(context)
             _failed(context, error)
-            return
-        waited = time.monotonic() - began
-        if not got:
+
+    def _get_lock(self, context: Context, link: Link, until: float) -> bool:
+        began = time.monotonic()
+        lock, patience = _lock(context, link), max(0.0, until - began)
+        self._held.append((context, link, lock))  # it may be ours from the first byte on
+        link.query(b"SELECT GET_LOCK(%s, %.3f)" % (lock, patience))
+        if link.rows() != ((1,),):
+            self._drop(context)
             text = "%s: no turn within %.1f s; going on without"
-            logger.info(text, context.cluster.alias, waited)
-            return
-        self._held.append((context, link, lock))
-        if not is_hot(self.name) or waited > CROWD:
+            logger.info(text, context.cluster.alias, patience)
+            return False
+        if not is_hot(self.name) or time.monotonic() - began > CROWD:
             _note_hot(self.name)
+        return True
+
+    def _drop(self, context: Context) -> None:
+        """Release the lock that is held for ``context``, if there is one."""
+        for held in [held for held in self._held if held[0] is context]:
+            self._held.remove(held)
+            _release(*held)
 
     def leave(self) -> None:
         """Let the next one have its turn; a connection that is gone has done so by itself.
 
         Within a transaction nothing is done: to be called again at its end.
         """
-        for held in list(self._held):
-            context, link, lock = held
-            if context.begun:
-                continue
-            self._held.remove(held)
-            if context.primary is link:
-                _release(context, link, lock)
+        for context in [context for context, _, _ in self._held if not context.begun]:
+            self._drop(context)
 
 
 def _alias(context: Context) -> str:
@@ -138,6 +147,8 @@ def _connection(context: Context) -> Link | None:
     """
     kept = context.primary
     if context.forgotten is not None or (kept is not None and kept.state is not None):
+        return None
+    if not any(node.up for node in context.cluster.nodes):  # the run waits for one itself
         return None
     return failover.connect_primary(context)
 
@@ -156,13 +167,14 @@ def _patience(context: Context) -> float:
 
 
 def _release(context: Context, link: Link, lock: bytes) -> None:
+    """Release a lock; one on a node that is not the primary any more may be waited for as well."""
     try:
         link.query(b"DO RELEASE_LOCK(%s)" % lock)
     except links.errors(context) as error:
         _failed(context, error)
+        if context.primary is link:
+            context.lose_primary(idle=True)
 
 
 def _failed(context: Context, error: Exception) -> None:
     logger.info("%s: no turn: %s", context.cluster.alias, error)
-    if is_lost(error) and context.primary is not None:
-        context.lose_primary(idle=True)
