@@ -64,10 +64,12 @@ class Runs:
         """Note the clusters that the view is atomic on; called in the view's own thread."""
         self.contexts = contexts
         self.turn.name = f"{view.__module__}.{getattr(view, '__qualname__', repr(view))}"
-        if self.turn.is_due(self.attempts.run):
-            self.turn.take(*contexts)
+        first, primary = self.attempts.run == 1, self._on_primary
+        self.turn.take(
+            self.attempts.run, *(c for c in contexts if first or c.cluster.alias in primary)
+        )
         for context in contexts:
-            context.primary_only = self.turn.held or context.cluster.alias in self._on_primary
+            context.primary_only = self.turn.held or context.cluster.alias in primary
 
     def ask_for_another(self, request: HttpRequest, error: Exception) -> bool:
         """Return True if another run may succeed; whether there is one is decided later."""

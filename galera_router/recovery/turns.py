@@ -1,8 +1,9 @@
 """Code that has failed some times because of others gets its turn: they queue for one lock.
 
 Each run begins with a read that another one may overtake. With enough workers on one row somebody
-loses every time. So from the third run on the code holds a named lock on the primary, and so do
-the first runs of code that has needed that just now, in every thread of this process.
+loses every time. So from the third run on the code holds a named lock on the primary. A second run
+joins the queue if there is one. So do the first runs of code that has queued just now, in every
+thread of this process: whoever wins without the lock makes its holder lose.
 
 The lock is a courtesy: nothing depends on it, and without it the run goes on.
 """
@@ -20,12 +21,12 @@ from galera_router.transactions.context import Context
 
 logger = logging.getLogger("galera_router")
 
-#: The first run that queues.
+#: The first run that queues, even if nobody else does.
 FIRST = 3
 #: Seconds that a run waits for its turn at most.
 WAIT = 5.0
 #: Seconds for which code that had to queue does so from its first run.
-HOT = 2.0
+HOT = 5.0
 #: Seconds of waiting that show that others are in the queue.
 CROWD = 0.001
 #: Names whose time is over are dropped when there are so many.
@@ -75,29 +76,38 @@ class Turn:
         """Whether there is something to leave."""
         return bool(self._held)
 
-    def is_due(self, run: int) -> bool:
-        """Return True if the run of this number is to queue."""
-        return run >= FIRST or is_hot(self.name)
-
-    def take(self, *contexts: Context) -> None:
-        """Wait until it is our turn on each cluster, or for :data:`WAIT` seconds.
+    def take(self, run: int, *contexts: Context) -> None:
+        """Where the run is to queue, wait until it is its turn, or for :data:`WAIT` seconds.
 
         Between transactions only. What is held already, on a connection that is still there, is
         kept.
+
+        Args:
+            run: the number of the run that is about to begin, from 1.
+            contexts: of the clusters that it will write to.
         """
+        if run == 1 and not is_hot(self.name):
+            return
         for context, link, _ in list(self._held):
             if context.primary is not link:
                 self._drop(context)
         kept = {context for context, _, _ in self._held}
         for context in sorted(contexts, key=_alias):  # all in the same order
             if context not in kept and context.autocommit:
-                self._take(context)
+                self._take(run, context)
 
-    def _take(self, context: Context) -> None:
+    def _take(self, run: int, context: Context) -> None:
         """Take the lock; anew, where another node has become the primary meanwhile."""
         until = time.monotonic() + _patience(context)
         try:
             link = _connection(context)
+            if (
+                link is not None
+                and run < FIRST
+                and not is_hot(self.name)
+                and _is_free(context, link)
+            ):
+                return
             while link is not None and self._get_lock(context, link, until):
                 moved, link = link, failover.connect_primary(context)
                 if moved is link:
@@ -158,6 +168,11 @@ def _lock(context: Context, link: Link) -> bytes:
     name = f"galera_router {context.database}"[:64]  # the server takes no longer one
     literal: bytes = link.connection.literal(name)
     return literal
+
+
+def _is_free(context: Context, link: Link) -> bool:
+    link.query(b"SELECT IS_FREE_LOCK(%s)" % _lock(context, link))
+    return link.rows() == ((1,),)
 
 
 def _patience(context: Context) -> float:
