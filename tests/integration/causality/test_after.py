@@ -59,17 +59,27 @@ def test_a_snapshot_that_was_open_before_is_not_enough(warm: Shop) -> None:
 def test_a_snapshot_that_is_older_than_a_token_is_a_mismatch(warm: Shop) -> None:
     """What was read in it has changed since: the function runs again, on the primary."""
     runs: list[int] = []
+    tokens_made: list[str] = []
+    asked, done = threading.Event(), threading.Event()
+
+    def client() -> None:
+        """Somebody else: a thread that the function had started would be a part of it."""
+        asked.wait(10)
+        tokens_made.append(write())
+        done.set()
 
     @galera_atomic
     def work() -> int:
         runs.append(count())
-        if len(runs) == 1:
-            tokens_made.append(write())
+        asked.set()
+        assert done.wait(10)
         with after(tokens_made[0]):
             return count()
 
-    tokens_made: list[str] = []
+    thread = threading.Thread(target=client)
+    thread.start()
     assert work() == 2
+    thread.join()
     assert runs == [1, 2]
 
 
