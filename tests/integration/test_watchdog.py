@@ -93,7 +93,7 @@ def test_the_secondary_freezes_in_a_transaction(shop: Shop) -> None:
         assert frozen.frozen
         report("read in a snapshot", since)
         assert shop.reading is not frozen
-        assert not shop.session.begun, "reads must not have gone to the primary"
+        assert not shop.session.transaction_begun, "reads must not have gone to the primary"
 
 
 def test_the_secondary_freezes_in_the_middle_of_a_read(shop: Shop) -> None:
