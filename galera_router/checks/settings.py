@@ -1,4 +1,4 @@
-"""Routers and middleware: there, once each, and where they are of use."""
+"""Routers and middleware: each is there, once, and in the right place."""
 
 from __future__ import annotations
 

@@ -26,7 +26,6 @@ from galera_router import expand
 from galera_router.causality import scope
 from galera_router.cluster import monitor as watchdog
 from galera_router.cluster import nodes as registry
-from galera_router.cluster import vigil
 from galera_router.connections import connection as wire
 from galera_router.testing import GaleraNode, Proxy
 from tests.integration.support import OPTIMISTIC, Shop, elsewhere, use_databases
@@ -41,7 +40,7 @@ THREAD = "galera_router: watchdog"
 def watched(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """The shop, its nodes asked all the time, those that other tests have restarted as well."""
     monkeypatch.setattr(registry, "STARTED", 0.0)
-    monkeypatch.setattr(vigil, "ASK_WELL", 1.0)
+    monkeypatch.setattr(watchdog, "ASK_WELL", 1.0)
     return shop
 
 
@@ -367,7 +366,7 @@ def test_other_connections_are_left_alone_then(
 def test_a_statement_that_stays_behind_on_a_node_out_of_the_cluster(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vigil, "OUT_PATIENCE", 1.0)
+    monkeypatch.setattr(watchdog, "OUT_PATIENCE", 1.0)
     with transaction.atomic():
         Author.objects.create(name="Bea")
         node = shop.writing
