@@ -56,7 +56,7 @@ class _Heard(NamedTuple):
 
 
 class Membership:
-    """What the nodes behind one role alias have said of the cluster that they are in.
+    """What the nodes of one cluster have said of the cluster that they are in.
 
     Attributes:
         agreed: the identity of the cluster; None before the first connection.

@@ -87,7 +87,7 @@ class Node:
 
 
 class Cluster:
-    """The nodes behind one role alias.
+    """The nodes of one cluster.
 
     Args:
         config: what :func:`galera_router.expand` left in the settings.
@@ -340,7 +340,7 @@ _lock = threading.Lock()
 
 
 def cluster_of(alias: str) -> Cluster | None:
-    """The cluster whose role alias or node alias is ``alias``; None for other databases."""
+    """The cluster that ``alias``, its own or a node's, belongs to; None for other databases."""
     if alias not in connections.settings:
         return None
     settings = connections.settings[alias]
