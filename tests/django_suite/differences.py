@@ -9,7 +9,6 @@ LAZY = "without a statement no server is connected to"
 ALIASES = "there are as many more aliases as there are nodes"
 ANY_ROUTER = "Django looks at every alias once there is a router"
 REPLAYED = "a deadlock is replayed and not told"
-CHECKED = "what the transaction had read was changed before it wrote"
 OTHER_THREAD = "another thread has written it just now, and the secondary may not have it yet"
 
 _MAKE = "migrations.test_commands.MakeMigrationsTests."
@@ -17,7 +16,6 @@ _MAKE = "migrations.test_commands.MakeMigrationsTests."
 #: By the test's id.
 KNOWN: dict[str, str] = {
     "backends.tests.ConnectionCreatedSignalTest.test_signal": LAZY,
-    "delete_regress.tests.DeleteLockingTest.test_concurrent_delete": CHECKED,
     f"{_MAKE}test_makemigrations_consistency_checks_respect_routers": ANY_ROUTER,
     "select_for_update.tests.SelectForUpdateTests.test_block": OTHER_THREAD,
     "test_runner.test_discover_runner.DiscoverRunnerGetDatabasesTests.test_mixed": ALIASES,
