@@ -54,7 +54,7 @@ def _unexpanded(alias: str) -> list[CheckMessage]:
 
 
 def _changed(cluster: Cluster) -> list[CheckMessage]:
-    """Neither values nor the names of options that we do not know may be told: passwords."""
+    """The message shows no values, and no names of unknown options: they may be passwords."""
     now = connections.settings[cluster.alias]
     made = cluster.config.nodes[0].role_settings
     changed = [key for key in _TAKEN if key != "OPTIONS" and now.get(key) != made[key]]

@@ -182,7 +182,7 @@ def _look(
 
 
 def _may_tie(other: Rows, rows: Sequence[Any], keys: Sequence[int]) -> bool:
-    """Whether all ``rows`` can be equal, under ORDER BY, to the first or last one given.
+    """Returns True if all ``rows`` can be equal, under ORDER BY, to the first or last one given.
 
     It spares a large table the second look. Two texts may be equal to the server.
     """

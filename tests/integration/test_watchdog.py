@@ -22,11 +22,10 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from galera_router import expand
+from galera_router import expand, reads
 from galera_router.causality import scope
 from galera_router.cluster import monitor as watchdog
 from galera_router.cluster import nodes as registry
-from galera_router.cluster import vigil
 from galera_router.connections import connection as wire
 from galera_router.testing import GaleraNode, Proxy
 from tests.integration.support import OPTIMISTIC, Shop, elsewhere, use_databases
@@ -41,7 +40,7 @@ THREAD = "galera_router: watchdog"
 def watched(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """The shop, its nodes asked all the time, those that other tests have restarted as well."""
     monkeypatch.setattr(registry, "STARTED", 0.0)
-    monkeypatch.setattr(vigil, "ASK_WELL", 1.0)
+    monkeypatch.setattr(watchdog, "ASK_WELL", 1.0)
     return shop
 
 
@@ -266,7 +265,8 @@ def test_a_long_statement_on_a_healthy_node_is_left_alone(
     before = shop.session.primary
     node = shop.writing
     mark = node.log_mark()
-    with caplog.at_level(logging.WARNING, "galera_router"), connection.cursor() as cursor:
+    warnings = caplog.at_level(logging.WARNING, "galera_router")
+    with warnings, reads("primary"), connection.cursor() as cursor:
         cursor.execute("SELECT SLEEP(4)")
         assert cursor.fetchall() == ((0,),)
     assert shop.session.primary is before
@@ -283,7 +283,8 @@ def test_a_result_that_takes_long_to_take_in_is_no_lost_answer(
     Tag.objects.create(name="x")
     link = shop.session.primary
     assert link is not None
-    with caplog.at_level(logging.WARNING, "galera_router"), connection.cursor() as cursor:
+    warnings = caplog.at_level(logging.WARNING, "galera_router")
+    with warnings, reads("primary"), connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         cursor = cursor.cursor
         link.busy = time.monotonic()  # as in the midst of it
@@ -367,7 +368,7 @@ def test_other_connections_are_left_alone_then(
 def test_a_statement_that_stays_behind_on_a_node_out_of_the_cluster(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vigil, "OUT_PATIENCE", 1.0)
+    monkeypatch.setattr(watchdog, "OUT_PATIENCE", 1.0)
     with transaction.atomic():
         Author.objects.create(name="Bea")
         node = shop.writing
@@ -430,7 +431,7 @@ def run(script: str, shop: Shop, *arguments: str, **options: Any) -> subprocess.
         os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
         django.setup()
         from django.db import connection, transaction
-        from galera_router import expand
+        from galera_router import expand, reads
         from tests.integration.support import use_databases
         from tests.shop.models import Author, Tag
         use_databases(expand(json.loads(sys.argv[1])))
