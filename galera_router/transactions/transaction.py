@@ -236,8 +236,7 @@ class Transaction:
         try:
             return self.state.execute(self, call)
         except ERRORS:
-            # Django swallows the error of a savepoint; the end of the transaction tells it.
-            self.swallowed = self.broken is not None and call.statement.savepoint is not None
+            self._note_swallowed(call.statement)
             raise
 
     def commit(self) -> None:
@@ -271,8 +270,13 @@ class Transaction:
     def refuse(self, statement: Statement | None) -> NoReturn:
         """Raise the error that broke it. Django swallows it where it ends a savepoint."""
         assert self.broken is not None
-        self.swallowed = statement is not None and statement.savepoint is not None
+        self._note_swallowed(statement)
         raise self.broken
+
+    def _note_swallowed(self, statement: Statement | None) -> None:
+        """Django swallows the error of a savepoint; the end of the transaction tells it."""
+        ends = statement is not None and statement.savepoint is not None
+        self.swallowed = ends and self.broken is not None
 
     def abandon(self, *, inside: bool) -> None:
         """Its connection is closed by the application.
