@@ -5,12 +5,12 @@
             ┌────────────────────────────────────────────┐
             │                                            ▼
     Pending ──first read──▶ OnSecondary ──first write──▶ OnPrimary
-       │  ▲                   │   │                       │  │  ▲
-       │  └──snapshot lost────┘   │                       │  └──┘ moved to another node
+       │  ▲                   │   │                       │  │
+       │  └──snapshot lost────┘   │                       │  │
        │  ▲                       │                       │
-       │  └────────── undone by the server, or lost ──────┤
-       ▼                          ▼                       ▼
-     Ended ◀──────────────────── commit, rollback ────────┘
+       │  └────────── undone by the server, or lost ──────┘  │
+       ▼                          ▼                          ▼
+     Ended ◀──────────────────── commit, rollback ───────────┘
 
 A transaction is made anew for each outermost transaction and thrown away at its end.
 """
@@ -134,7 +134,7 @@ class Ended(State):
 MOVES: Mapping[type[State], frozenset[type[State]]] = {
     Pending: frozenset({OnSecondary, OnPrimary, Ended}),
     OnSecondary: frozenset({Pending, OnPrimary, Ended}),
-    OnPrimary: frozenset({OnPrimary, Pending, Ended}),
+    OnPrimary: frozenset({Pending, Ended}),
     Ended: frozenset(),
 }
 
@@ -205,6 +205,10 @@ class Transaction:
         if type(self.state) is not Pending:
             self.move(Pending())
 
+    def _end(self) -> None:
+        if not isinstance(self.state, Ended):
+            self.move(Ended())
+
     def to_snapshot(self, link: NodeConnection, *, unsynced: bool) -> None:
         """A secondary has opened its snapshot."""
         needs = scope.needs(self.session.cluster.alias)
@@ -264,7 +268,7 @@ class Transaction:
         try:
             self.state.rollback(self)
         finally:
-            self.state = Ended()
+            self._end()
             self._note_place()
 
     def refuse(self, statement: Statement | None) -> NoReturn:
@@ -286,7 +290,7 @@ class Transaction:
         """
         if isinstance(self.state, OnSecondary):
             self.state.rollback(self)
-        self.state = Ended()
+        self._end()
         if inside:
             self.broken = InterfaceError(0, "The connection was closed in an atomic block.")
 
@@ -308,7 +312,7 @@ class Transaction:
                 self.session.following.note_write()
                 self.session.following.note_commit()  # it may be there
             self.marking.marker = None
-            self.state = Ended()
+            self._end()
             return
         link = self.state.link if isinstance(self.state, OnPrimary) else None
         self._lost = call, link
