@@ -154,6 +154,7 @@ class Transaction:
         broken: what every further statement is answered with.
         swallowed: Django has swallowed that error: the end of the transaction tells it.
         uncertain: its last statement may have ended it.
+        probed: a savepoint was set ahead of that statement, which is gone if it did.
         partly: a part of it has been committed by a statement that commits by itself.
         committing: its COMMIT is under way.
         place: where in the code it was opened, if nobody runs that again.
@@ -171,6 +172,7 @@ class Transaction:
         self.swallowed = False
         self.undone: Exception | None = None  # with what the server has rolled it back
         self.uncertain = False
+        self.probed = False
         self.partly = False
         self.committing = False
         self._lost: tuple[Call, NodeConnection | None] | None = None
