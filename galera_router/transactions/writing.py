@@ -250,8 +250,9 @@ def settle(transaction: Transaction) -> None:
     link = transaction.session.primary
     assert link is not None
     try:
-        still_open = _in_transaction(link)
-        same = still_open and (not transaction.probed or _is_same(link))
+        same = transaction.probed and _is_same(link)
+        still_open = same or _in_transaction(link)
+        same = same or (still_open and not transaction.probed)
     except ERRORS as error:
         if is_lost(error):
             _recover(transaction, error)
