@@ -13,6 +13,7 @@ import pytest
 from django.core.checks import CheckMessage, run_checks
 from django.db import connections
 from django.test import override_settings
+from MySQLdb.cursors import Cursor, DictCursor, SSCursor
 
 from galera_router import expand
 from galera_router.middleware import GaleraMiddleware
@@ -203,6 +204,16 @@ def test_nodes_with_different_names_of_the_database() -> None:
     nodes = {**CLUSTER["NODES"], "db3": {"HOST": "10.0.1.4", "NAME": "ship"}}
     use_databases(expand({"default": {**CLUSTER, "NODES": nodes}}))
     only("E018", "db2 'shop', db3 'ship'", "one NAME beside NODES")
+
+
+def test_a_function_that_makes_cursors() -> None:
+    """A class is fine."""
+    for made in (SSCursor, DictCursor):
+        use_databases(expand({"default": {**CLUSTER, "OPTIONS": {"cursorclass": made}}}))
+        assert found() == []
+    factory = {"cursorclass": lambda connection: Cursor(connection)}
+    use_databases(expand({"default": {**CLUSTER, "OPTIONS": factory}}))
+    only("W015", "cursorclass of 'default' is a function", "built on one of MySQLdb.cursors")
 
 
 @pytest.mark.parametrize(
