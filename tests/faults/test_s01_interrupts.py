@@ -15,7 +15,7 @@ from django.db.models import F
 from MySQLdb import Error as MySQLError
 
 from tests.differential.interrupts import Interrupted, Interrupts
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.server import Counted
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book, Tag
@@ -80,7 +80,7 @@ def changed(shop: EitherShop) -> Any:
 closed_late = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@fault("S1")
+@both()
 @closed_late
 @pytest.mark.parametrize("kind", [Interrupted, Stopped])
 @pytest.mark.parametrize("write", [create, raw, update, many])
@@ -99,7 +99,7 @@ def test_an_interrupted_write_is_rolled_back(
     assert leaks == []
 
 
-@fault("S1")
+@both()
 @closed_late
 @pytest.mark.parametrize("kind", [Interrupted, Stopped])
 def test_an_interrupted_read_leaves_no_old_snapshot(

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from galera_router.exceptions import ReplayMismatch
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.server import cut_primary, tags
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Tag
@@ -82,7 +81,7 @@ def refusing(execute: Execute, sql: str, params: Any, many: bool, context: Any) 
     raise Oops
 
 
-@fault("S4")
+@both()
 def test_a_replay_sends_the_parameter_that_a_wrapper_has_put_in(shop: EitherShop) -> None:
     """The plaintext gets nowhere near the table."""
     shop.warm()
@@ -93,7 +92,7 @@ def test_a_replay_sends_the_parameter_that_a_wrapper_has_put_in(shop: EitherShop
     assert tags(shop) == ["cipher", "other"]
 
 
-@fault("S4")
+@both()
 def test_a_replay_of_several_sends_what_a_wrapper_has_put_in(shop: EitherShop) -> None:
     """Several rows in one statement are no exception."""
     shop.warm()
@@ -104,7 +103,7 @@ def test_a_replay_of_several_sends_what_a_wrapper_has_put_in(shop: EitherShop) -
     assert tags(shop) == ["cipher", "open", "other"]
 
 
-@fault("S4")
+@both()
 def test_a_replay_keeps_to_the_table_that_a_wrapper_has_named(shop: EitherShop) -> None:
     """The table that the model names is left alone."""
     shop.warm()
@@ -117,7 +116,7 @@ def test_a_replay_keeps_to_the_table_that_a_wrapper_has_named(shop: EitherShop) 
     assert (labels, tags(shop)) == ([("new",)], [])
 
 
-@fault("S4", raises=ReplayMismatch)
+@both()
 @pytest.mark.parametrize("undo", [True, False])
 def test_a_wrapper_that_queries_does_so_in_the_block(shop: EitherShop, undo: bool) -> None:
     """Its row is committed or undone with the block that its statement began."""
@@ -129,7 +128,7 @@ def test_a_wrapper_that_queries_does_so_in_the_block(shop: EitherShop, undo: boo
     assert tags(shop) == ([] if undo else ["audit"])
 
 
-@fault("S4")
+@both()
 def test_a_statement_after_which_a_wrapper_raises_is_replayed(shop: EitherShop) -> None:
     """The server has executed it, and the application has caught the exception."""
     shop.stock()
@@ -144,7 +143,7 @@ def test_a_statement_after_which_a_wrapper_raises_is_replayed(shop: EitherShop) 
     assert (stock, tags(shop)) == ([(3,)], ["after", "before"])
 
 
-@fault("S4")
+@both()
 def test_a_wrapper_is_called_once_for_each_statement(shop: EitherShop) -> None:
     """What is sent again to another node is the same statement of the application's."""
     shop.warm()

@@ -16,7 +16,7 @@ from MySQLdb import Error as MySQLError
 
 from galera_router.testing import Proxy
 from tests.differential.interrupts import Interrupted
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.server import AfterAnswer
 from tests.faults.support import EitherShop
 from tests.integration.support import wait_until
@@ -62,7 +62,7 @@ def told(work: Callable[[], int]) -> int:
         return 0
 
 
-@fault("S9")
+@both()
 @pytest.mark.parametrize("add", [update, raw])
 def test_a_write_that_did_not_arrive_is_not_told_as_success(
     shop: EitherShop, proxy: Proxy, add: Callable[[], int]
@@ -78,7 +78,7 @@ def test_a_write_that_did_not_arrive_is_not_told_as_success(
         assert stock(shop) == before + added
 
 
-@fault("S9")
+@both()
 def test_a_row_that_did_not_arrive_is_not_told_as_made(shop: EitherShop, proxy: Proxy) -> None:
     """It is there, under the key that was told, or there is an error."""
     Tag.objects.create(name="first")

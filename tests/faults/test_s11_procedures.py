@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection, transaction
 
 from galera_router import galera_atomic
 from galera_router.testing import Proxy, Rule
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.server import tags
 from tests.faults.support import EitherShop
 from tests.shop.models import Book, Tag
@@ -48,7 +48,7 @@ def lost(shop: EitherShop, restart: Callable[[], None], lose: Callable[..., Rule
     return True
 
 
-@fault("S11")
+@both()
 @ways
 def test_what_came_after_is_there_if_success_is_told(
     shop: EitherShop, proxy: Proxy, restart: Callable[[], None]
@@ -68,7 +68,7 @@ def test_what_came_after_is_there_once(
     assert tags(shop) == ["first", "last", "one", "two"]
 
 
-@fault("S11")
+@both()
 @ways
 def test_what_came_before_is_done_once(shop: EitherShop, restart: Callable[[], None]) -> None:
     """A conflict after it does not have the whole function run again."""

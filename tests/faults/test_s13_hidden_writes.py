@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.server import tags
 from tests.faults.support import EitherShop
 
@@ -55,7 +55,7 @@ SPLIT: dict[str, tuple[dict[str, Any], str]] = {
 split = pytest.mark.parametrize(("options", "filler"), SPLIT.values(), ids=SPLIT)
 
 
-@fault("S13")
+@both()
 @split
 def test_in_several_packets(shop: EitherShop, options: dict[str, Any], filler: str) -> None:
     """What was read has changed: the reads behind it are not made again."""
