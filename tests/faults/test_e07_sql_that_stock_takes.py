@@ -1,4 +1,4 @@
-"""Querysets and raw SQL that stock Django takes and the router does not."""
+"""Querysets and raw SQL that stock Django takes, and the router as well."""
 
 from __future__ import annotations
 

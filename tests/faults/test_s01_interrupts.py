@@ -1,7 +1,7 @@
 """An exception while a statement is out leaves no transaction open that nobody knows of.
 
-A signal's handler, Ctrl-C or a soft time limit may raise at any point. Today the server is left
-with an open transaction: the next BEGIN commits its rows, or later reads see its old snapshot.
+A signal's handler, Ctrl-C or a soft time limit may raise at any point. If the server is left
+with an open transaction, the next BEGIN commits its rows, or later reads see its old snapshot.
 """
 
 from __future__ import annotations

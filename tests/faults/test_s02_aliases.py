@@ -1,8 +1,8 @@
 """A transaction on the alias that Django names is a transaction, whoever has named it.
 
-A queryset, a manager, an instance and the router name the alias that a read goes to. Today that is
-the alias of one node: ``atomic``, ``on_commit`` and others with ``using=`` speak of another
-connection than the writes, which go to the cluster's alias in autocommit.
+A queryset, a manager, an instance and the router name the alias that a read goes to. With
+``using=`` that alias, ``atomic``, ``on_commit`` and others must speak of the connection that the
+writes go to.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What an inner block swallows does not end the outer one without an error.
 
-A lock wait or a replay that differs ends the whole transaction today, where stock Django undoes
-the inner block alone. The outer block then ends as if it had committed: its changes are gone, and
-its hooks do not run.
+A lock wait or a replay that differs ends the whole transaction, where stock Django undoes the inner
+block alone. The outer block must not end as if it had committed: its changes are gone, and its
+hooks do not run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What was set on the connection holds for every statement behind it, the ORM's reads included.
 
-Today reads of the ORM go to a secondary's connection, which knows nothing of it.
+A secondary's connection knows nothing of it, so reads go where it was set.
 """
 
 from __future__ import annotations

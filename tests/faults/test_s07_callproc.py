@@ -1,7 +1,7 @@
 """``callproc`` runs on the primary, in the transaction, on whatever cursor it is called.
 
-Today it runs where the cursor's last statement ran: on a secondary, if that was a read. And what
-it leaves on its connection is not known of.
+Not where the cursor's last statement ran, which is a secondary if that was a read. And what it may
+leave on its connection is minded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A write hidden in a SELECT is not told as success where its COMMIT was lost.
 
 Whether the transaction had anything to commit is found out by running its reads again in a
-read-only one, which the server refuses at the hidden write. Where that takes more than one packet
-today, it does not come to it if a read before it gives another answer than before.
+read-only one, which the server refuses at the hidden write. Where that takes more than one
+packet, it must come to it also if a read before it gives another answer than before.
 """
 
 from __future__ import annotations
