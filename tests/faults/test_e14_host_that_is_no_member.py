@@ -1,4 +1,4 @@
-"""Only a HOST that is no member is left, and it lags: the read does not look for a node for ever."""
+"""Only a HOST that is no member is left, and it lags: the read looks for a node with an end."""
 
 from __future__ import annotations
 

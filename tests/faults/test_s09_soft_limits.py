@@ -1,8 +1,8 @@
 """After an exception in an autocommit write the next one is told the truth.
 
-A soft time limit, say, raises when the server has answered. The write's marker has moved then. Given
-back as if it had not, it would be found moved by the next write whose answer is lost: that would be
-told as success though it never arrived.
+A soft time limit, say, raises when the server has answered. The write's marker has moved then.
+Given back as if it had not, it would be found moved by the next write whose answer is lost: that
+would be told as success though it never arrived.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A procedure that commits and begins again inside: what it committed is final, the rest is not.
 
-The server says afterwards that a transaction is open, which is not the one of before. Taken for that,
-what came before its COMMIT would be done twice by another run, or what came after it be lost.
+The server says afterwards that a transaction is open, which is not the one of before. Taken for
+that, what came before its COMMIT would be done twice by another run, or what came after it be lost.
 """
 
 from __future__ import annotations
