@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from galera_router import expand
+from galera_router import expand, reads
 from galera_router.causality import scope
 from galera_router.cluster import monitor as watchdog
 from galera_router.cluster import nodes as registry
@@ -38,11 +38,17 @@ THREAD = "galera_router: watchdog"
 
 
 @pytest.fixture
-def watched(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """The shop, its nodes asked all the time, those that other tests have restarted as well."""
+def settled(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """The shop, its first node the primary, even if another test has just restarted it."""
     monkeypatch.setattr(registry, "STARTED", 0.0)
-    monkeypatch.setattr(vigil, "ASK_WELL", 1.0)
     return shop
+
+
+@pytest.fixture
+def watched(settled: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """The shop, its nodes asked all the time."""
+    monkeypatch.setattr(vigil, "ASK_WELL", 1.0)
+    return settled
 
 
 @pytest.fixture
@@ -258,41 +264,47 @@ def test_a_node_that_is_thawed_is_taken_back(shop: Shop, monkeypatch: pytest.Mon
 # --- healthy ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("where", "name"), [("primary", "db1"), ("any", "db2")])
 def test_a_long_statement_on_a_healthy_node_is_left_alone(
-    shop: Shop, caplog: pytest.LogCaptureFixture
+    settled: Shop, caplog: pytest.LogCaptureFixture, where: str, name: str
 ) -> None:
-    shop.configure(OPTIONS={"watchdog_after": 0.2})
+    node = settled.galera[name]
+    there = {"HOST": settled.galera["db2"].host, "PORT": settled.galera["db2"].port}
+    settled.configure(OPTIONS={"watchdog_after": 0.2}, **there)
     Tag.objects.create(name="x")
-    before = shop.session.primary
-    node = shop.writing
+    settled.warm()
+    before = set(links_to(state(settled, node)))
     mark = node.log_mark()
-    with caplog.at_level(logging.WARNING, "galera_router"), connection.cursor() as cursor:
+    with (
+        caplog.at_level(logging.WARNING, "galera_router"),
+        reads(where),
+        connection.cursor() as cursor,
+    ):
         cursor.execute("SELECT SLEEP(4)")
         assert cursor.fetchall() == ((0,),)
-    assert shop.session.primary is before
+    assert set(links_to(state(settled, node))) == before
     assert not caplog.text
+    assert sum("SLEEP" in s.sql for s in node.log_since(mark)) == 1
     pings = sum("galera_router_no_such_table" in s.sql for s in node.log_since(mark))
     assert 2 <= pings <= 5, "it is asked for, at growing intervals"
 
 
 def test_a_result_that_takes_long_to_take_in_is_no_lost_answer(
-    shop: Shop, caplog: pytest.LogCaptureFixture
+    settled: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The server is done while the client still makes objects of the rows."""
-    shop.configure(OPTIONS={"watchdog_after": 0.1})
+    settled.configure(OPTIONS={"watchdog_after": 0.1})
     Tag.objects.create(name="x")
-    link = shop.session.primary
+    link = settled.session.primary
     assert link is not None
-    with caplog.at_level(logging.WARNING, "galera_router"), connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-        cursor = cursor.cursor
-        link.busy = time.monotonic()  # as in the midst of it
-        cursor.execute("SELECT seq FROM seq_1_to_300000")
-        time.sleep(2.0)
-        link.busy = 0.0
+    with caplog.at_level(logging.WARNING, "galera_router"), link.in_flight():
+        link.connection.query(b"SELECT seq FROM seq_1_to_300000")
+        rows = link.connection.store_result()
+        time.sleep(2.0)  # as in the midst of taking them in
+        assert rows.num_rows() == 300_000
     assert not caplog.text
     Tag.objects.create(name="y")
-    assert shop.session.primary is link
+    assert settled.session.primary is link
 
 
 def test_nobody_is_asked_because_of_short_statements(shop: Shop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 import uuid
@@ -18,7 +19,7 @@ from galera_router import after, causal_token, galera_atomic, reads
 from galera_router.causality import scope, tokens
 from galera_router.cluster import position as positions
 from galera_router.cluster.position import EVERYTHING, Position
-from galera_router.exceptions import ConfigurationError, NotCommitted
+from galera_router.exceptions import ConfigurationError, NotCommitted, ReplayMismatch
 from tests.integration.causality.support import BEGIN, REACH, SYNC, count, write
 from tests.integration.support import Shop, elsewhere, use_databases
 from tests.shop.models import Author, Book
@@ -63,14 +64,37 @@ def test_a_snapshot_that_is_older_than_a_token_is_a_mismatch(warm: Shop) -> None
     @galera_atomic
     def work() -> int:
         runs.append(count())
-        if len(runs) == 1:
-            tokens_made.append(write())
-        with after(tokens_made[0]):
+        asked.set()
+        with after(told.get(timeout=10)):
             return count()
 
-    tokens_made: list[str] = []
+    def others() -> None:  # a thread that the function starts would be a part of its run
+        asked.wait(10)
+        token = write()
+        for _ in range(2):
+            told.put(token)
+
+    asked, told = threading.Event(), queue.Queue[str]()
+    other = threading.Thread(target=others)
+    other.start()
     assert work() == 2
+    other.join()
     assert runs == [1, 2]
+
+
+def test_what_a_thread_of_the_function_has_committed_is_not_done_twice(warm: Shop) -> None:
+    runs: list[int] = []
+
+    @galera_atomic
+    def work() -> None:
+        runs.append(count())
+        with after(write()):
+            count()
+
+    with pytest.raises(ReplayMismatch):
+        work()
+    assert runs == [1]
+    assert count() == 2
 
 
 def test_blocks_around_and_within_a_transaction(warm: Shop) -> None:
