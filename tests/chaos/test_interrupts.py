@@ -10,7 +10,6 @@ import pytest
 from tests.chaos import clock
 from tests.chaos.interrupts import Interruptible, TimeLimit, came_of_one
 
-
 ENOUGH = 10  # interruptions that have met work
 
 
