@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from django.db import connection, transaction
@@ -266,11 +266,13 @@ def test_a_node_that_is_thawed_is_taken_back(shop: Shop, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(("where", "name"), [("primary", "db1"), ("any", "db2")])
 def test_a_long_statement_on_a_healthy_node_is_left_alone(
-    settled: Shop, caplog: pytest.LogCaptureFixture, where: str, name: str
+    settled: Shop,
+    caplog: pytest.LogCaptureFixture,
+    where: Literal["primary", "any"],
+    name: str,
 ) -> None:
-    node = settled.galera[name]
-    there = {"HOST": settled.galera["db2"].host, "PORT": settled.galera["db2"].port}
-    settled.configure(OPTIONS={"watchdog_after": 0.2}, **there)
+    node, secondary = settled.galera[name], settled.galera["db2"]
+    settled.configure(HOST=secondary.host, PORT=secondary.port, OPTIONS={"watchdog_after": 0.2})
     Tag.objects.create(name="x")
     settled.warm()
     before = set(links_to(state(settled, node)))
