@@ -1,4 +1,4 @@
-"""An ENGINE built on Django's: django-prometheus counts what the cluster's alias is sent."""
+"""An ENGINE built on Django's: django-prometheus counts what the application sends."""
 
 from __future__ import annotations
 
@@ -40,12 +40,8 @@ def counted(metric: str) -> Iterator[dict[str, float]]:
     found.update({alias: count for alias, count in after.items() if count})
 
 
-def test_reads_on_a_secondary_are_counted_once(measured: Shop) -> None:
-    with (
-        measured.traffic() as sent,
-        counted("execute_total") as executed,
-        counted("query_duration_seconds_count") as timed,
-    ):
+def test_reads_are_counted_on_the_clusters_alias(measured: Shop) -> None:
+    with counted("execute_total") as executed, counted("query_duration_seconds_count") as timed:
         assert Author.objects.count() == 1
         with transaction.atomic():
             assert Author.objects.get().name == "Ann"
@@ -53,11 +49,9 @@ def test_reads_on_a_secondary_are_counted_once(measured: Shop) -> None:
                 cursor.execute("SELECT name FROM shop_author")
                 assert cursor.fetchall() == (("Ann",),)
     assert executed == timed == {"default": 3}
-    assert sum("shop_author" in s for s in sent["db2"]) == 3
-    assert not sent["db1"]
 
 
-def test_what_is_repeated_at_a_promotion_is_not_counted_again(measured: Shop) -> None:
+def test_writes_are_counted_once(measured: Shop) -> None:
     with counted("execute_total") as executed, transaction.atomic():
         author = Author.objects.get()
         author.name = "Bea"
@@ -78,7 +72,7 @@ def test_a_failover(measured: Shop) -> None:
             author.name = "Cleo"
             author.save()
         assert Author.objects.count() == 2
-    assert executed["default"] == 6, "three reads, two writes, what sets a new connection up"
+    assert executed["default"] == 6, "as sent, and what sets a new connection up; no replay"
     assert opened["default"] >= 1
     assert opened["default_db2"] >= 1, "the watchdog's questions are counted as well"
     rows = measured.galera["db2"].query("SELECT name FROM galera_router.shop_author ORDER BY name")

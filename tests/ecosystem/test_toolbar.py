@@ -68,7 +68,7 @@ def test_each_query_is_shown_once(site: Worker) -> None:
     assert "shop_author" in shown[0][1]
     assert "shop_book" in shown[1][1]
     assert "shop_tag" in shown[2][1]
-    for number in (0, 1):  # the raw one has no parameters, and so no button
+    for number in (0, 1):
         answer = explained(site, content, number)
         assert answer.status == 200
         assert "SIMPLE" in answer.content
