@@ -64,11 +64,13 @@ class Runs:
         """Note the clusters that the view is atomic on; called in the view's own thread."""
         self.sessions = sessions
         self.turn.name = f"{view.__module__}.{getattr(view, '__qualname__', repr(view))}"
-        if self.turn.is_due(self.attempts.run):
-            self.turn.take(*sessions)
+        first, primary = self.attempts.run == 1, self._on_primary
+        self.turn.take(
+            self.attempts.run, *(c for c in sessions if first or c.cluster.alias in primary)
+        )
         for session in sessions:
             session.can_run_again = True
-            session.primary_only = self.turn.held or session.cluster.alias in self._on_primary
+            session.primary_only = self.turn.held or session.cluster.alias in primary
 
     def ask_for_another(self, request: HttpRequest, error: Exception) -> bool:
         """Return True if another run may succeed; whether there is one is decided later."""

@@ -108,7 +108,7 @@ def compare(
 
     Args:
         entry: the statement, and the answer that the application was given.
-        other: another node's answer to it; it has rows if, and only if, the first one had.
+        other: another node's answer to it; it has rows if the first one had.
         key_matters: ``lastrowid`` can be asked for, and was kept.
         backslashes: a backslash escapes, in the session's SQL mode.
 
@@ -121,6 +121,8 @@ def compare(
     if entry.digest is not None:
         same = other.rows is not None and digest(other.rows) == entry.digest
         return None if same else difference(entry.statement, Kind.CHANGED)
+    if mine.rows is None and other.rows is not None:
+        return difference(entry.statement, Kind.APPEARED)
     if mine.rows is None or other.rows is None:
         return _compare_numbers(entry, mine, other, key_matters=key_matters)
     if mine.rows == other.rows or _same_in_order(mine.rows, other.rows):
@@ -158,6 +160,8 @@ def _compare_rows(
     found = difference(entry.statement, kind)
     if select is None or select.limit is None or select.locking:
         return found
+    if not select.offset and min(len(mine.rows), len(other)) < select.limit:
+        return found  # nothing was cut off
     if keys and not _may_tie(other, [*gone, *new], keys):
         return found
     return _look(select, mine, found, undecided=found) or found

@@ -23,6 +23,8 @@ def digest(rows: Rows) -> bytes:
 
     ``hash()`` will not do (``hash(-1) == hash(-2)``). Another node may give rows in another order.
     """
+    if rows and isinstance(rows[0], dict):
+        rows = [tuple(row.values()) for row in rows]
     hashed = hashlib.blake2b(digest_size=16)
     for text in sorted(map(repr, rows)):
         hashed.update(text.encode("utf-8", "surrogatepass"))

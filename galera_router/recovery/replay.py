@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from MySQLdb.cursors import Cursor
+
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import Verdict, errno, verdict
 from galera_router.connections.packet import Step, several_statements
@@ -209,7 +211,7 @@ class Replay:
 
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[Any]:
-        cursor = self._connection.cursor()
+        cursor = self._connection.cursor(Cursor)  # not the application's, whose rows may be dicts
         self._link.busy = time.monotonic()
         try:
             yield cursor
@@ -278,7 +280,7 @@ class Replay:
         answer = Answer(rows, cursor.rowcount, cursor.lastrowid, cursor.description)
         mine = entry.answer
         had_rows = mine is not None and (mine.rows is not None or entry.digest is not None)
-        if mine is not None and had_rows != (rows is not None):
+        if had_rows and rows is None:
             raise self._unknown()
         found = compare(entry, answer, key_matters=key_matters, backslashes=self._backslashes)
         if isinstance(found, Look):

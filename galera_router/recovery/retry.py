@@ -11,7 +11,7 @@ from galera_router.exceptions import FailoverImpossible, ReplayMismatch
 logger = logging.getLogger("galera_router")
 
 #: Runs of one function or request, the first included.
-ATTEMPTS = 6
+ATTEMPTS = 10
 #: Seconds before the first repetition; doubled, with jitter, before each further one.
 PAUSE = 0.02
 #: Seconds after which it grows no more.

@@ -1,8 +1,9 @@
 """Code that has failed some times because of others gets its turn: they queue for one lock.
 
 Each run begins with a read that another one may overtake. With enough workers on one row somebody
-loses every time. So from the third run on the code holds a named lock on the primary, and so do
-the first runs of code that has needed that just now, in every thread of this process.
+loses every time. So from the third run on the code holds a named lock on the primary. A second run
+joins the queue if there is one. So do the first runs of code that has queued just now, in every
+thread of this process: whoever wins without the lock makes its holder lose.
 
 The lock is a courtesy: nothing depends on it, and without it the run goes on.
 """
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from galera_router.connections.connection import NodeConnection
-from galera_router.connections.errors import ERRORS, is_lost
+from galera_router.connections.errors import ERRORS
 from galera_router.recovery import failover
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("galera_router")
 
-#: The first run that queues.
+#: The first run that queues, even if nobody else does.
 FIRST = 3
 #: Seconds that a run waits for its turn at most.
 WAIT = 5.0
 #: Seconds for which code that had to queue does so from its first run.
-HOT = 2.0
+HOT = 5.0
 #: Seconds of waiting that show that others are in the queue.
 CROWD = 0.001
 #: Names whose time is over are dropped when there are so many.
@@ -78,55 +79,74 @@ class Turn:
         """Whether there is something to leave."""
         return bool(self._held)
 
-    def is_due(self, run: int) -> bool:
-        """Return True if the run of this number is to queue."""
-        return run >= FIRST or is_hot(self.name)
-
-    def take(self, *sessions: Session) -> None:
-        """Wait until it is our turn on each cluster, or for :data:`WAIT` seconds.
+    def take(self, run: int, *sessions: Session) -> None:
+        """Where the run is to queue, wait until it is its turn, or for :data:`WAIT` seconds.
 
         Between transactions only. What is held already, on a connection that is still there, is
         kept.
+
+        Args:
+            run: the number of the run that is about to begin, from 1.
+            sessions: of the clusters that it will write to.
         """
-        self._held = [held for held in self._held if held[0].primary is held[1]]
+        if run == 1 and not is_hot(self.name):
+            return
+        for session, link, _ in list(self._held):
+            if session.primary is not link:
+                self._drop(session)
         kept = {session for session, _, _ in self._held}
         for session in sorted(sessions, key=_alias):  # all in the same order
             if session not in kept and session.transaction is None:
-                self._take(session)
+                self._take(run, session)
 
-    def _take(self, session: Session) -> None:
-        began = time.monotonic()
+    def _take(self, run: int, session: Session) -> None:
+        """Take the lock; anew, where another node has become the primary meanwhile."""
+        until = time.monotonic() + _patience(session)
         try:
             link = _connection(session)
-            if link is None:
+            if (
+                link is not None
+                and run < FIRST
+                and not is_hot(self.name)
+                and _is_free(session, link)
+            ):
                 return
-            lock = _lock(session, link)
-            link.query(b"SELECT GET_LOCK(%s, %.1f)" % (lock, _patience(session)))
-            ((got,),) = link.rows()
+            while link is not None and self._get_lock(session, link, until):
+                moved, link = link, failover.connect_primary(session)
+                if moved is link:
+                    return
+                self._drop(session)
         except ERRORS as error:
+            self._drop(session)
             _failed(session, error)
-            return
-        waited = time.monotonic() - began
-        if not got:
+
+    def _get_lock(self, session: Session, link: NodeConnection, until: float) -> bool:
+        began = time.monotonic()
+        lock, patience = _lock(session, link), max(0.0, until - began)
+        self._held.append((session, link, lock))  # it may be ours from the first byte on
+        link.query(b"SELECT GET_LOCK(%s, %.3f)" % (lock, patience))
+        if link.rows() != ((1,),):
+            self._drop(session)
             text = "%s: no turn within %.1f s; going on without"
-            logger.info(text, session.cluster.alias, waited)
-            return
-        self._held.append((session, link, lock))
-        if not is_hot(self.name) or waited > CROWD:
+            logger.info(text, session.cluster.alias, patience)
+            return False
+        if not is_hot(self.name) or time.monotonic() - began > CROWD:
             _note_hot(self.name)
+        return True
+
+    def _drop(self, session: Session) -> None:
+        """Release the lock that is held for ``session``, if there is one."""
+        for held in [held for held in self._held if held[0] is session]:
+            self._held.remove(held)
+            _release(*held)
 
     def leave(self) -> None:
         """Let the next one have its turn; a connection that is gone has done so by itself.
 
         Within a transaction nothing is done: to be called again at its end.
         """
-        for held in list(self._held):
-            session, link, lock = held
-            if session.transaction_begun:
-                continue
-            self._held.remove(held)
-            if session.primary is link:
-                _release(session, link, lock)
+        for session in [session for session, _, _ in self._held if not session.transaction_begun]:
+            self._drop(session)
 
 
 def _alias(session: Session) -> str:
@@ -141,6 +161,8 @@ def _connection(session: Session) -> NodeConnection | None:
     kept = session.primary
     if session.forgotten is not None or (kept is not None and kept.state is not None):
         return None
+    if not any(node.up for node in session.cluster.nodes):  # the run waits for one itself
+        return None
     return failover.connect_primary(session)
 
 
@@ -151,6 +173,11 @@ def _lock(session: Session, link: NodeConnection) -> bytes:
     return literal
 
 
+def _is_free(session: Session, link: NodeConnection) -> bool:
+    link.query(b"SELECT IS_FREE_LOCK(%s)" % _lock(session, link))
+    return link.rows() == ((1,),)
+
+
 def _patience(session: Session) -> float:
     """Return the seconds to wait; not so long that the driver takes the server for dead."""
     timeout = session.wrapper.settings_dict["OPTIONS"].get("read_timeout")
@@ -158,13 +185,14 @@ def _patience(session: Session) -> float:
 
 
 def _release(session: Session, link: NodeConnection, lock: bytes) -> None:
+    """Release a lock; one on a node that is not the primary any more may be waited for as well."""
     try:
         link.query(b"DO RELEASE_LOCK(%s)" % lock)
     except ERRORS as error:
         _failed(session, error)
+        if session.primary is link:
+            session.lose_primary(idle=True)
 
 
 def _failed(session: Session, error: Exception) -> None:
     logger.info("%s: no turn: %s", session.cluster.alias, error)
-    if is_lost(error) and session.primary is not None:
-        session.lose_primary(idle=True)

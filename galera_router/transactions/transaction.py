@@ -233,7 +233,12 @@ class Transaction:
             self.refuse(call.statement)
         if self._lost is not None:
             self._after_interruption(call.statement.savepoint)
-        return self.state.execute(self, call)
+        try:
+            return self.state.execute(self, call)
+        except ERRORS:
+            # Django swallows the error of a savepoint; the end of the transaction tells it.
+            self.swallowed = self.broken is not None and call.statement.savepoint is not None
+            raise
 
     def commit(self) -> None:
         """Make it final; raises what :meth:`Session.commit` does."""

@@ -75,12 +75,14 @@ def work(until: float, function: Callable[[list[int]], Any]) -> Tally:
     return tally
 
 
-def in_threads(workers: int, seconds: float) -> list[Tally]:
-    """Run so many workers in threads of this process."""
-    function, found = galera_atomic(raise_stock), list[Tally]()
+def in_threads(
+    workers: int, seconds: float, function: Callable[[list[int]], Any] | None = None
+) -> list[Tally]:
+    """Run so many workers in threads of this process, each with ``function`` if it is given."""
+    function, found = function or galera_atomic(raise_stock), list[Tally]()
     until = time.time() + seconds
 
-    def run() -> None:
+    def run(function: Callable[[list[int]], Any] = function) -> None:
         found.append(work(until, function))
 
     threads = [threading.Thread(target=run) for _ in range(workers)]

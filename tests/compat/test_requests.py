@@ -17,6 +17,7 @@ from django.test.utils import override_settings
 from galera_router.compat.requests import RequestState
 
 CONTENT = b"0123456789" * 30_000
+SMALL = b"0123456789a"  # the open file holds it in its buffer
 
 
 @pytest.mark.parametrize("read", [False, True])
@@ -51,8 +52,8 @@ def test_a_body_that_was_read_is_readable_again() -> None:
     assert request.read() == b"text"
 
 
-def _uploaded() -> HttpRequest:
-    return RequestFactory().post("/", {"file": SimpleUploadedFile("f", CONTENT)})
+def _uploaded(content: bytes = CONTENT) -> HttpRequest:
+    return RequestFactory().post("/", {"file": SimpleUploadedFile("f", content)})
 
 
 def _file(request: HttpRequest) -> Any:
@@ -66,16 +67,19 @@ def _store(place: Path, request: HttpRequest) -> Path:
     return place / FileSystemStorage(place).save("stored", file)
 
 
+@pytest.mark.parametrize("content", [CONTENT, SMALL], ids=len)
 @override_settings(FILE_UPLOAD_MAX_MEMORY_SIZE=10)
-def test_an_upload_that_was_moved_away_is_there_again_each_time(tmp_path: Path) -> None:
-    request = _uploaded()
+def test_an_upload_that_was_moved_away_is_there_again_each_time(
+    tmp_path: Path, content: bytes
+) -> None:
+    request = _uploaded(content)
     state = RequestState(request)
     for run in range(4):
         stored = _store(tmp_path, request)
-        assert stored.read_bytes() == CONTENT
+        assert stored.read_bytes() == content
         assert state.can_be_read_again(request)
         state.restore(request)
-        assert _file(request).read() == CONTENT, run
+        assert _file(request).read() == content, run
         _file(request).seek(0)
         stored.write_bytes(b"changed since, by the one who has stored it")
     path = _file(request).temporary_file_path()

@@ -28,12 +28,6 @@ def _routed_elsewhere(difference: Difference) -> bool:
     return difference.kind in ("seen", "hung", "tables")
 
 
-SEVERAL_ROWS = (
-    "bulk_create", "bulk_upsert", "bulk_batches", "tags_add", "tags_set", "tags_create",
-    "executemany", "execute_write", "books_add",
-)  # fmt: skip
-
-
 def _has(case: Cut, *ops: str) -> bool:
     return any(step.op in ops for step, _ in case.programme.walk())
 
@@ -48,12 +42,6 @@ KNOWN: tuple[Rule | FaultRule, ...] = (
         "A connection cut inside an answer is not taken for lost: 2013, or no rows.",
         lambda case: isinstance(case, Cut) and case.toward == "client",
         raised("OperationalError 2013", "TypeError", "DoesNotExist", "LookupError"),
-    ),
-    FaultRule(
-        "E1",
-        "Writes of several rows cannot be replayed: a key is compared that nobody asks for.",
-        lambda case: isinstance(case, Cut) and _has(case, *SEVERAL_ROWS),
-        raised("ReplayMismatch"),
     ),
     FaultRule(
         "S4",
@@ -85,12 +73,6 @@ KNOWN: tuple[Rule | FaultRule, ...] = (
         "LAST_INSERT_ID() and ROW_COUNT() speak of another statement than the application's.",
         sql("LAST_INSERT_ID()", "ROW_COUNT()", "FOUND_ROWS()"),
         at("execute_count", "cursor_fetch"),
-    ),
-    Rule(
-        "E2",
-        "Rows that tie come in another order on each node: a mismatch.",
-        op("limited_ties", "ties"),
-        raised("ReplayMismatch"),
     ),
     Rule("E7", "raw() with RETURNING is refused.", op("raw_returning"), raised("ReadOnlyNode")),
     Rule(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,11 +14,12 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import ProgrammingError, connections
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client
 from django.test.utils import override_settings
+from django.urls import path
 
-from galera_router.exceptions import ReplayMismatch
+from galera_router.exceptions import NoNodeAvailable, ReplayMismatch
 from galera_router.recovery import turns
 from tests.integration.support import Shop
 from tests.shop import views
@@ -161,6 +163,7 @@ def test_async_orm_methods(shop: Shop) -> None:
 before: list[Callable[[], Any]] = []
 after: list[Callable[[], Any]] = []
 statuses: list[int] = []
+pages: list[bytes] = []
 
 
 class Inner:
@@ -174,6 +177,7 @@ class Inner:
             deed()
         response = self.get_response(request)
         statuses.append(response.status_code)
+        pages.append(response.content)
         for deed in after:
             deed()
         return response
@@ -186,8 +190,8 @@ def inner(atomic: Shop) -> Iterator[Shop]:
     sessions = "django.contrib.sessions.middleware.SessionMiddleware"
     with override_settings(MIDDLEWARE=[*ours, sessions]):
         yield atomic
-    for deeds in (before, after, statuses):
-        deeds.clear()
+    for noted in (before, after, statuses, pages):
+        noted.clear()
 
 
 def log() -> None:
@@ -215,6 +219,9 @@ def test_what_a_middleware_has_written_is_not_written_twice(
     assert response.status_code == 500
     assert response.exc_info[0] is ReplayMismatch  # type: ignore[attr-defined]
     assert statuses == [500]
+    assert (b"Server Error" in pages[0]) is (deeds is before), (
+        "it is Django's own page if it can be"
+    )
     assert tags() == 1
     assert stock(inner) == [(5,)]
 
@@ -279,7 +286,7 @@ def test_each_run_is_logged(atomic: Shop, caplog: pytest.LogCaptureFixture) -> N
     views.meanwhile.append(lambda request: change(atomic))
     Client().post("/conflict/")
     (told,) = [message for message in caplog.messages if "again" in message]
-    assert told.startswith("running POST /conflict/ again (run 2 of at most 6): ReplayMismatch: ")
+    assert told.startswith("running POST /conflict/ again (run 2 of at most 10): ReplayMismatch: ")
 
 
 def test_what_a_secondary_does_not_know_is_asked_of_the_primary_once(atomic: Shop) -> None:
@@ -321,6 +328,7 @@ def test_from_the_third_run_on_a_request_queues(
         free.append(atomic.galera["db1"].query(question) == [(1,)])
         if len(free) < 4:
             views.meanwhile.append(fail)
+            Tag.objects.create(name="x")
             raise ReplayMismatch("another one was faster")
 
     views.meanwhile.append(fail)
@@ -329,3 +337,40 @@ def test_from_the_third_run_on_a_request_queues(
     fail(HttpRequest())
     assert free[-1], "the turn is left at the end"
     assert Book.objects.using("default").get().stock == 11
+
+
+# --- no node is there ---------------------------------------------------------------------
+
+
+def _how_long() -> float:
+    began = time.monotonic()
+    with pytest.raises(NoNodeAvailable):
+        Author.objects.count()
+    return time.monotonic() - began
+
+
+def streams(request: HttpRequest) -> StreamingHttpResponse:
+    """Ask before the response begins, and while it is sent."""
+    first = _how_long()
+
+    def parts() -> Iterator[str]:
+        yield f"{first} "
+        yield f"{_how_long()}"
+
+    return StreamingHttpResponse(parts())
+
+
+urlpatterns = [path("", streams)]
+
+
+@override_settings(ROOT_URLCONF=__name__)
+def test_what_is_streamed_after_an_outage_does_not_wait_either(shop: Shop) -> None:
+    with shop.proxied(OPTIONS={"reconnect_wait_time": 0.6}) as proxies:
+        shop.warm()
+        for proxy in proxies.values():
+            proxy.refuse()
+            proxy.cut()
+        response: Any = Client().get("/")
+        first, streamed = map(float, response.getvalue().split())
+    assert first > 0.3
+    assert streamed < 0.3

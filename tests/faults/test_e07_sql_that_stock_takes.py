@@ -108,7 +108,7 @@ def test_each_comment_outside_a_transaction(shop: EitherShop, comment: str) -> N
     assert _books() == [("t0", 7)]
 
 
-@fault("E7")
+@both()
 @comments
 @pytest.mark.parametrize("before", [False, True])
 def test_a_comment_behind_a_read_of_a_block(shop: EitherShop, comment: str, before: bool) -> None:

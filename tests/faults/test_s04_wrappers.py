@@ -15,7 +15,7 @@ import pytest
 from django.db import connection, transaction
 
 from galera_router.exceptions import ReplayMismatch
-from tests.faults.known import fault
+from tests.faults.known import both, fault
 from tests.faults.server import cut_primary, tags
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Tag
@@ -82,7 +82,7 @@ def refusing(execute: Execute, sql: str, params: Any, many: bool, context: Any) 
     raise Oops
 
 
-@fault("S4")
+@both()
 def test_a_replay_sends_the_parameter_that_a_wrapper_has_put_in(shop: EitherShop) -> None:
     """The plaintext gets nowhere near the table."""
     shop.warm()
@@ -93,7 +93,7 @@ def test_a_replay_sends_the_parameter_that_a_wrapper_has_put_in(shop: EitherShop
     assert tags(shop) == ["cipher", "other"]
 
 
-@fault("S4")
+@both()
 def test_a_replay_of_several_sends_what_a_wrapper_has_put_in(shop: EitherShop) -> None:
     """Several rows in one statement are no exception."""
     shop.warm()
@@ -104,7 +104,7 @@ def test_a_replay_of_several_sends_what_a_wrapper_has_put_in(shop: EitherShop) -
     assert tags(shop) == ["cipher", "open", "other"]
 
 
-@fault("S4")
+@both()
 def test_a_replay_keeps_to_the_table_that_a_wrapper_has_named(shop: EitherShop) -> None:
     """The table that the model names is left alone."""
     shop.warm()

@@ -114,6 +114,10 @@ def test_counts_and_keys(
     assert kind(entry, Answer(None, rowcount, key), key_matters=matters) is expected
 
 
+def test_rows_where_there_were_none() -> None:
+    assert kind(Entry(b"SELECT a FROM t", Answer(None, 1, 0)), answer(((1,),))) is Kind.APPEARED
+
+
 def test_digests_are_compared_in_any_order() -> None:
     entry = Entry(b"SELECT a FROM t ORDER BY a", answer(((1,), (2,))), ordered=True)
     entry.forget_rows()
@@ -158,6 +162,11 @@ def test_where_the_keys_cannot_be_seen_the_server_is_asked() -> None:
     assert found.kind is Kind.ORDER
 
 
+def test_floats_in_the_same_order_need_no_second_look() -> None:
+    mine, other = ((0.1 + 0.2, "x"), (1.0, "y")), ((0.3, "x"), (1.0, "y"))
+    assert ordered("SELECT a, b FROM t ORDER BY c", mine, other) is None
+
+
 def test_where_it_cannot_be_asked_the_same_rows_are_the_same_answer() -> None:
     mine, other = ((1, "x"), (2, "y")), ((2, "y"), (1, "x"))
     assert ordered("SELECT DISTINCT a, b FROM t ORDER BY c", mine, other) is None
@@ -190,6 +199,7 @@ def test_a_large_table_is_not_asked_where_the_keys_tell() -> None:
     "sql",
     [
         "SELECT a, b FROM t ORDER BY a",
+        "SELECT a, b FROM t ORDER BY a LIMIT 3",  # that nothing was cut off by
         "SELECT a, b FROM t ORDER BY a LIMIT 2 FOR UPDATE",
         "SELECT a, b FROM (SELECT 1 FROM u LIMIT 2) q ORDER BY a",
     ],

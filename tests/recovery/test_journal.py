@@ -34,6 +34,10 @@ def test_a_digest_does_not_depend_on_object_identity() -> None:
     assert digest((("a\n('b',)",),)) != digest((("a",), ("b",)))
 
 
+def test_a_digest_is_of_values_alone() -> None:
+    assert digest(({"a": 1, "b": 2},)) == digest(((1, 2),))
+
+
 def read(n: int = 1) -> Entry:
     row = (Decimal(n), datetime.date(2020, 1, 1))
     return Entry(b"SELECT", Answer((row,), 1, 0))

@@ -8,6 +8,7 @@ from typing import Any
 
 import MySQLdb
 import pytest
+from MySQLdb.cursors import Cursor, DictCursor
 
 from galera_router.exceptions import ReplayMismatch
 from galera_router.recovery.journal import Answer, Entry
@@ -210,16 +211,19 @@ def test_an_error_that_was_told_is_expected(away: Away) -> None:
     differs(away, "a statement on item that failed with error 1062 now succeeds")
 
 
-def test_missing_results_are_a_lost_connection(away: Away) -> None:
+@pytest.mark.parametrize("given", [1, 2, 3])
+def test_missing_results_are_a_lost_connection(
+    away: Away, monkeypatch: pytest.MonkeyPatch, given: int
+) -> None:
     """Not a difference, and not an answer without rows."""
+    left, more = iter(range(given - 1)), Cursor.nextset
 
-    class Short(MySQLdb.cursors.Cursor):  # type: ignore[misc]
-        def nextset(self) -> Any:
-            return None
+    def nextset(cursor: Cursor) -> Any:
+        return more(cursor) if next(left, None) is not None else None
 
     away.run("SELECT id FROM item ORDER BY id")
     away.run("SELECT n FROM item ORDER BY id")
-    away.second.connection.cursorclass = Short
+    monkeypatch.setattr(Cursor, "nextset", nextset)
     with pytest.raises(MySQLdb.OperationalError) as caught:
         away.replay()
     assert caught.value.args[0] == 2013
@@ -260,6 +264,21 @@ def test_a_second_replay_begins_with_the_session_as_it_was(away: Away) -> None:
     assert away.ask("SELECT @@foreign_key_checks") == [(1,)]
 
 
+@pytest.mark.parametrize("forgotten", [True, False])
+def test_rows_that_are_dictionaries(away: Away, forgotten: bool) -> None:
+    for link in (away.first, away.second):
+        link.connection.cursorclass = DictCursor
+    away.run("SELECT id, name, n FROM item")
+    told = away.run("INSERT INTO item (name) VALUES ('d') RETURNING id, at")
+    away.run("REPLACE INTO item (name) VALUES ('e') RETURNING id")
+    if forgotten:
+        away.entries[0].forget_rows()
+    away.replay()
+    assert away.ask("SELECT id, at FROM item WHERE name = 'd'") == [
+        tuple(row.values()) for row in told.rows or ()
+    ]
+
+
 # --- reads ----------------------------------------------------------------------------------
 
 BY_N = "SELECT id, name FROM item ORDER BY n"
@@ -286,7 +305,8 @@ X, Y, Z = (10, "x"), (20, "y"), (30, "z")
         (JOINED, [Z, X, Y]),
         ("SELECT n, COUNT(*) AS c FROM item GROUP BY n ORDER BY COUNT(*) * 0 LIMIT 1", [(1, 2)]),
         ("SELECT n, COUNT(*) AS c FROM item GROUP BY n ORDER BY COUNT(*) * 0 LIMIT 1", [(2, 1)]),
-        ("SELECT DISTINCT n FROM item ORDER BY n * 0 LIMIT 1", [(1,)]),
+        ("SELECT DISTINCT n * 0, n FROM item ORDER BY n * 0 LIMIT 1", [(0, 1)]),
+        ("SELECT DISTINCT n * 0, n FROM item ORDER BY n * 0 LIMIT 1", [(0, 2)]),
         ("SELECT * FROM other ORDER BY score * 0", None),
         ("SELECT id, name FROM item LIMIT 1", [C]),
         ("SELECT id, name FROM item ORDER BY RAND() LIMIT 2", [C, B]),

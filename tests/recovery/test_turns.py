@@ -31,7 +31,7 @@ def is_free(shop: Shop) -> bool:
 
 def taken(shop: Shop) -> Turn:
     turn = Turn("code")
-    turn.take(shop.session)
+    turn.take(3, shop.session)
     assert turn.held
     return turn
 
@@ -62,7 +62,7 @@ def test_no_turn_is_no_error(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Non
 
         def second() -> bool:
             with Turn("code") as turn:
-                turn.take(shop.session)
+                turn.take(3, shop.session)
                 return turn.held
 
         assert elsewhere(second) is False
@@ -74,7 +74,7 @@ def test_nobody_to_ask_is_no_error(shop: Shop) -> None:
         for proxy in proxies.values():
             proxy.refuse()
         with Turn("code") as turn:
-            turn.take(shop.session)
+            turn.take(3, shop.session)
             assert not turn.held
 
 
@@ -94,14 +94,14 @@ def test_a_connection_with_state_is_left_alone(shop: Shop) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET @x = 7")
     turn = Turn("code")
-    turn.take(shop.session)
+    turn.take(3, shop.session)
     assert not turn.held
 
 
 def test_a_turn_is_not_taken_in_a_transaction(shop: Shop) -> None:
     with transaction.atomic():
         turn = Turn("code")
-        turn.take(shop.session)
+        turn.take(3, shop.session)
         assert not turn.held
         assert not shop.session.begun
 
@@ -118,7 +118,7 @@ def test_a_turn_is_not_left_in_a_transaction(shop: Shop) -> None:
 
 def test_taking_it_twice_takes_it_once(shop: Shop) -> None:
     turn = taken(shop)
-    turn.take(shop.session)
+    turn.take(3, shop.session)
     turn.leave()
     assert is_free(shop)
 
@@ -130,16 +130,44 @@ def test_a_lost_connection_is_no_error_at_the_end(shop: Shop) -> None:
     assert Tag.objects.count() == 0
 
 
+def queues(shop: Shop, run: int, name: str = "code") -> bool:
+    """Whether the run of that number waits for the lock, or holds it."""
+    with Turn(name) as turn:
+        turn.take(run, shop.session)
+        return turn.held
+
+
+def test_the_first_runs_need_no_turn(shop: Shop) -> None:
+    with shop.traffic() as sent:
+        assert not queues(shop, 1)
+    assert not [statement for log in sent.values() for statement in log if "LOCK" in statement]
+    assert not queues(shop, 2)
+    assert queues(shop, 3)
+
+
+def test_a_second_run_joins_a_queue(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "WAIT", 1.0)
+
+    def second() -> None:
+        assert queues(shop, 2, "other")
+
+    with taken(shop):
+        thread = threading.Thread(target=elsewhere, args=(second,))
+        thread.start()
+        time.sleep(0.3)
+    thread.join()
+    assert turns.is_hot("other"), "there is a queue, so its first run is to be in it"
+
+
 def test_code_that_had_to_queue_does_so_at_once_for_a_while(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns, "HOT", 0.3)
-    assert [Turn("code").is_due(run) for run in (1, 2, 3)] == [False, False, True]
-    with taken(shop):
-        assert Turn("code").is_due(1)
-        assert not Turn("other").is_due(1)
+    assert queues(shop, 3)
+    assert queues(shop, 1)
+    assert not queues(shop, 1, "other")
     time.sleep(0.35)
-    assert not Turn("code").is_due(1)
+    assert not queues(shop, 1)
 
 
 def test_names_are_forgotten(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +181,7 @@ def test_the_drivers_patience_is_longer(shop: Shop) -> None:
     """A wait that takes longer would be a lost connection."""
     shop.configure(OPTIONS={"read_timeout": 1})
     with client_holds(shop), Turn("code") as turn:
-        turn.take(shop.session)
+        turn.take(3, shop.session)
         assert not turn.held
         assert shop.session.primary is not None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 import uuid
@@ -60,25 +59,27 @@ def test_a_snapshot_that_was_open_before_is_not_enough(warm: Shop) -> None:
 def test_a_snapshot_that_is_older_than_a_token_is_a_mismatch(warm: Shop) -> None:
     """What was read in it has changed since: the function runs again, on the primary."""
     runs: list[int] = []
+    tokens_made: list[str] = []
+    asked, done = threading.Event(), threading.Event()
+
+    def client() -> None:
+        """Somebody else: a thread that the function had started would be a part of it."""
+        asked.wait(10)
+        tokens_made.append(write())
+        done.set()
 
     @galera_atomic
     def work() -> int:
         runs.append(count())
         asked.set()
-        with after(told.get(timeout=10)):
+        assert done.wait(10)
+        with after(tokens_made[0]):
             return count()
 
-    def others() -> None:  # a thread that the function starts would be a part of its run
-        asked.wait(10)
-        token = write()
-        for _ in range(2):
-            told.put(token)
-
-    asked, told = threading.Event(), queue.Queue[str]()
-    other = threading.Thread(target=others)
-    other.start()
+    thread = threading.Thread(target=client)
+    thread.start()
     assert work() == 2
-    other.join()
+    thread.join()
     assert runs == [1, 2]
 
 
