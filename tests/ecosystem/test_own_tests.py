@@ -56,6 +56,20 @@ def test_in_parallel_each_process_stays_in_its_own_clone(filled: Shop, program: 
     assert not filled.galera["db1"].query("SHOW DATABASES LIKE 'test\\_%'")
 
 
+@pytest.mark.xfail(strict=True, reason="a secondary is read in a database of before")
+@pytest.mark.parametrize("parallel", [[], ["--parallel", "2"]], ids=["alone", "parallel"])
+def test_a_connection_from_before_the_tests_is_not_used(filled: Shop, parallel: list[str]) -> None:
+    """It leads to the real database, on each node."""
+    program = "tests.ecosystem.own.used_before"
+    label = f"{COMMAND[-1]}.OnTheNodes"
+    assert "OK" in run(optimistic(filled), program, *COMMAND[1:-1], label, *parallel)
+
+
+@pytest.mark.xfail(strict=True, reason="a secondary is read in a database of before")
+def test_after_them_reads_are_in_the_real_database(filled: Shop) -> None:
+    run(optimistic(filled), "tests.ecosystem.own.used_after")
+
+
 @pytest.mark.parametrize("parallel", [[], ["--parallel", "2"]], ids=["alone", "parallel"])
 def test_databases_that_are_kept_are_used_again(filled: Shop, parallel: list[str]) -> None:
     command = [*COMMAND, "--keepdb", *parallel]
