@@ -18,7 +18,7 @@ from galera_router import after, causal_token, galera_atomic, reads
 from galera_router.causality import scope, tokens
 from galera_router.cluster import position as positions
 from galera_router.cluster.position import EVERYTHING, Position
-from galera_router.exceptions import ConfigurationError, NotCommitted
+from galera_router.exceptions import ConfigurationError, NotCommitted, ReplayMismatch
 from tests.integration.causality.support import BEGIN, REACH, SYNC, count, write
 from tests.integration.support import Shop, elsewhere, use_databases
 from tests.shop.models import Author, Book
@@ -81,6 +81,21 @@ def test_a_snapshot_that_is_older_than_a_token_is_a_mismatch(warm: Shop) -> None
     assert work() == 2
     thread.join()
     assert runs == [1, 2]
+
+
+def test_what_a_thread_of_the_function_has_committed_is_not_done_twice(warm: Shop) -> None:
+    runs: list[int] = []
+
+    @galera_atomic
+    def work() -> None:
+        runs.append(count())
+        with after(write()):
+            count()
+
+    with pytest.raises(ReplayMismatch):
+        work()
+    assert runs == [1]
+    assert count() == 2
 
 
 def test_blocks_around_and_within_a_transaction(warm: Shop) -> None:
