@@ -16,6 +16,17 @@ def _better(difference: Difference) -> bool:
     return exception(difference.stock) in OUT_OF_SYNC and ours not in (*OUT_OF_SYNC, *NAMED)
 
 
+def _closing_failed(difference: Difference) -> bool:
+    ours = exception(difference.router)
+    stock = exception(difference.stock)
+    closed_late = difference.what == "closed at the end" and ours is None
+    return stock == OUT_OF_SYNC[0] and (ours == "TransactionManagementError" or closed_late)
+
+
+def _ddl_elsewhere(difference: Difference) -> bool:
+    return (difference.kind, difference.place) == ("nodes", "extra")
+
+
 ALLOWED: tuple[Rule | FaultRule, ...] = (
     FaultRule(
         "run again",
@@ -30,6 +41,20 @@ ALLOWED: tuple[Rule | FaultRule, ...] = (
         " statement. The router sends that on another connection, or has read the answers.",
         LEAVES_UNREAD,
         _better,
+    ),
+    Rule(
+        "closed",
+        "After connection.close() in a block Django refuses what follows; with stock Django the"
+        " driver then cannot close its cursor, and that error, 2006, takes the place of Django's.",
+        op("close", "close_old"),
+        _closing_failed,
+    ),
+    Rule(
+        "locked",
+        "Under LOCK TABLES a server refuses DDL on other tables with 1100, but only after Galera"
+        " has sent it to the other nodes: with stock Django as well.",
+        op("execute_locks"),
+        _ddl_elsewhere,
     ),
     Rule(
         "keys",

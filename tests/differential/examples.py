@@ -24,10 +24,54 @@ def _atomic(*body: Step) -> Step:
 TEMPORARY = cursors.TEMPORARY[0]
 
 DIFFERING: dict[str, tuple[str, Programme]] = {
-    "closed in a block": ("D1", _in("atomic_request", _("close"), _("exists", 0))),
     "rows of the last statement": (
         "S20",
         _in("thread", _("execute_count", "SELECT ROW_COUNT()")),
+    ),
+    "rows behind a key": (
+        "S20",
+        _in(
+            "atomic_request",
+            _("execute_count", "SELECT LAST_INSERT_ID()"),
+            _("execute_count", "SELECT ROW_COUNT()"),
+        ),
+    ),
+    "rows behind a block": (
+        "S20",
+        _in("thread", _("bulk_upsert", "s0"), _("execute_count", "SELECT ROW_COUNT()")),
+    ),
+    "a block in a raw transaction": (
+        "D5",
+        _in(
+            "thread",
+            _("execute_transaction", "START TRANSACTION"),
+            _("create_author", "c"),
+            _atomic(_("create_author", "d"), _("fail")),
+        ),
+    ),
+    "tables locked in an inner block": (
+        "D6",
+        _in("atomic_request", _atomic(_("execute_locks", "LOCK TABLES shop_author WRITE"))),
+    ),
+    "a key of the driver's cursor": (
+        "D7",
+        _in(
+            "thread",
+            _("driver", "INSERT INTO shop_tag (name) VALUES ('own')"),
+            _("driver", "SELECT name FROM shop_author ORDER BY name"),
+        ),
+    ),
+}
+#: Those that may differ, by the name in ``allowed.ALLOWED``.
+MAY_DIFFER: dict[str, tuple[str, Programme]] = {
+    "closed in a block": ("closed", _in("atomic_request", _("close"), _("exists", 0))),
+    "a table made under locks": (
+        "locked",
+        _in(
+            "thread",
+            _("execute_locks", "LOCK TABLES shop_author WRITE"),
+            _("execute_ddl", "CREATE TABLE extra (n INT PRIMARY KEY)"),
+        ),
     ),
 }
 MENDED: dict[str, Programme] = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 
 from galera_router.testing import Proxy
-from tests.differential.examples import DIFFERING, MENDED
+from tests.differential.examples import DIFFERING, MAY_DIFFER, MENDED
 from tests.differential.faulty import Interrupter, Point
 from tests.differential.language import Programme, Step
 from tests.differential.levels import level
@@ -60,6 +61,13 @@ def test_an_example_does_not_differ(both: Pair, programme: Programme) -> None:
     """When one does not, its fault is mended: it goes to MENDED, and the fault's rule goes."""
     difference = both.play(programme).difference
     assert difference is None, str(difference)
+
+
+@pytest.mark.parametrize(("name", "programme"), MAY_DIFFER.values(), ids=MAY_DIFFER)
+def test_what_may_differ_is_explained(both: Pair, name: str, programme: Programme) -> None:
+    """It differs, and the rule of that name is why."""
+    report = Search(st.just(programme), lambda case: both.play(case).difference).run(1, SEED)
+    assert (dict(report.allowed), report.new) == ({name: 1}, {})
 
 
 @pytest.mark.parametrize("side", [STOCK, ROUTER])
