@@ -70,7 +70,7 @@ def _require_app() -> None:
 
     A test may leave it out of INSTALLED_APPS for a while; it has been started all the same.
     """
-    if not internals.adopts() and not apps.is_installed(APP):
+    if not internals.is_started() and not apps.is_installed(APP):
         raise ConfigurationError(
             f'DATABASE_ROUTERS names GaleraRouter, but INSTALLED_APPS lacks "{APP}".'
         )

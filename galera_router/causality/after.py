@@ -50,7 +50,7 @@ def accepted(texts: Iterable[str], max_age: int | None = None) -> dict[str, Posi
 
 
 def later(one: Position | None, other: Position) -> Position:
-    """What includes both, as far as they can be compared: a rebuilt cluster begins anew."""
+    """The position that includes both. Of two clusters, one of them rebuilt, it is ``other``."""
     if one is None or EVERYTHING in (one, other):
         return other if one is None else EVERYTHING
     return one if one.cluster_id == other.cluster_id and one.seqno > other.seqno else other

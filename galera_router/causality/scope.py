@@ -1,7 +1,7 @@
-"""What the running block of code asks of its reads: where from, and how new.
+"""What the running block requires of its reads: where they come from, and how new they are.
 
-Kept in a context variable, so that it holds for coroutines and for the threads that asgiref
-runs their synchronous parts in, and for nobody else.
+It is kept in a context variable. So it holds for coroutines, and for the threads in which asgiref
+runs their synchronous parts, and for nobody else.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Need:
     """Reads must include all that had been committed at ``position``.
 
     Attributes:
-        void: the position is in the history of no cluster that is there now.
+        void: it is to be ignored, because its cluster does not exist any more.
     """
 
     position: Position
@@ -36,7 +36,7 @@ class Need:
     _met: set[Node] = field(default_factory=set)
 
     def is_met(self, node: Node) -> bool:
-        """Whether it is known that ``node`` has come so far."""
+        """Returns True if ``node`` is known to have come so far."""
         if self.void or node in self._met:
             return True
         known = node.position
@@ -48,7 +48,7 @@ class Need:
 
     @property
     def everything(self) -> bool:
-        """Whether nothing more is known than that there was a write."""
+        """Returns True if all that is known is that there was a write."""
         return self.position is EVERYTHING
 
 
@@ -125,13 +125,13 @@ def mode(alias: str) -> Mode | None:
 
 
 def needs(alias: str) -> tuple[Need, ...]:
-    """What reads on the cluster ``alias`` must include."""
+    """What reads on the cluster ``alias`` must include, as tokens name it."""
     found = current().needs
     return found.get(alias, ()) if found else ()
 
 
 def in_request() -> bool:
-    """Whether a request or a task is under way that the middleware, say, has told of."""
+    """Returns True within a request or a task, as the middleware or a worker has told."""
     return current().writes is not None
 
 
@@ -170,7 +170,7 @@ def in_outage(*aliases: str) -> bool:
 
 
 def enter(mode: Mode, using: str | None, owner: object, frame: FrameType) -> None:
-    """Have reads come from where ``mode`` says, until :func:`leave`; see ``galera_router.reads``.
+    """Begin a block whose reads come from where ``mode`` says; :func:`leave` ends it.
 
     Args:
         mode: where from.
@@ -226,7 +226,7 @@ def needing(new: Mapping[str, Position], *, request: bool = False) -> Iterator[N
 
 @contextmanager
 def resumed(scope: Scope) -> Iterator[None]:
-    """Have what ``scope`` asks hold once more, for what a block has left to be done later."""
+    """Enter ``scope`` again, for what a block has left to be done later."""
     before = _scope.get()
     _scope.set(replace(scope, generator=None, owner=None, left=[]))
     try:

@@ -1,4 +1,4 @@
-"""The only module that touches what Django and mysqlclient keep private.
+"""What Django and mysqlclient keep private; no module outside this package touches it.
 
 Each function says why public API will not do; ``tests/integration/test_internals.py``
 tries each of them on every supported Django.
@@ -23,22 +23,22 @@ from django.db.backends.signals import connection_created
 Wrapper = BaseDatabaseWrapper
 
 
-def on_create(adopt: Callable[[Wrapper], None]) -> None:
-    """Have ``adopt`` called with every wrapper that any thread or context creates.
+def on_create(created: Callable[[Wrapper], None]) -> None:
+    """Have ``created`` called with every wrapper that any thread or context creates.
 
     Why private: ``connection_created`` comes after the connect, when a plain
     ``with atomic()`` in a new thread has already spoken to the primary.
     """
-    if adopts():
+    if is_started():
         return
     original = connections.create_connection
 
     def create_connection(alias: str) -> Wrapper:
         wrapper: Wrapper = original(alias)
-        adopt(wrapper)
+        created(wrapper)
         return wrapper
 
-    create_connection.adopts = True  # type: ignore[attr-defined]
+    create_connection.tells = True  # type: ignore[attr-defined]
     connections.create_connection = create_connection  # type: ignore[method-assign]
 
 
@@ -51,9 +51,9 @@ def existing(alias: str) -> Wrapper | None:
     return found
 
 
-def adopts() -> bool:
-    """Whether :func:`on_create` is at work: the app has been started in this process."""
-    return bool(getattr(connections.create_connection, "adopts", False))
+def is_started() -> bool:
+    """Returns True if the app has been started in this process (see :func:`on_create`)."""
+    return bool(getattr(connections.create_connection, "tells", False))
 
 
 def transact_on(role_of: Callable[[str], str]) -> None:
@@ -74,8 +74,10 @@ def transact_on(role_of: Callable[[str], str]) -> None:
     transaction.get_connection = get_connection
 
 
-def open_lazily(wrapper: Wrapper, stand_in: Any) -> None:
+def open_lazily(wrapper: Wrapper, door: Any) -> None:
     """Do what ``BaseDatabaseWrapper.connect`` does before it speaks to a server.
+
+    ``door`` takes the place of the driver's connection.
 
     Why private: these attributes are the wrapper's state machine, and the method that sets
     them also connects. ``connection_created`` is sent when a server is really connected to.
@@ -91,7 +93,7 @@ def open_lazily(wrapper: Wrapper, stand_in: Any) -> None:
     wrapper.closed_in_transaction = False
     wrapper.errors_occurred = False
     wrapper.health_check_done = True  # type: ignore[attr-defined]
-    wrapper.connection = stand_in
+    wrapper.connection = door
     wrapper.set_autocommit(wrapper.settings_dict["AUTOCOMMIT"])
     wrapper.run_on_commit = []
 
@@ -155,9 +157,10 @@ def connect_node(wrapper: Wrapper, initialise: Callable[[Wrapper], None]) -> Non
 
 
 def is_stale(connection: Any, *, ping: bool = False) -> bool:
-    """Whether an idle connection is of no more use; asks the server only with ``ping``.
+    """Returns True if an idle connection cannot be used any more.
 
-    An idle connection has nothing to read but its end, or the server's last error.
+    An idle connection has nothing to read but its end, or the server's last error. The server
+    itself is asked only if there is something to read, or with ``ping``.
     """
     try:
         poll = select.poll()
@@ -179,18 +182,18 @@ def note_autocommit(wrapper: Wrapper, flag: bool) -> None:
 
 
 def testing() -> bool:
-    """Whether the test framework may have changed what connections are allowed to do."""
+    """Returns True if the test framework may have changed what connections are allowed to do."""
     return "django.test.testcases" in sys.modules
 
 
 def in_testcase(wrapper: Wrapper) -> bool:
-    """Whether the outermost block is a ``TestCase``'s: its data exist in one connection only."""
+    """Returns True in the block of a ``TestCase``, whose data exist on one connection only."""
     blocks = wrapper.atomic_blocks
     return bool(blocks) and bool(getattr(blocks[0], "_from_testcase", False))
 
 
 def forbidden_to_test(wrapper: Wrapper) -> bool:
-    """Whether the running test may not use this alias (``databases`` of its class).
+    """Returns True if the running test may not use this alias (``databases`` of its class).
 
     Django puts an object that raises in the place of ``connect``, which keeps the original
     as ``wrapped``; for threads it patches ``ensure_connection``.
@@ -226,7 +229,7 @@ def server_data(wrapper: Wrapper) -> Any:
 
 
 def share_server_data(wrapper: Wrapper, data: Any) -> None:
-    """Spare ``wrapper`` the question: each thread's each wrapper would ask it again."""
+    """Spare ``wrapper`` the question, which every wrapper of every thread would ask again."""
     if data is not None:
         vars(wrapper).setdefault("mysql_server_data", data)
 

@@ -10,14 +10,16 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from MySQLdb import Error, OperationalError
 from MySQLdb.connections import Connection
 
-from galera_router.cluster.nodes import Node
 from galera_router.compat import internals
 from galera_router.conf import Options
+
+if TYPE_CHECKING:
+    from galera_router.cluster.nodes import Node
 
 #: called with every new link; the watchdog puts itself here
 on_new: Callable[[], None] = lambda: None  # noqa: E731

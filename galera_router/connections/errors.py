@@ -80,21 +80,21 @@ def verdict(error: BaseException) -> Verdict:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether the connection that raised ``error`` is of no more use."""
+    """Returns True if the connection that raised ``error`` is of no more use."""
     return verdict(error) in {Verdict.LOST, Verdict.OUT} or (
         isinstance(error, (InterfaceError, MySQLdb.InterfaceError)) and errno(error) in {0, -1}
     )
 
 
 def is_permanent(error: BaseException) -> bool:
-    """Whether a failure to connect will still be there after any wait."""
+    """Returns True if a failure to connect will still be there after any wait."""
     if errno(error) == _TLS and _ENDED.search(str(error)):
         return False
     return errno(error) in _PERMANENT
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether running the whole transaction again may succeed where it failed now."""
+    """Returns True if running the whole transaction again may succeed where it failed now."""
     return verdict(error) in {Verdict.ROLLED_BACK, Verdict.LOCK_WAIT, Verdict.CHANGED}
 
 

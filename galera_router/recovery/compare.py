@@ -1,4 +1,4 @@
-"""Whether a replay has told what the application could have seen the first time.
+"""Returns True if a replay has told what the application could have seen the first time.
 
 What nobody can notice is no difference: the order of rows that tie, which of them a LIMIT has cut
 off, the last digits of a float that was added up in another order, a key that cannot be asked for.
@@ -182,7 +182,7 @@ def _look(
 
 
 def _may_tie(other: Rows, rows: Sequence[Any], keys: Sequence[int]) -> bool:
-    """Whether all ``rows`` can be equal, under ORDER BY, to the first or last one given.
+    """Returns True if all ``rows`` can be equal, under ORDER BY, to the first or last one given.
 
     It spares a large table the second look. Two texts may be equal to the server.
     """

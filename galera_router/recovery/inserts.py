@@ -150,7 +150,7 @@ def _assigned(found: tuple[Token, ...]) -> tuple[tuple[bytes, ...], tuple[tuple[
 
 
 def is_literal(value: Value) -> bool:
-    """Whether ``value`` says itself what is stored: no NULL, no DEFAULT, nothing to be computed."""
+    """Returns True if ``value`` itself is stored: no NULL, no DEFAULT, nothing to be computed."""
     if value and value[0].text in (b"-", b"+"):
         value = value[1:]
     if not value:

@@ -80,7 +80,7 @@ class Entry:
 
     @property
     def read_only(self) -> bool:
-        """Whether the statement gave rows and was no insert."""
+        """Returns True if the statement gave rows and was no insert."""
         rows = self.answer is not None and self.answer.rows is not None
         return not self.insert and (rows or self.digest is not None)
 

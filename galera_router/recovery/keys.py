@@ -182,7 +182,7 @@ def _first_key(insert: Insert, answer: Answer, table: Table) -> dict[bytes, list
 
 
 def _draws(insert: Insert, table: Table, row: int) -> bool:
-    """Whether the key of ``row`` is left to the server."""
+    """Returns True if the key of ``row`` is left to the server."""
     names = table.columns if insert.names is None else insert.names
     if table.auto not in names:
         return True
@@ -192,7 +192,7 @@ def _draws(insert: Insert, table: Table, row: int) -> bool:
 
 
 def _says(value: Value, *, auto: bool) -> bool:
-    """Whether ``value`` is what is stored, as far as the text tells."""
+    """Returns True if ``value`` is what is stored, as far as the text tells."""
     return is_literal(value) and not (auto and b"".join(t.text for t in value) in (b"0", b"'0'"))
 
 
@@ -277,7 +277,7 @@ def pinned_key(entry: Entry, *, backslashes: bool = True) -> int | None:
 
 
 def key_matters(entry: Entry, *, backslashes: bool = True) -> bool:
-    """Whether ``lastrowid`` of ``entry`` is kept by a replay, or is the same by itself.
+    """Returns True if ``lastrowid`` of ``entry`` is kept by a replay, or is the same by itself.
 
     It is not where one of several rows may be the first that was inserted: no row is known to
     have the key that was told.
@@ -297,7 +297,7 @@ def key_matters(entry: Entry, *, backslashes: bool = True) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def key_returned(sql: str | bytes) -> bool:
-    """Whether ``sql`` inserts one row and returns nothing but the key that the server draws."""
+    """Returns True if ``sql`` inserts one row and returns only the key that the server draws."""
     statement = sql.encode("utf-8", "surrogateescape") if isinstance(sql, str) else sql
     insert = parse(statement)
     if insert is None or insert.may_replace or insert.ignore or len(insert.rows) != 1:
@@ -309,7 +309,7 @@ def key_returned(sql: str | bytes) -> bool:
 
 
 def is_drawn(table: bytes, column: bytes) -> bool:
-    """Whether a model says that the server draws the keys of ``column``."""
+    """Returns True if a model says that the server draws the keys of ``column``."""
     return (_table_parts(table)[-1].lower(), column.decode("utf-8", "replace")) in _drawn()
 
 

@@ -47,7 +47,7 @@ class Token:
 
     @property
     def is_name(self) -> bool:
-        """Whether it can be a name."""
+        """Returns True if it can be a name."""
         return self.kind in (Kind.WORD, Kind.QUOTED)
 
     @property

@@ -111,7 +111,7 @@ def clean(workers: Sequence[str]) -> bytes:
 
 
 def moved(error: BaseException) -> bool:
-    """Whether ``error`` is the server's refusal to advance: from another number, or at all."""
+    """Returns True if ``error`` is the server's refusal to advance a marker."""
     return errno(error) in {_CONSTRAINT_FAILED, _SIGNALLED, NO_SUCH_TABLE} and TABLE in str(error)
 
 
@@ -137,7 +137,7 @@ class Pool:
 
     @property
     def absent(self) -> bool:
-        """Whether the table was missing a short while ago."""
+        """Returns True if the table was missing a short while ago."""
         return time.monotonic() < self._absent_until
 
     def note_absent(self) -> None:
@@ -148,7 +148,7 @@ class Pool:
         self._absent_until = float("-inf")
 
     def time_to_clean(self) -> bool:
-        """Whether dead workers' rows should be removed now; once per :data:`CLEAN_EVERY`."""
+        """Returns True if it is time to remove dead workers' rows; once per :data:`CLEAN_EVERY`."""
         with self._lock:
             now = time.monotonic()
             due = now >= self._clean_at

@@ -19,7 +19,7 @@ class Item:
 
     @property
     def is_star(self) -> bool:
-        """Whether it stands for all columns."""
+        """Returns True if it stands for all columns."""
         return bool(self.tokens) and self.tokens[-1].text == b"*"
 
 

@@ -76,7 +76,7 @@ class Turn:
 
     @property
     def held(self) -> bool:
-        """Whether there is something to leave."""
+        """Returns True if there is something to leave."""
         return bool(self._held)
 
     def take(self, run: int, *sessions: Session) -> None:

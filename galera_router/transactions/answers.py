@@ -21,7 +21,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._key = 0
-        self._rows = -1
+        self._rows = 0  # as after what sets a connection up
         self._link: NodeConnection | None = None  # on which the server knows the key by itself
 
     def note(self, call: Call, link: NodeConnection | None) -> None:

@@ -37,6 +37,7 @@ class NodeAlias:
         self.wrapper = wrapper
         self.node = node
         self.link: NodeConnection | None = None
+        self._database = ""  # a test runner gives the alias another one
 
     # --- what the door asks
 
@@ -106,7 +107,7 @@ class NodeAlias:
         """
         link = self.link
         if link is not None:
-            if not link.is_stale():
+            if self._database == self.wrapper.settings_dict["NAME"] and not link.is_stale():
                 return link
             self.forget()
         return self._connect()
@@ -126,6 +127,7 @@ class NodeAlias:
     def _initialise(self, wrapper: BaseDatabaseWrapper) -> None:
         """Have the statements of a connection's set-up watched as well."""
         options = connections[self.node.cluster.alias]  # has them as attributes
+        self._database = wrapper.settings_dict["NAME"]
         self.link = link = NodeConnection(self.node, wrapper.connection, options)
         with link.in_flight():
             wrapper.init_connection_state()

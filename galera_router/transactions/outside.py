@@ -45,7 +45,7 @@ def execute(session: Session, call: Call) -> Any:
         CommitOutcomeUnknown: its answer was lost, and it may have changed something.
     """
     statement = call.statement
-    if statement.asks and statement.verb == "SELECT":
+    if statement.verb == "SHOW" or (statement.asks and statement.verb == "SELECT"):
         return _directly(session, call, failover.connect_primary(session), writing=False)
     if not statement.readable:
         return _write(session, call)

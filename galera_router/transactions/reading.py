@@ -75,7 +75,10 @@ class Reader:
         transaction = self._session.transaction
         if (transaction is None or transaction.is_untouched) and self._is_over():
             return False
-        return not internals.testing() or self._may_read(pin)
+        ours, theirs = self._session.wrapper, self.alias(pin).wrapper
+        if ours.settings_dict["NAME"] != theirs.settings_dict["NAME"] or internals.testing():
+            return self._may_read(pin)
+        return True
 
     def _is_over(self) -> bool:
         return time.monotonic() > self._pinned_until
@@ -96,8 +99,8 @@ class Reader:
         wrapper = connections[node.alias]
         if internals.forbidden_to_test(wrapper):
             return False
-        moved = self._session.database_now().get("NAME")
-        return moved is None or wrapper.settings_dict["NAME"] == moved
+        expected = self._session.database_now().get("NAME", node.config.role_settings["NAME"])
+        return bool(wrapper.settings_dict["NAME"] == expected)
 
     def unpin(self) -> None:
         """Let reads outside a transaction choose their node anew."""

@@ -164,6 +164,10 @@ class Session:
         except ERRORS:
             self._leave()
             raise
+        except UnicodeError:  # the answer is complete, only its text cannot be read
+            if call.statement.readable:
+                self._leave()
+            raise
         self._leave()
         return rows
 
@@ -442,8 +446,6 @@ class Session:
     def transaction_begun(self) -> bool:
         """Returns True if the primary has the transaction open."""
         return self.transaction is not None and self.transaction.is_on_primary
-
-    begun = transaction_begun
 
     @property
     def marking(self) -> Marking:

@@ -240,7 +240,7 @@ def _readable(verb: str, upper: str, code: str, words: list[str]) -> bool:
 
 
 def _calls_quoted(upper: str, code: str) -> bool:
-    """Whether a quoted name is called like a function: `get_lock`('a', 0) takes the lock."""
+    """Returns True if a quoted name is called like a function, as in `get_lock`('a', 0)."""
     return bool(_QUOTED_CALL.search(code)) and bool(_NAME_CALLED.search(_visible(upper)))
 
 

@@ -5,12 +5,12 @@
             ┌────────────────────────────────────────────┐
             │                                            ▼
     Pending ──first read──▶ OnSecondary ──first write──▶ OnPrimary
-       │  ▲                   │   │                       │  │  ▲
-       │  └──snapshot lost────┘   │                       │  └──┘ moved to another node
+       │  ▲                   │   │                       │  │
+       │  └──snapshot lost────┘   │                       │  │
        │  ▲                       │                       │
-       │  └────────── undone by the server, or lost ──────┤
-       ▼                          ▼                       ▼
-     Ended ◀──────────────────── commit, rollback ────────┘
+       │  └────────── undone by the server, or lost ──────┘  │
+       ▼                          ▼                          ▼
+     Ended ◀──────────────────── commit, rollback ───────────┘
 
 A transaction is made anew for each outermost transaction and thrown away at its end.
 """
@@ -134,7 +134,7 @@ class Ended(State):
 MOVES: Mapping[type[State], frozenset[type[State]]] = {
     Pending: frozenset({OnSecondary, OnPrimary, Ended}),
     OnSecondary: frozenset({Pending, OnPrimary, Ended}),
-    OnPrimary: frozenset({OnPrimary, Pending, Ended}),
+    OnPrimary: frozenset({Pending, Ended}),
     Ended: frozenset(),
 }
 
@@ -154,6 +154,7 @@ class Transaction:
         broken: what every further statement is answered with.
         swallowed: Django has swallowed that error: the end of the transaction tells it.
         uncertain: its last statement may have ended it.
+        probed: a savepoint was set ahead of that statement, which is gone if it did.
         partly: a part of it has been committed by a statement that commits by itself.
         committing: its COMMIT is under way.
         place: where in the code it was opened, if nobody runs that again.
@@ -171,6 +172,7 @@ class Transaction:
         self.swallowed = False
         self.undone: Exception | None = None  # with what the server has rolled it back
         self.uncertain = False
+        self.probed = False
         self.partly = False
         self.committing = False
         self._lost: tuple[Call, NodeConnection | None] | None = None
@@ -205,6 +207,10 @@ class Transaction:
         if type(self.state) is not Pending:
             self.move(Pending())
 
+    def _end(self) -> None:
+        if not isinstance(self.state, Ended):
+            self.move(Ended())
+
     def to_snapshot(self, link: NodeConnection, *, unsynced: bool) -> None:
         """A secondary has opened its snapshot."""
         needs = scope.needs(self.session.cluster.alias)
@@ -236,8 +242,7 @@ class Transaction:
         try:
             return self.state.execute(self, call)
         except ERRORS:
-            # Django swallows the error of a savepoint; the end of the transaction tells it.
-            self.swallowed = self.broken is not None and call.statement.savepoint is not None
+            self._note_swallowed(call.statement)
             raise
 
     def commit(self) -> None:
@@ -265,14 +270,19 @@ class Transaction:
         try:
             self.state.rollback(self)
         finally:
-            self.state = Ended()
+            self._end()
             self._note_place()
 
     def refuse(self, statement: Statement | None) -> NoReturn:
         """Raise the error that broke it. Django swallows it where it ends a savepoint."""
         assert self.broken is not None
-        self.swallowed = statement is not None and statement.savepoint is not None
+        self._note_swallowed(statement)
         raise self.broken
+
+    def _note_swallowed(self, statement: Statement | None) -> None:
+        """Django swallows the error of a savepoint; the end of the transaction tells it."""
+        ends = statement is not None and statement.savepoint is not None
+        self.swallowed = ends and self.broken is not None
 
     def abandon(self, *, inside: bool) -> None:
         """Its connection is closed by the application.
@@ -282,7 +292,7 @@ class Transaction:
         """
         if isinstance(self.state, OnSecondary):
             self.state.rollback(self)
-        self.state = Ended()
+        self._end()
         if inside:
             self.broken = InterfaceError(0, "The connection was closed in an atomic block.")
 
@@ -304,7 +314,7 @@ class Transaction:
                 self.session.following.note_write()
                 self.session.following.note_commit()  # it may be there
             self.marking.marker = None
-            self.state = Ended()
+            self._end()
             return
         link = self.state.link if isinstance(self.state, OnPrimary) else None
         self._lost = call, link

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: Set ahead of a statement that may end the transaction inside: gone if it has.
 _BEFORE = "galera_router_before"
 _NO_SUCH_SAVEPOINT = 1305
+#: They commit once, and begin nothing.
+_COMMITS = frozenset({"CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME", "GRANT", "REVOKE"})
 
 
 def execute(transaction: Transaction, call: Call) -> Any:
@@ -51,7 +53,9 @@ def _once(transaction: Transaction, call: Call) -> Any:
     assert link is not None
     _advance_if_due(transaction, link)
     if call.statement.may_end_transaction:
-        before.append(Step(f"SAVEPOINT {_BEFORE}".encode()))
+        transaction.probed = call.statement.verb not in _COMMITS
+        if transaction.probed:
+            before.append(Step(f"SAVEPOINT {_BEFORE}".encode()))
     if call.statement.verb == "SET" and transaction.is_on_primary:
         variables.remember(link, call.sql)
     before += transaction.session.answers.ahead(call, link)
@@ -246,8 +250,9 @@ def settle(transaction: Transaction) -> None:
     link = transaction.session.primary
     assert link is not None
     try:
-        same = _is_same(link)
+        same = transaction.probed and _is_same(link)
         still_open = same or _in_transaction(link)
+        same = same or (still_open and not transaction.probed)
     except ERRORS as error:
         if is_lost(error):
             _recover(transaction, error)

@@ -56,23 +56,16 @@ def test_in_parallel_each_process_stays_in_its_own_clone(filled: Shop, program: 
     assert not filled.galera["db1"].query("SHOW DATABASES LIKE 'test\\_%'")
 
 
-@pytest.mark.xfail(strict=True, reason="a secondary is read in a database of before")
-def test_a_connection_from_before_the_tests_is_not_used(filled: Shop) -> None:
+@pytest.mark.parametrize("parallel", [[], ["--parallel", "2"]], ids=["alone", "parallel"])
+def test_a_connection_from_before_the_tests_is_not_used(filled: Shop, parallel: list[str]) -> None:
     """It leads to the real database, on each node."""
-    used_before(filled)
-
-
-def test_nor_in_parallel(filled: Shop) -> None:
-    used_before(filled, "--parallel", "2")
-
-
-def used_before(shop: Shop, *words: str) -> None:
-    labels = [f"{COMMAND[-1]}.{name}" for name in ("OnTheNodes", "LiveOnTheNodes")]
     program = "tests.ecosystem.own.used_before"
-    assert "OK" in run(optimistic(shop), program, *COMMAND[1:-1], *labels, *words)
+    labels = [f"{COMMAND[-1]}.{name}" for name in ("OnTheNodes", "LiveOnTheNodes")]
+    output = run(optimistic(filled), program, *COMMAND[1:-1], *labels, *parallel)
+    assert "OK" in output
+    assert ("Cloning" in output) is bool(parallel)
 
 
-@pytest.mark.xfail(strict=True, reason="a secondary is read in a database of before")
 def test_after_them_reads_are_in_the_real_database(filled: Shop) -> None:
     run(optimistic(filled), "tests.ecosystem.own.used_after")
 

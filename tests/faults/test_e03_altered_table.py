@@ -15,7 +15,7 @@ from django.test.utils import override_settings
 from django.urls import path
 
 from galera_router import galera_atomic
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.limits import spared
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book
@@ -62,7 +62,7 @@ def view_that_writes(request: HttpRequest) -> HttpResponse:
 urlpatterns = [path("reads/", view), path("writes/", view_that_writes)]
 
 
-@fault("E3")
+@both()
 def test_in_a_block(altered: EitherShop) -> None:
     with spared(1412), transaction.atomic():
         assert _two_reads() == 3
@@ -85,7 +85,7 @@ def test_in_a_request(altered: EitherShop, what: str) -> None:
     assert altered.everywhere("SELECT name FROM galera_router.shop_author ORDER BY id") == names
 
 
-@fault("E3")
+@both()
 def test_a_table_is_made_anew(altered: EitherShop) -> None:
     """By a statement that copies its rows."""
     alter = "ALTER TABLE galera_router.shop_book MODIFY title VARCHAR(101) NOT NULL, FORCE"

@@ -1,6 +1,6 @@
 """A request or a function is run again only if nothing else was done.
 
-What the failed run has committed elsewhere is committed a second time today: by middleware in the
+What the failed run has committed elsewhere would be committed a second time: by middleware in the
 response phase, on a plain database or another cluster, in a thread of the view, by a hook.
 """
 

@@ -1,7 +1,7 @@
 """A marker's row that has gone makes nothing be done again that cannot be.
 
-Somebody deletes the row while the transaction is open. Today the transaction is then begun again
-with what was recorded of it: what was not is missing, and success is told.
+Somebody deletes the row while the transaction is open. Begun again with what was recorded of it,
+the transaction would lack what was not, and success would be told.
 """
 
 from __future__ import annotations

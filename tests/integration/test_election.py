@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from galera_router.cluster import monitor
 from galera_router.cluster import nodes as registry
-from galera_router.cluster import vigil
 from galera_router.testing import GaleraNode, Statement
 from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Tag
@@ -177,7 +177,7 @@ def test_a_failback_costs_each_thread_one_connection(
     monkeypatch.setattr(registry, "FAILBACK_DELAY", 1.0)
     monkeypatch.setattr(registry, "FAILBACK_SLOT", 1.0)
     monkeypatch.setattr(registry, "STARTED", 0.0)
-    monkeypatch.setattr(vigil, "ASK_WELL", 1.0)
+    monkeypatch.setattr(monitor, "ASK_WELL", 1.0)
     used: dict[int, list[str]] = {number: [] for number in range(6)}
     done = threading.Event()
 

@@ -55,7 +55,7 @@ def test_the_secondary_is_lost_between_two_reads(
         lose(first)
         with caplog.at_level(logging.WARNING, "galera_router"):
             assert [book.title for book in Book.objects.order_by("pk")] == ["t0", "t1", "t2"]
-        assert not shop.session.begun, "reads must not have gone to the primary"
+        assert not shop.session.transaction_begun, "reads must not have gone to the primary"
         Book.objects.create(author=Author.objects.get(), title="t3")
     assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_book") == [(4,)]
     if lose is not cut:
@@ -591,7 +591,7 @@ def test_unbuffered_cursors_read_on_the_primary(shop: Shop) -> None:
     shop.stock(3)
     with transaction.atomic():
         assert Book.objects.count() == 3
-        assert shop.session.begun
+        assert shop.session.transaction_begun
         assert [book.title for book in Book.objects.order_by("pk")] == ["t0", "t1", "t2"]
 
 

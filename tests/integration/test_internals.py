@@ -130,7 +130,7 @@ def test_the_question_to_the_server_does_not_promote(shop: Shop) -> None:
     with transaction.atomic():
         assert connection.features.has_zoneinfo_database in {True, False}
         assert User.objects.filter(username__regex="x").count() == 0
-        assert not shop.session.begun
+        assert not shop.session.transaction_begun
 
 
 def test_an_inherited_connection_is_harmless_to_the_parent() -> None:

@@ -182,7 +182,7 @@ def test_locking_reads_lock_on_the_primary(shop: Shop, sql: str) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql)
         assert len(cursor.fetchall()) == 1
-        assert shop.session.begun
+        assert shop.session.transaction_begun
         rows = shop.galera["db1"].query(
             "SELECT trx_rows_locked FROM information_schema.innodb_trx WHERE trx_rows_locked > 0"
         )

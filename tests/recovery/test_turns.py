@@ -103,7 +103,7 @@ def test_a_turn_is_not_taken_in_a_transaction(shop: Shop) -> None:
         turn = Turn("code")
         turn.take(3, shop.session)
         assert not turn.held
-        assert not shop.session.begun
+        assert not shop.session.transaction_begun
 
 
 def test_a_turn_is_not_left_in_a_transaction(shop: Shop) -> None:

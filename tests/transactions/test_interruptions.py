@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.db.backends.mysql.base import django_conversions
+from MySQLdb.constants import FIELD_TYPE
 
 from galera_router.exceptions import FailoverImpossible
 from tests.integration.support import Shop
@@ -128,3 +130,21 @@ def test_a_cursor_that_was_closed_says_so(shop: Shop) -> None:
     cursor.close()
     with pytest.raises(Exception, match="closed"):
         cursor.execute("SELECT 1")
+
+
+def unreadable(text: bytes) -> str:
+    """A value's text in another encoding than the connection's."""
+    return b"\xff".decode("utf-8")
+
+
+def test_text_that_cannot_be_read_is_no_interruption(shop: Shop) -> None:
+    """The answer is complete, and the connection as good as before."""
+    shop.configure(OPTIONS={"conv": {**django_conversions, FIELD_TYPE.DATETIME: unreadable}})
+    with transaction.atomic(), connection.cursor() as cursor:
+        Tag.objects.create(name="before")
+        primary = shop.session.primary
+        with pytest.raises(UnicodeDecodeError):
+            cursor.execute("SELECT CAST('2026-01-01' AS DATETIME)")
+        Tag.objects.create(name="after")
+        assert shop.session.primary is primary
+    assert sorted(tags(shop)) == ["after", "before"]

@@ -53,7 +53,7 @@ def test_a_snapshot_that_was_open_before_is_not_enough(warm: Shop) -> None:
         with after(token):
             assert count() == 2
             assert warm.session.primary is not None
-            assert warm.session.begun
+            assert warm.session.transaction_begun
 
 
 def test_a_snapshot_that_is_older_than_a_token_is_a_mismatch(warm: Shop) -> None:
