@@ -60,8 +60,10 @@ def test_in_parallel_each_process_stays_in_its_own_clone(filled: Shop, program: 
 def test_a_connection_from_before_the_tests_is_not_used(filled: Shop, parallel: list[str]) -> None:
     """It leads to the real database, on each node."""
     program = "tests.ecosystem.own.used_before"
-    label = f"{COMMAND[-1]}.OnTheNodes"
-    assert "OK" in run(optimistic(filled), program, *COMMAND[1:-1], label, *parallel)
+    labels = [f"{COMMAND[-1]}.{name}" for name in ("OnTheNodes", "LiveOnTheNodes")]
+    output = run(optimistic(filled), program, *COMMAND[1:-1], *labels, *parallel)
+    assert "OK" in output
+    assert ("Cloning" in output) is bool(parallel)
 
 
 def test_after_them_reads_are_in_the_real_database(filled: Shop) -> None:
