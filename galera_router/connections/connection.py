@@ -88,6 +88,11 @@ class NodeConnection:
         """Returns True unless the application's state would be in the way of our own table."""
         return not self._states
 
+    @property
+    def begun_by_hand(self) -> bool:
+        """Returns True if the application has begun a transaction by a statement of its own."""
+        return "BEGIN" in self._states or "START" in self._states
+
     def note_state(self, verb: str) -> None:
         """A statement that begins with ``verb`` has left something that the next ones need."""
         self._states.setdefault(verb, f"{verb} left state on its connection")

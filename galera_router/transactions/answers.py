@@ -27,16 +27,16 @@ class Answers:
     def note(self, call: Call, link: NodeConnection | None) -> None:
         """A statement has been answered on ``link``; None if not by a server."""
         statement, cursor = call.statement, call.cursor
-        self._rows = -1 if statement.readable else cursor.rowcount
+        self._rows = -1 if cursor.description is not None else cursor.rowcount
         if not statement.insert:
             return
         key = _key(call)
         if key:
             self._key, self._link = key, link
 
-    def lost(self) -> None:
-        """The connection is another one now."""
-        self._link = None
+    def ended(self) -> None:
+        """A transaction has ended; with stock Django ``SET autocommit = 1`` follows."""
+        self._rows = 0
 
     def ahead(self, call: Call, link: NodeConnection) -> list[Step]:
         """What has to be sent ahead of ``call`` so that it is given the right key."""

@@ -96,8 +96,12 @@ def _end_left(session: Session, link: NodeConnection) -> None:
 
 
 def begin(link: NodeConnection) -> list[Step]:
-    """What begins a transaction. START TRANSACTION would release what LOCK TABLES has locked."""
-    if not link.locked:
+    """What begins a transaction.
+
+    START TRANSACTION would release what LOCK TABLES has locked, and commit what the application has
+    begun by a statement of its own.
+    """
+    if not link.locked and not link.begun_by_hand:
         return [Step(BEGIN)]
 
     def done(rows: int) -> None:

@@ -232,6 +232,7 @@ class Session:
             self._end_by_hand(b"COMMIT")
             return
         transaction.commit()
+        self.answers.ended()
         self.transaction = Transaction(self)
 
     def rollback(self) -> None:
@@ -252,6 +253,7 @@ class Session:
         try:
             transaction.rollback()
         finally:
+            self.answers.ended()
             self._unreported = transaction.broken if transaction.swallowed else None
             self.transaction = Transaction(self)
 

@@ -24,31 +24,6 @@ def _atomic(*body: Step) -> Step:
 TEMPORARY = cursors.TEMPORARY[0]
 
 DIFFERING: dict[str, tuple[str, Programme]] = {
-    "rows of the last statement": (
-        "S20",
-        _in("thread", _("execute_count", "SELECT ROW_COUNT()")),
-    ),
-    "rows behind a key": (
-        "S20",
-        _in(
-            "atomic_request",
-            _("execute_count", "SELECT LAST_INSERT_ID()"),
-            _("execute_count", "SELECT ROW_COUNT()"),
-        ),
-    ),
-    "rows behind a block": (
-        "S20",
-        _in("thread", _("bulk_upsert", "s0"), _("execute_count", "SELECT ROW_COUNT()")),
-    ),
-    "a block in a raw transaction": (
-        "D5",
-        _in(
-            "thread",
-            _("execute_transaction", "START TRANSACTION"),
-            _("create_author", "c"),
-            _atomic(_("create_author", "d"), _("fail")),
-        ),
-    ),
     "tables locked in an inner block": (
         "D6",
         _in("atomic_request", _atomic(_("execute_locks", "LOCK TABLES shop_author WRITE"))),
@@ -75,6 +50,21 @@ MAY_DIFFER: dict[str, tuple[str, Programme]] = {
     ),
 }
 MENDED: dict[str, Programme] = {
+    "rows of the last statement": _in("thread", _("execute_count", "SELECT ROW_COUNT()")),
+    "rows behind a key": _in(
+        "atomic_request",
+        _("execute_count", "SELECT LAST_INSERT_ID()"),
+        _("execute_count", "SELECT ROW_COUNT()"),
+    ),
+    "rows behind a block": _in(
+        "thread", _("bulk_upsert", "s0"), _("execute_count", "SELECT ROW_COUNT()")
+    ),
+    "a block in a raw transaction": _in(
+        "thread",
+        _("execute_transaction", "START TRANSACTION"),
+        _("create_author", "c"),
+        _atomic(_("create_author", "d"), _("fail")),
+    ),
     "a block of a queryset": _in(
         "thread", _("atomic_using", "queryset", body=(_("create_author", "c"), _("fail")))
     ),
