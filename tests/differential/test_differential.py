@@ -67,7 +67,7 @@ def test_an_example_does_not_differ(both: Pair, programme: Programme) -> None:
     assert difference is None, str(difference)
 
 
-@pytest.mark.parametrize("side", [STOCK, pytest.param(ROUTER, marks=known_fault("S1"))])
+@pytest.mark.parametrize("side", [STOCK, ROUTER])
 def test_an_interrupted_create_leaves_nothing(both: Pair, side: str) -> None:
     """Of a block that is undone nothing is left, wherever in it the exception came."""
     interrupter = Interrupter(both, side)
