@@ -80,12 +80,15 @@ CHECKERS: dict[str, Command] = {
     # Originals that arrive when they have been given up.
     "late": _chaos("--faults", "late-commit"),
     # What a random programme or load hardly ever meets: a test for each.
-    "aliases": _fault("s02_aliases"),
     "answers": _fault("s14_cut_inside_an_answer"),
     "garbage": _fault("s27_garbage"),
     "hot-rows": _fault("e22_hot_rows"),
     "interrupts": _fault("s01_interrupts"),
+    "lagging": _tests("integration/test_failover.py", "lags_is_waited_for"),
     "limits": _fault("s09_soft_limits"),
+    "lost-state": _tests("integration/test_connection_state.py", "not_moved or before_it"),
+    "named-nodes": _tests("integration/test_named_nodes.py"),
+    "once": _tests("integration/test_exactly_once.py", "added_once"),
     "procedures": _fault("s11_procedures"),
     "raised": _fault("s19_raised_after_statement"),
     "state": _fault("s06_state"),

@@ -49,7 +49,8 @@ BYTES, PROGRAMMES, POINTS = "differential-bytes", "differential", "differential-
 CHAOS, ALARMS, HISTORY, LATE = "chaos", "alarms", "history", "late"
 ORDERS, LOCKS, SINGLES, COMMITS = "orders", "locks", "singles", "commits"
 MOVES = "moves"
-ALIASES, ANSWERS, GARBAGE, HOT = "aliases", "answers", "garbage", "hot-rows"
+ANSWERS, GARBAGE, HOT, NAMED_NODES = "answers", "garbage", "hot-rows", "named-nodes"
+LAGGING, LOST_STATE, ONCE = "lagging", "lost-state", "once"
 INTERRUPTS, LIMITS, RAISED = "interrupts", "limits", "raised"
 PROCEDURES, STATE, SWALLOWED = "procedures", "state", "swallowed"
 
@@ -110,7 +111,7 @@ MUTANTS = (
         "            give_back(session, transaction.marking, link, committed=True)\n"
         '            link.query(b"COMMIT")\n        except ERRORS as error:\n'
         "            if doubt is None and not is_lost(error):",
-        (BYTES, CHAOS),
+        (ONCE, BYTES, CHAOS),
     ),
     Mutant(
         "marker-given-back-unproven",
@@ -211,7 +212,7 @@ MUTANTS = (
         "recovery/rebuilding.py",
         "    return transaction.journal.obstacle or (link.state if link is not None else None)",
         "    return None",
-        (STATE, BYTES, CHAOS),
+        (LOST_STATE, BYTES, CHAOS),
     ),
     # --- answers
     Mutant(
@@ -262,7 +263,7 @@ MUTANTS = (
         "        self.behind = {other for other in self._session.cluster.nodes"
         " if other is not node}",
         "        self.behind = set()",
-        (PROGRAMMES, HISTORY, CHAOS),
+        (HISTORY, CHAOS),
     ),
     Mutant(
         "token-ignored",
@@ -350,7 +351,7 @@ MUTANTS = (
         "compat/internals.py",
         "        found: Wrapper = original(using if using is None else role_of(using))",
         "        found: Wrapper = original(using)",
-        (ALIASES, PROGRAMMES),
+        (NAMED_NODES,),
     ),
     Mutant(
         "session-state-dropped",
@@ -367,7 +368,7 @@ MUTANTS = (
         "    if statement.may_end_transaction:\n        transaction.uncertain = True\n"
         "        journal.prevent(_why_not(statement))\n    if not",
         "    if not",
-        (PROGRAMMES, PROCEDURES, BYTES),
+        (PROCEDURES, PROGRAMMES, BYTES),
     ),
     Mutant(
         "commit-inside-overlooked",
@@ -384,7 +385,7 @@ MUTANTS = (
         "        if self.broken is not None:\n            raise self.broken\n"
         "        if self._lost is not None:\n            self._after_interruption(None)",
         "        if self._lost is not None:\n            self._after_interruption(None)",
-        (CHAOS, BYTES, SWALLOWED),
+        (SWALLOWED, CHAOS, BYTES),
     ),
     Mutant(
         "swallowed-is-not-told",
@@ -409,7 +410,7 @@ MUTANTS = (
         "transactions/transaction.py",
         "        if not harmless and not undone:",
         "        if False:",
-        (POINTS, RAISED),
+        (RAISED, POINTS),
     ),
     # --- running again
     Mutant(
@@ -457,6 +458,6 @@ MUTANTS = (
         "        last = waiting.last_resort(transaction.session, link, BEGIN_READ_ONLY)\n"
         "        _replay_or_end(transaction, link, last)",
         "        raise",
-        (ALARMS,),
+        (LAGGING, ALARMS),
     ),
 )

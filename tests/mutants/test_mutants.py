@@ -104,7 +104,7 @@ def test_the_table_has_seeds_and_seconds() -> None:
 
 def test_a_test_is_a_checker() -> None:
     """It is run with the router alone, and its mark of a known fault does not count."""
-    command = checkers.CHECKERS["aliases"](1, 60.0)
+    command = checkers.CHECKERS["garbage"](1, 60.0)
     assert "--runxfail" in command
     assert command[-1] == "router"
     assert all((ROOT / word).is_file() for word in command if word.startswith("tests/"))
