@@ -119,8 +119,9 @@ def install() -> None:
 def _started(thread: threading.Thread) -> None:
     if thread.name.startswith(OWN_THREADS):
         return
-    scope.inherit(thread)
     run = current()
+    if run is not _NOBODY:
+        scope.inherit(thread)
     if run is not None:
         setattr(thread, _ATTRIBUTE, run)
         run.note_thread(thread)
@@ -129,19 +130,20 @@ def _started(thread: threading.Thread) -> None:
 def _submitted(
     submit: Callable[..., Future[Any]], job: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Future[Any]:
-    run = current()
-    if run is None:
-        return submit(job, *args, **kwargs)
+    run, held = current(), scope.current()
     token = _current.set(_NOBODY)  # the executor's own threads outlive the run
     try:
-        future = submit(_within, run, scope.current(), job, *args, **kwargs)
+        future = submit(_within, run, held, job, *args, **kwargs)
     finally:
         _current.reset(token)
-    run.note_job(future)
+    if run is not None:
+        run.note_job(future)
     return future
 
 
-def _within(run: Run, held: Scope, job: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def _within(
+    run: Run | None, held: Scope, job: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
     token = _current.set(run)
     try:
         with scope.resumed(held):
