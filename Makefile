@@ -8,7 +8,7 @@
 # make histories      the checker of histories on 10,000 that are serializable
 # make proof          all long runs one after the other, with a report in the folder proof
 # make django-suite   Django's own suite, stock and with the router; ARGS="basic queries" picks
-# make lint           ruff and mypy
+# make lint           ruff, import-linter and mypy
 # make coverage       the suite again, with a report of the lines it reached
 # make setup          only what the others need: system packages and .venv
 
@@ -72,6 +72,7 @@ coverage: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 	cd example_project && $(BIN)/mypy
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from galera_router.conf.expand import expand
+from galera_router.conf import expand
 
 if TYPE_CHECKING:
     from galera_router.atomic import galera_atomic
-    from galera_router.causality.after import after, causal_token
+    from galera_router.causality.after import after
     from galera_router.causality.reads import reads
+    from galera_router.transactions.last_write import causal_token
 
 __version__ = "0.1.0"
 __all__ = ["after", "causal_token", "expand", "galera_atomic", "reads"]
 
 _LATER = {
     "after": "causality.after",
-    "causal_token": "causality.after",
+    "causal_token": "transactions.last_write",
     "galera_atomic": "atomic",
     "reads": "causality.reads",
 }

@@ -21,37 +21,52 @@ class GaleraRouterConfig(AppConfig):
 
     def ready(self) -> None:
         from galera_router import checks
-        from galera_router.cluster import monitor as watchdog
-        from galera_router.compat import generic, internals
-        from galera_router.transactions import install as adoption
+        from galera_router.cluster import monitor
+        from galera_router.compat import commits, internals
+        from galera_router.recovery import runs
+        from galera_router.transactions import install
 
         checks.register()
-        watchdog.install()
-        internals.on_create(adoption.adopt)
-        internals.load_as(adoption.role_of)
-        generic.follow_router(adoption.role_of)
+        monitor.install()
+        runs.install()
+        install.hold_logs()
+        commits.watch_procedures()
+        internals.on_create(_install)
+        internals.transact_on(install.role_of)
         for wrapper in connections.all(initialized_only=True):
-            adoption.adopt(wrapper)
+            _install(wrapper)
         request_started.connect(_new_request, dispatch_uid="galera_router.request_started")
         request_finished.connect(_new_request, dispatch_uid="galera_router.request_finished")
         connection_created.connect(_share, dispatch_uid="galera_router.connection_created")
         post_migrate.connect(_migrated, sender=self, dispatch_uid="galera_router.post_migrate")
-        os.register_at_fork(after_in_child=adoption.forget_inherited)
+        os.register_at_fork(after_in_child=install.forget_inherited)
+
+
+def _install(wrapper: Any) -> None:
+    """A wrapper is new: take charge of a cluster's, and see what is committed on any other."""
+    from galera_router.cluster.nodes import cluster_of
+    from galera_router.compat import commits
+    from galera_router.recovery import runs
+    from galera_router.transactions import install
+
+    install.install(wrapper)
+    plain = cluster_of(wrapper.alias) is None
+    commits.watch(wrapper, committed=runs.note_commit, hooks=runs.note_hooks, statements=plain)
 
 
 def _new_request(**kwargs: Any) -> None:
     """A request begins or has ended: nothing of the last one's pinning holds any more."""
-    from galera_router.transactions.context import contexts
+    from galera_router.transactions.session import sessions
 
-    for context in contexts():
-        context.new_request()
+    for session in sessions():
+        session.new_request()
 
 
 def _share(connection: Any, **kwargs: Any) -> None:
     """A connection was made: later ones need not ask its server the same questions."""
-    from galera_router.transactions import install as adoption
+    from galera_router.transactions import install
 
-    adoption.connected(connection)
+    install.connected(connection)
 
 
 def _migrated(using: str, **kwargs: Any) -> None:

@@ -12,20 +12,23 @@ from typing import Any, ParamSpec, TypeVar, overload
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 
 from galera_router.cluster.nodes import cluster_of
+from galera_router.connections.errors import is_unknown_name
 from galera_router.exceptions import ConfigurationError
-from galera_router.recovery.retry import ATTEMPTS, Attempts, pause
-from galera_router.transactions.context import context_of
+from galera_router.recovery.retry import ATTEMPTS, Attempts, pause, tell_not
+from galera_router.recovery.runs import Run
+from galera_router.recovery.turns import Turn
+from galera_router.transactions.session import Session, session_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class GaleraAtomic:
-    """What :func:`galera_atomic` returns: a decorator and a context manager."""
+    """What :func:`galera_atomic` returns: a decorator and a session manager."""
 
     def __init__(self, using: str | None, savepoint: bool, durable: bool, attempts: int) -> None:
         if attempts < 1:
-            raise ValueError(f"galera_atomic: attempts must be at least 1, not {attempts!r}")
+            raise ValueError(f"galera_atomic: attempts must be at least 1, not {attempts!r}.")
         self._using = using or DEFAULT_DB_ALIAS
         self._attempts = attempts
         self._atomic = transaction.atomic(using=using, savepoint=savepoint, durable=durable)
@@ -45,47 +48,64 @@ class GaleraAtomic:
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
-                f"galera_atomic cannot decorate the coroutine {function.__qualname__!r}:"
-                " transactions are synchronous; decorate a function and call it with sync_to_async."
+                f"galera_atomic cannot decorate the coroutine {function.__qualname__!r},"
+                " because transactions are synchronous. Decorate a function, and call it with"
+                " sync_to_async."
             )
         if inspect.isgeneratorfunction(function):
             raise TypeError(
-                f"galera_atomic cannot decorate the generator {function.__qualname__!r}:"
-                " its body would run after the transaction; decorate what consumes it."
+                f"galera_atomic cannot decorate the generator {function.__qualname__!r},"
+                " because its body would run after the transaction. Decorate the function that"
+                " consumes it."
             )
+        name = f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"
 
         @functools.wraps(function)
         def atomically(*args: P.args, **kwargs: P.kwargs) -> R:
-            return self._run(lambda: function(*args, **kwargs))
+            return self._run(lambda: function(*args, **kwargs), name)
 
         return atomically
 
-    def _run(self, call: Callable[[], R]) -> R:
+    def _run(self, call: Callable[[], R], name: str) -> R:
         self._check_alias()
-        context = context_of(self._using)
-        if context is None or not connections[self._using].get_autocommit():
+        session = session_of(self._using)
+        if session is None or not connections[self._using].get_autocommit():
             with self._atomic:  # another database, or nested: the outermost runs again
                 return call()
-        attempts = Attempts({context: context.commits}, self._attempts)
-        on_primary = context.primary_only
-        for run in range(1, self._attempts + 1):
+        with Turn(name) as turn:
+            return self._repeatedly(call, name, session, turn)
+
+    def _repeatedly(self, call: Callable[[], R], name: str, session: Session, turn: Turn) -> R:
+        attempts = Attempts(self._attempts)
+        on_primary = session.primary_only
+        while True:
+            if attempts.run == 1 or on_primary:  # what only reads is in nobody's way
+                turn.take(attempts.run, session)
+                on_primary = on_primary or turn.held
+            run = Run(turn.leave)
+            session.can_run_again = True
             try:
-                with context.on_primary(on_primary), self._atomic:
+                with run, session.on_primary(on_primary), self._atomic:
                     return call()
             except DatabaseError as error:
-                if not attempts.may_repeat(error):
+                on_secondary = not on_primary and not session.promoted
+                if not attempts.may_repeat(error, on_secondary=on_secondary):
                     raise
-            # One that only read is as well off on a secondary, in one snapshot.
-            on_primary = on_primary or context.promoted
-            time.sleep(pause(run))
-        raise AssertionError("the last run returns or raises")
+                if (obstacle := run.obstacle()) is not None:
+                    tell_not(name, error, obstacle)
+                    raise
+                # One that only read is as well off on a secondary, in one snapshot.
+                on_primary = on_primary or session.promoted or is_unknown_name(error)
+                attempts.tell(name, error)
+            if not turn.held:
+                time.sleep(pause(attempts.run - 1))
 
     def _check_alias(self) -> None:
         cluster = cluster_of(self._using)
         if cluster is not None and cluster.alias != self._using:
             raise ConfigurationError(
-                f"galera_atomic(using={self._using!r}): that is one node, and read-only;"
-                f" use the cluster's alias {cluster.alias!r}."
+                f"galera_atomic(using={self._using!r}): this alias is one node, and read-only."
+                f" Use the cluster's alias {cluster.alias!r}."
             )
 
 
@@ -108,12 +128,16 @@ def galera_atomic(
 ) -> Any:
     """``transaction.atomic`` for a cluster: as a decorator it runs the function again.
 
-    The function is run again, on the primary from the start if it had come there, after a
-    deadlock or a replay that did not match, as long as nothing of it has been committed. It
-    must therefore not have effects outside the database before its end; put those into
-    ``on_commit``. As a context manager (``with galera_atomic():``) there is nothing to run
-    again, and the error goes on; a decorated function inside another transaction leaves the
-    repetition to the outermost one.
+    The function is run again after a deadlock, a replay that did not match or a change of its
+    tables, on the primary from the start if it had come there. It is not run again if anything
+    was committed since it began, on any database, in any thread that it has started, or if hooks
+    of ``on_commit`` were run: then the error goes on. It must therefore not have other effects
+    before its end; put those into ``on_commit``. From its third run on it queues with others that
+    fail as often, so that each gets its turn.
+
+    As a session manager (``with galera_atomic():``) there is nothing to run again, and the error
+    goes on. A decorated function inside another transaction leaves the repetition to the outermost
+    one.
 
     Args:
         using: the alias of the cluster (or of any database, where it is plain ``atomic``).

@@ -15,7 +15,8 @@ from celery.signals import before_task_publish, task_postrun, task_prerun
 from galera_router.causality import after as causality
 from galera_router.causality import scope
 from galera_router.cluster.nodes import clusters
-from galera_router.transactions.context import context_of, contexts
+from galera_router.transactions import last_write
+from galera_router.transactions.session import session_of, sessions
 
 #: The name of the message's header: a list of tokens, one for each cluster.
 HEADER = "galera_router"
@@ -31,8 +32,8 @@ def install() -> None:
 
 
 def _publish(headers: dict[str, Any], **kwargs: Any) -> None:
-    senders = [context_of(cluster.alias) for cluster in clusters()]
-    tokens = [token for c in senders if c is not None and (token := causality.token_of(c))]
+    senders = [session_of(cluster.alias) for cluster in clusters()]
+    tokens = [token for c in senders if c is not None and (token := last_write.token_of(c))]
     if tokens:
         headers.setdefault(HEADER, tokens)
 
@@ -41,8 +42,8 @@ def _begin(task: Any, **kwargs: Any) -> None:
     request = task.request
     if request.is_eager:  # it runs within its sender, whose reads it shares
         return
-    for context in contexts():
-        context.new_request()
+    for session in sessions():
+        session.new_request()
     tokens = request.get(HEADER) or (request.headers or {}).get(HEADER) or ()
     block = scope.needing(causality.accepted(map(str, tokens)), request=True)
     block.__enter__()
@@ -54,5 +55,5 @@ def _end(task: Any, **kwargs: Any) -> None:
     if block is None:
         return
     block.__exit__(None, None, None)
-    for context in contexts():
-        context.new_request()
+    for session in sessions():
+        session.new_request()

@@ -16,14 +16,18 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 
-from galera_router.causality import after as causality
 from galera_router.causality import scope
 from galera_router.causality.carriers import carrier
 from galera_router.causality.responses import keep_scope
 from galera_router.cluster.nodes import clusters
 from galera_router.compat import internals
-from galera_router.recovery.retry import ATTEMPTS, Attempts, pause
-from galera_router.transactions.context import Context, context_of, contexts
+from galera_router.compat.requests import RequestState
+from galera_router.connections.errors import is_unknown_name
+from galera_router.recovery.retry import ATTEMPTS, Attempts, pause, tell_not
+from galera_router.recovery.runs import Run
+from galera_router.recovery.turns import Turn
+from galera_router.transactions import last_write
+from galera_router.transactions.session import Session, session_of, sessions
 
 _ATTRIBUTE = "galera_runs"
 #: Bytes of a body that is read ahead of the view, so that a second run can read it too. Uploaded
@@ -32,31 +36,98 @@ BODY_KEPT = 2_621_440
 
 
 class Runs:
-    """The runs of one request, noted on the request itself."""
+    """The runs of one request, noted on the request itself.
+
+    Attributes:
+        sessions: of the clusters that the view's transaction is on; none if it is not atomic.
+        attempts: how many runs there were, and may be.
+        turn: the place in the queue of those who have failed often.
+    """
 
     def __init__(self, request: HttpRequest) -> None:
-        self._before = internals.RequestState(request)
-        self.run = 1
-        self.again = False  # the run that has just ended asks for another one
-        self.attempts: Attempts | None = None  # None: the view is not atomic on a cluster
-        self.promoted: set[str] = set()  # clusters on whose primary an earlier run has been
+        self._before = RequestState(request)
+        self._name = f"{request.method} {request.path}"
+        self._run = Run()
+        self._failure: Exception | None = None  # for which the run asks for another one
+        self._on_primary: set[str] = set()  # clusters that the next run uses the primary of
+        self.sessions: list[Session] = []
+        self.attempts = Attempts(ATTEMPTS)
+        self.turn = Turn(self._name)
         setattr(request, _ATTRIBUTE, self)
 
-    def next(self, request: HttpRequest) -> float:
-        """Put ``request`` back as it came; returns the seconds to wait before the next run."""
-        self.run += 1
-        self.again = False
-        self._before.restore(request)
+    def begin(self) -> Run:
+        """Return the block in which the next run is to be."""
+        self._run, self._failure = Run(self.turn.leave), None
+        return self._run
+
+    def view_begins(self, view: Any, sessions: list[Session]) -> None:
+        """Note the clusters that the view is atomic on; called in the view's own thread."""
+        self.sessions = sessions
+        self.turn.name = f"{view.__module__}.{getattr(view, '__qualname__', repr(view))}"
+        first, primary = self.attempts.run == 1, self._on_primary
+        self.turn.take(
+            self.attempts.run, *(c for c in sessions if first or c.cluster.alias in primary)
+        )
+        for session in sessions:
+            session.can_run_again = True
+            session.primary_only = self.turn.held or session.cluster.alias in primary
+
+    def ask_for_another(self, request: HttpRequest, error: Exception) -> bool:
+        """Return True if another run may succeed; whether there is one is decided later."""
+        if not self.sessions or not RequestState.can_be_read_again(request):
+            return False
+        on_secondary = any(not c.promoted and not c.primary_only for c in self.sessions)
+        if not self.attempts.may_repeat(error, on_secondary=on_secondary):
+            return False
+        if self._run.effect is not None:
+            tell_not(self._name, error, self._run.effect)
+            return False
+        self._failure = error
+        moved = self.sessions if is_unknown_name(error) else [c for c in sessions() if c.promoted]
+        self._on_primary |= {session.cluster.alias for session in moved}
+        return True
+
+    def next(self, request: HttpRequest) -> float | None:
+        """Put ``request`` back as it came if it is to be run again.
+
+        To be called when the response has come through all inner middleware: what that has
+        committed would be committed once more.
+
+        Returns:
+            The seconds to wait before the next run; None if the response stands.
+
+        Raises:
+            Exception: that of the view, if there can be no other run.
+        """
+        error = self._failure
+        if error is None:
+            return None
+        obstacle = self._run.obstacle() or self._restore(request)
+        if obstacle is not None:
+            tell_not(self._name, error, obstacle)
+            raise error
         setattr(request, _ATTRIBUTE, self)
-        return pause(self.run - 1)
+        self.attempts.tell(self._name, error)
+        return 0.0 if self.turn.held else pause(self.attempts.run - 1)
+
+    def _restore(self, request: HttpRequest) -> str | None:
+        if not RequestState.can_be_read_again(request):
+            return "its body or files cannot be read again"
+        try:
+            self._before.restore(request)
+        except OSError as error:
+            return f"an uploaded file cannot be restored ({error})"
+        return None
 
 
 class GaleraMiddleware:
-    """First in MIDDLEWARE. Under ATOMIC_REQUESTS it runs a request again after a deadlock or
-    a replay that did not match.
+    """First in MIDDLEWARE. Under ATOMIC_REQUESTS it runs a request again after a deadlock, a
+    replay that did not match or a change of its tables.
 
-    A view outside a transaction is never run again, nor is a request that has committed
-    something (its middleware included) or whose body cannot be read a second time.
+    A view outside a transaction is never run again. Nor is a request whose body cannot be read a
+    second time, or that has committed something: on any database, by a middleware behind this
+    one (before or after the view), in a thread that it has started, or if hooks of ``on_commit``
+    were run. Then the view's error goes on.
 
     A response to a request that has written carries a token of that write; a request that
     brings one reads no older than that. See :mod:`galera_router.causality.carriers`.
@@ -84,60 +155,61 @@ class GaleraMiddleware:
         with scope.needing(asked, request=True):
             response = self._run(request)
             if scope.written():
-                self._carrier.write(response, causality.written())
-            return keep_scope(response) if asked else response
+                self._carrier.write(response, last_write.written())
+            return keep_scope(response) if asked or scope.in_outage() else response
 
     def _run(self, request: HttpRequest) -> HttpResponseBase:
         runs = Runs(request)
-        while True:
-            response: HttpResponseBase = self.get_response(request)
-            if not runs.again:
-                return response
-            time.sleep(runs.next(request))
+        try:
+            while True:
+                with runs.begin():
+                    response: HttpResponseBase = self.get_response(request)
+                wait = runs.next(request)
+                if wait is None:
+                    return response
+                time.sleep(wait)
+        finally:
+            runs.turn.leave()
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
         asked = self._carrier.read(request, self._aliases)
         with scope.needing(asked, request=True):
             response = await self._run_async(request)
             if scope.written():
-                self._carrier.write(response, await sync_to_async(causality.written)())
-            return keep_scope(response) if asked else response
+                self._carrier.write(response, await sync_to_async(last_write.written)())
+            return keep_scope(response) if asked or scope.in_outage() else response
 
     async def _run_async(self, request: HttpRequest) -> HttpResponseBase:
         runs = Runs(request)
-        while True:
-            response: HttpResponseBase = await self.get_response(request)
-            if not runs.again:
-                return response
-            await asyncio.sleep(runs.next(request))
+        try:
+            while True:
+                with runs.begin():
+                    response: HttpResponseBase = await self.get_response(request)
+                wait = runs.next(request)
+                if wait is None:
+                    return response
+                await asyncio.sleep(wait)
+        finally:
+            if runs.turn.held:
+                await sync_to_async(runs.turn.leave)()
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
         """Note, in the view's own thread, which clusters its transaction is on."""
         runs: Runs | None = getattr(request, _ATTRIBUTE, None)
-        atomic = _atomic_contexts(view)
-        if runs is None or not atomic:
+        sessions = _atomic_sessions(view)
+        if runs is None or not sessions:
             return
         _keep_body(request)
-        for context in atomic:
-            context.primary_only = context.cluster.alias in runs.promoted
-        if runs.attempts is None:
-            before = {context: context.commits_before for context in atomic}
-            runs.attempts = Attempts(before, ATTEMPTS)
+        runs.view_begins(view, sessions)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Ask for another run where one can succeed; else let the error go on."""
         runs: Runs | None = getattr(request, _ATTRIBUTE, None)
-        if runs is None or runs.attempts is None:
+        if runs is None or not runs.ask_for_another(request, exception):
             return None
-        if not internals.RequestState.can_be_read_again(request):
-            return None
-        if not runs.attempts.may_repeat(exception):
-            return None
-        runs.again = True
-        runs.promoted |= {c.cluster.alias for c in contexts() if c.promoted}
-        # A 5xx keeps the inner middleware from saving what the failed run left, the session
-        # above all. Nobody gets to see it.
-        return HttpResponse(status=503)
+        # The status of an error keeps the inner middleware from saving what the failed run left,
+        # the session above all. Nobody gets to see it.
+        return HttpResponse(status=500)
 
 
 def _keep_body(request: HttpRequest) -> None:
@@ -153,12 +225,12 @@ def _keep_body(request: HttpRequest) -> None:
             request.body  # noqa: B018
 
 
-def _atomic_contexts(view: Any) -> list[Context]:
+def _atomic_sessions(view: Any) -> list[Session]:
     exempt = internals.non_atomic_aliases(view)
     settings = connections.settings
     found = [
-        context_of(cluster.alias)
+        session_of(cluster.alias)
         for cluster in clusters()
         if settings[cluster.alias]["ATOMIC_REQUESTS"] and cluster.alias not in exempt
     ]
-    return [context for context in found if context is not None]
+    return [session for session in found if session is not None]

@@ -1,4 +1,4 @@
-"""The database router: reads to the pinned secondary, writes to the cluster's alias."""
+"""The database router: it pins the secondary to read from, and answers with the cluster's alias."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from django.db.utils import ConnectionRouter
 
 from galera_router.cluster.nodes import cluster_of
 from galera_router.compat import internals
-from galera_router.conf.installation import APP
+from galera_router.conf import APP
 from galera_router.exceptions import ConfigurationError
-from galera_router.transactions.context import context_of
+from galera_router.transactions.session import session_of
 
 
 class GaleraRouter:
@@ -23,13 +23,13 @@ class GaleraRouter:
     _asked: tuple[list[Any], ConnectionRouter] | None = None
 
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
-        """The pinned secondary's alias, or the cluster's where the read must follow a write."""
+        """The cluster's alias; it also names the secondary that the read will go to, if any."""
         chosen: str = self._behind().db_for_read(model, **hints)
         cluster = cluster_of(chosen)
         if cluster is None or cluster.alias != chosen:  # no cluster, or one node by its name
             return chosen
-        context = context_of(chosen)
-        return context.read_alias() if context is not None else chosen
+        session = session_of(chosen)
+        return session.pin() if session is not None else chosen
 
     def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
         """The cluster's alias: wherever the primary now is."""
@@ -70,7 +70,7 @@ def _require_app() -> None:
 
     A test may leave it out of INSTALLED_APPS for a while; it has been started all the same.
     """
-    if not internals.adopts() and not apps.is_installed(APP):
+    if not internals.is_started() and not apps.is_installed(APP):
         raise ConfigurationError(
             f'DATABASE_ROUTERS names GaleraRouter, but INSTALLED_APPS lacks "{APP}".'
         )

@@ -48,7 +48,7 @@ class Carrier:
     attributes: Mapping[str, Any]
 
     def read(self, request: HttpRequest, aliases: tuple[str, ...]) -> dict[str, Position]:
-        """What ``request`` brings, by alias; nothing of what is not ours or too old."""
+        """The positions that ``request`` names, by alias; a foreign or old token is ignored."""
         found = [
             text
             for alias in aliases
@@ -58,7 +58,7 @@ class Carrier:
         return accepted(found, self.age) if found else {}
 
     def write(self, response: HttpResponseBase, tokens: Mapping[str, str]) -> None:
-        """Give the client ``tokens``, by alias. A response without any is left as it is."""
+        """Put ``tokens``, by alias, into ``response``; without any it is left as it is."""
         for alias, token in tokens.items():
             vary = []
             if self.cookie:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from django.http.response import HttpResponseBase
 
 from galera_router.causality.responses import keep_scope
 from galera_router.causality.scope import Mode, enter, leave
-from galera_router.conf.options import MODES
+from galera_router.conf import MODES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,10 +42,10 @@ class reads:
         self._using = using
 
     def __enter__(self) -> None:
-        enter(self._mode, self._using)
+        enter(self._mode, self._using, self, sys._getframe(1))
 
     def __exit__(self, *error: object) -> None:
-        leave()
+        leave(self)
 
     def __call__(self, function: F) -> F:
         if inspect.isclass(function):

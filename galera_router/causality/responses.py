@@ -1,4 +1,4 @@
-"""What a response does after its view has returned happens in the view's scope all the same."""
+"""Templates and streams that run after their view has returned still run in its scope."""
 
 from __future__ import annotations
 

@@ -1,18 +1,21 @@
-"""What the running block of code asks of its reads: where from, and how new.
+"""What the running block requires of its reads: where they come from, and how new they are.
 
-Kept in a context variable, so that it holds for coroutines and for the threads that asgiref
-runs their synchronous parts in, and for nobody else.
+It is kept in a context variable. So it holds for coroutines, and for the threads in which asgiref
+runs their synchronous parts, and for nobody else.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from inspect import CO_GENERATOR
+from types import FrameType, MappingProxyType
+from typing import Literal
 
 from galera_router.cluster.nodes import Node
 from galera_router.cluster.position import EVERYTHING, Position
@@ -25,7 +28,7 @@ class Need:
     """Reads must include all that had been committed at ``position``.
 
     Attributes:
-        void: the position is in the history of no cluster that is there now.
+        void: it is to be ignored, because its cluster does not exist any more.
     """
 
     position: Position
@@ -33,7 +36,7 @@ class Need:
     _met: set[Node] = field(default_factory=set)
 
     def is_met(self, node: Node) -> bool:
-        """Whether it is known that ``node`` has come so far."""
+        """Returns True if ``node`` is known to have come so far."""
         if self.void or node in self._met:
             return True
         known = node.position
@@ -45,75 +48,158 @@ class Need:
 
     @property
     def everything(self) -> bool:
-        """Whether nothing more is known than that there was a write."""
+        """Returns True if all that is known is that there was a write."""
         return self.position is EVERYTHING
 
 
 Needs = Mapping[str, tuple[Need, ...]]
 
 
-class Scope(NamedTuple):
+@dataclass(eq=False, frozen=True)
+class Scope:
     """What holds in a block, and ``outer``, what holds around it.
 
-    ``modes``: by alias, None for all others. ``needs``: by alias. ``writes``: how often the
-    request at hand has written, by alias, in whatever thread; None outside of requests.
+    Attributes:
+        mode: where reads come from, and the alias of the cluster that this is said of, None for
+            all; None if the block does not say.
+        needs: by alias.
+        writes: how often the request at hand has written, by alias, in whatever thread; None
+            outside of requests.
+        outages: until when it need not wait for a node again (monotonic seconds), by alias.
+        modes: some block around it, or itself, says where reads come from.
+        generator: the frame of the generator that the block is in.
+        owner: who has begun the block, and ends it.
+        left: not empty when it was.
     """
 
-    modes: Mapping[str | None, Mode]
+    mode: tuple[str | None, Mode] | None
     needs: Needs
     writes: Counter[str] | None
+    outages: dict[str, float]
     outer: Scope | None
+    modes: bool = False
+    generator: FrameType | None = None
+    owner: object = None
+    left: list[bool] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Returns False when it was left, and while the generator that it is in is suspended."""
+        return not self.left and (self.generator is None or self.generator.f_back is not None)
 
 
-_NOTHING = Scope(MappingProxyType({}), MappingProxyType({}), None, None)
+#: Seconds for which a request that has waited for a node in vain does not wait again. A page takes
+#: less; a task that runs for long is to find a cluster that was mended meanwhile.
+OUTAGE = 60.0
+
+_NOTHING = Scope(None, MappingProxyType({}), None, {}, None)
 _scope: ContextVar[Scope] = ContextVar("galera_router", default=_NOTHING)
+_ATTRIBUTE = "galera_scope"
+
+
+def current() -> Scope:
+    """What holds now. A plain thread goes on in the scope in which it was started."""
+    found = _scope.get()
+    if found is _NOTHING:
+        found = getattr(threading.current_thread(), _ATTRIBUTE, _NOTHING)
+    return found
+
+
+def inherit(thread: threading.Thread) -> None:
+    """``thread`` is being started: what it reads and writes belongs to the request at hand."""
+    found = current()
+    if found is not _NOTHING:
+        setattr(thread, _ATTRIBUTE, found)
 
 
 def mode(alias: str) -> Mode | None:
     """The mode of the innermost :class:`reads` that speaks of ``alias``; None without one."""
-    modes = _scope.get().modes
-    return (modes.get(alias) or modes.get(None)) if modes else None
+    scope: Scope | None = current()
+    if scope is None or not scope.modes:
+        return None
+    while scope is not None:
+        if scope.mode is not None and scope.mode[0] in (None, alias) and scope.holds:
+            return scope.mode[1]
+        scope = scope.outer
+    return None
 
 
 def needs(alias: str) -> tuple[Need, ...]:
-    """What reads on the cluster ``alias`` must include."""
-    found = _scope.get().needs
+    """What reads on the cluster ``alias`` must include, as tokens name it."""
+    found = current().needs
     return found.get(alias, ()) if found else ()
 
 
 def in_request() -> bool:
-    """Whether a request or a task is under way that the middleware, say, has told of."""
-    return _scope.get().writes is not None
+    """Returns True within a request or a task, as the middleware or a worker has told."""
+    return current().writes is not None
 
 
 def writes(alias: str) -> int:
     """How often the request at hand has written to the cluster ``alias``."""
-    found = _scope.get().writes
+    found = current().writes
     return found[alias] if found else 0
 
 
 def note_write(alias: str) -> None:
     """Something may have been changed on the cluster ``alias``."""
-    found = _scope.get().writes
+    found = current().writes
     if found is not None:
         found[alias] += 1
 
 
 def written() -> list[str]:
     """The clusters that the request at hand has written to."""
-    return list(_scope.get().writes or ())
+    return list(current().writes or ())
 
 
-def enter(mode: Mode, using: str | None = None) -> None:
-    """Have reads come from where ``mode`` says, until :func:`leave`; see ``galera_router.reads``.
+def note_outage(alias: str) -> None:
+    """The request at hand has waited in vain for a node of the cluster ``alias``."""
+    if in_request():
+        current().outages[alias] = time.monotonic() + OUTAGE
+
+
+def in_outage(*aliases: str) -> bool:
+    """Return True if this request has waited in vain, just now, for one of the clusters.
+
+    Args:
+        aliases: of the clusters; without any, all are meant.
+    """
+    found, now = current().outages, time.monotonic()
+    return any(found.get(alias, 0.0) > now for alias in aliases or tuple(found)) if found else False
+
+
+def enter(mode: Mode, using: str | None, owner: object, frame: FrameType) -> None:
+    """Begin a block whose reads come from where ``mode`` says; :func:`leave` ends it.
 
     Args:
         mode: where from.
-        using: the alias of one cluster; without, for all.
+        using: the alias of one cluster; None for all.
+        owner: who ends the block.
+        frame: of the block. In a generator the mode holds while that runs, not for its consumer.
     """
-    before = _scope.get()
-    others = {} if using is None else before.modes
-    _scope.set(before._replace(modes={**others, using: mode}, outer=before))
+    outer = current()
+    generator = frame if frame.f_code.co_flags & CO_GENERATOR else None
+    _scope.set(
+        replace(
+            outer,
+            mode=(using, mode),
+            outer=outer,
+            modes=True,
+            generator=generator,
+            owner=owner,
+            left=[],
+        )
+    )
+
+
+def leave(owner: object) -> None:
+    """End the innermost block of ``owner``: what held around it holds again."""
+    found: Scope | None = _scope.get()
+    while found is not None and (found.owner is not owner or found.left):
+        found = found.outer
+    if found is not None:  # else it is left in another context than it was entered in
+        _end(found)
 
 
 @contextmanager
@@ -124,35 +210,47 @@ def needing(new: Mapping[str, Position], *, request: bool = False) -> Iterator[N
         new: on top of what the block is asked for already.
         request: the block is a request or a task, whose writes are counted.
     """
-    before = _scope.get()
+    before = current()
     found = dict(before.needs)
     for alias, position in new.items():
         found[alias] = (*found.get(alias, ()), Need(position))
     counter: Counter[str] | None = Counter() if request else before.writes
-    _scope.set(Scope(before.modes, found, counter, before))
+    outages = {} if request else before.outages
+    scope = Scope(None, found, counter, outages, before, before.modes)
+    _scope.set(scope)
     try:
         yield
     finally:
-        leave()
-
-
-def current() -> Scope:
-    """What holds now."""
-    return _scope.get()
+        _end(scope)
 
 
 @contextmanager
 def resumed(scope: Scope) -> Iterator[None]:
-    """Have what ``scope`` asks hold once more, for what a block has left to be done later."""
-    _scope.set(scope._replace(outer=_scope.get()))
+    """Enter ``scope`` again, for what a block has left to be done later."""
+    before = _scope.get()
+    _scope.set(replace(scope, generator=None, owner=None, left=[]))
     try:
         yield
     finally:
-        leave()
+        _scope.set(before)
 
 
-def leave() -> None:
-    """End the innermost block: what held around it holds again."""
-    outer = _scope.get().outer
-    assert outer is not None, "each block is left once"
-    _scope.set(outer)
+def _end(scope: Scope) -> None:
+    """End a block, and what was entered within it and not left.
+
+    A generator that is closed late may not be in the innermost block any more: it only stops to
+    count.
+    """
+    scope.left.append(True)
+    top = _scope.get()
+    if scope.generator is None and _is_within(top, scope):
+        top = scope
+    while top.left and top.outer is not None:
+        top = top.outer
+    _scope.set(top)
+
+
+def _is_within(inner: Scope | None, outer: Scope) -> bool:
+    while inner is not None and inner is not outer:
+        inner = inner.outer
+    return inner is not None

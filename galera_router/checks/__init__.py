@@ -1,7 +1,7 @@
 """System checks, with permanent IDs; docs/checks.md explains each.
 
-``settings`` and ``databases`` need no server; what ``servers`` and ``tables`` judge is asked of
-each node with ``check --database`` and by ``migrate``.
+``settings`` and ``databases`` require no server. For ``servers`` and ``tables`` each node is asked,
+by ``check --database`` and by ``migrate``.
 """
 
 from __future__ import annotations

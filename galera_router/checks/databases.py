@@ -9,9 +9,7 @@ from django.core.checks import CheckMessage
 from django.db import connections
 
 from galera_router.cluster.nodes import Cluster
-from galera_router.conf.expand import cluster_config, node_role
-from galera_router.conf.node_settings import DEFAULT_PORT
-from galera_router.conf.options import DEFAULTS, did_you_mean
+from galera_router.conf import DEFAULT_PORT, DEFAULTS, cluster_config, did_you_mean, node_role
 
 from .messages import error, listed, warning
 
@@ -26,7 +24,7 @@ def check(found: list[Cluster]) -> list[CheckMessage]:
     messages = [message for alias in connections.settings for message in _unexpanded(alias)]
     for cluster in found:
         messages += [*_changed(cluster), *_replaced(cluster), *_atomic(cluster)]
-        messages += [*_names(cluster), *_beside(cluster)]
+        messages += [*_names(cluster), *_beside(cluster), *_cursors(cluster)]
     return messages
 
 
@@ -56,7 +54,7 @@ def _unexpanded(alias: str) -> list[CheckMessage]:
 
 
 def _changed(cluster: Cluster) -> list[CheckMessage]:
-    """Neither values nor the names of options that we do not know may be told: passwords."""
+    """The message shows no values, and no names of unknown options: they may be passwords."""
     now = connections.settings[cluster.alias]
     made = cluster.config.nodes[0].role_settings
     changed = [key for key in _TAKEN if key != "OPTIONS" and now.get(key) != made[key]]
@@ -154,6 +152,21 @@ def _beside(cluster: Cluster) -> list[CheckMessage]:
             f"Aliases lead to nodes of {cluster.alias!r} and were not made by expand():"
             f" {listed(wrong)}. What is written there is not checked, replayed or routed.",
             f"Use {cluster.alias!r}. A node that is missing there belongs into its NODES.",
+        )
+    ]
+
+
+def _cursors(cluster: Cluster) -> list[CheckMessage]:
+    """A class is built upon; what a function makes cannot be."""
+    made = cluster.config.nodes[0].role_settings["OPTIONS"].get("cursorclass")
+    if made is None or isinstance(made, type):
+        return []
+    return [
+        warning(
+            15,
+            f"The option cursorclass of {cluster.alias!r} is a function and no class: each"
+            " statement goes to the primary, and none is replayed.",
+            "Name a class that is built on one of MySQLdb.cursors.",
         )
     ]
 

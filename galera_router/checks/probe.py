@@ -1,4 +1,4 @@
-"""Ask a node, on a connection of its own, for everything that the checks want to know."""
+"""Ask a node, on a separate connection, for everything that the checks need."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ class Report:
 
     @property
     def server(self) -> tuple[str, ...]:
-        """What tells this server from any other."""
+        """What distinguishes this server from any other."""
         own = [self.variables.get(name, "") for name in ("hostname", "port", "datadir")]
         return (self.status.get("wsrep_gcomm_uuid", ""), *own)
 
     @property
     def has_galera(self) -> bool:
-        """Whether its transactions go to the other nodes."""
+        """Returns True if it replicates its transactions to other nodes."""
         return self.variables.get("wsrep_on", "OFF") in ("ON", "1") and bool(
             self.status.get("wsrep_cluster_state_uuid")
         )
@@ -134,7 +134,7 @@ def _general(report: Report, driver: Any) -> None:
 
 
 def _session(driver: Any) -> dict[str, str]:
-    """Under the old names."""
+    """Variables of the session, under their old names."""
     told = _named(driver, "SHOW SESSION VARIABLES", SESSION)
     return {name.replace("transaction_", "tx_"): value for name, value in told.items()}
 

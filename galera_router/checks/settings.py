@@ -1,4 +1,4 @@
-"""Routers and middleware: there, once each, and where they are of use."""
+"""Routers and middleware: each is there, once, and in the right place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 
 from galera_router.causality.carriers import carrier
 from galera_router.cluster.nodes import Cluster
-from galera_router.conf.expand import node_role
+from galera_router.conf import node_role
 from galera_router.exceptions import ConfigurationError
 from galera_router.middleware import GaleraMiddleware
 from galera_router.routers import GaleraRouter
@@ -52,7 +52,7 @@ def _router() -> list[CheckMessage]:
                 f'Add "{ROUTER}" to DATABASE_ROUTERS.',
             )
         ]
-    return [*_several(routers, ours), *_hidden(routers[: ours[0]])]
+    return _several(routers, ours)
 
 
 def _several(routers: list[Any], ours: list[int]) -> list[CheckMessage]:
@@ -67,23 +67,6 @@ def _several(routers: list[Any], ours: list[int]) -> list[CheckMessage]:
             "Keep one of them.",
         )
     ]
-
-
-def _hidden(before: list[Any]) -> list[CheckMessage]:
-    """A router that answers for every model leaves ours nothing to do."""
-    models = [model for model in apps.get_models() if model._meta.managed]
-    for one in before:
-        ask = getattr(one, "db_for_read", None)
-        if ask and models and all(_is_role(ask(model)) for model in models):
-            return [
-                warning(
-                    13,
-                    f"The router {_name(one)} stands before GaleraRouter and sends the reads of"
-                    " all models to the primary: no secondary is read outside a transaction.",
-                    "Put it behind GaleraRouter, or have its db_for_read return None.",
-                )
-            ]
-    return []
 
 
 def _writes_to_nodes() -> list[CheckMessage]:
@@ -151,10 +134,6 @@ def _is_ours(path: str) -> bool:
     except ImportError:  # Django says so itself when it loads it
         return False
     return isinstance(found, type) and issubclass(found, GaleraMiddleware)
-
-
-def _is_role(alias: str | None) -> bool:
-    return alias in connections.settings and "GALERA" in connections.settings[alias]
 
 
 def _role(alias: str) -> str | None:

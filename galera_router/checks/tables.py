@@ -14,7 +14,7 @@ MIGRATED = "django_migrations"
 
 
 def check(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
-    """The same on all nodes, so asked of the first that has answered."""
+    """Tables are the same on all nodes, so the first node that has answered is looked at."""
     told = next((report for report in reports if report.error is None), None)
     if told is None or not told.database:
         return []

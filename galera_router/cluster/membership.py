@@ -18,7 +18,7 @@ from django.db.utils import OperationalError
 
 from galera_router.cluster.nodes import Cluster, Node, clusters_met
 from galera_router.cluster.probe import WHO, Answer, Ping
-from galera_router.connections.connection import Link, links
+from galera_router.connections.connection import NodeConnection, links
 
 logger = logging.getLogger("galera_router")
 
@@ -38,14 +38,14 @@ _NOT_JOINED = "00000000-0000-0000-0000-000000000000"
 class ForeignNode(OperationalError):
     """A node belongs to another cluster than those beside it in NODES.
 
-    ``news``: that was not known before.
+    ``news``: nobody in this process knew that before.
     """
 
     news = True
 
 
 class _Heard(NamedTuple):
-    """When a node has said it, its failures until then, and the server's number of the thread.
+    """When a node has said where it is, its failures until then, and the thread's number.
 
     A server that was started anew counts its threads from the beginning.
     """
@@ -56,7 +56,7 @@ class _Heard(NamedTuple):
 
 
 class Membership:
-    """What the nodes behind one role alias have said of the cluster that they are in.
+    """What the nodes of one cluster have said of the cluster that they are in.
 
     Attributes:
         agreed: the identity of the cluster; None before the first connection.
@@ -76,8 +76,8 @@ class Membership:
     def renew_locks(self) -> None:
         self._lock, self._asking = threading.RLock(), threading.Lock()
 
-    def is_fresh(self, link: Link) -> bool:
-        """Whether the node behind ``link`` was known as ours a moment ago."""
+    def is_fresh(self, link: NodeConnection) -> bool:
+        """Returns True if the node behind ``link`` was known as ours a moment ago."""
         heard = self._heard.get(link.node)
         if heard is None or self.agreed is None or self._said.get(link.node) != self.agreed:
             return False
@@ -85,7 +85,7 @@ class Membership:
         return same and time.monotonic() - heard.at < FRESH
 
     def hear(self, node: Node, identity: str, thread: int = 0) -> ForeignNode | None:
-        """Take in what ``node`` has said; the error if it is in another cluster than the others."""
+        """Note what ``node`` has said; returns an error if it is in another cluster."""
         with self._lock:
             self._said[node] = identity
             if (found := self._decide(node)) != self.agreed:
@@ -127,10 +127,10 @@ class Membership:
             self._member_of[node] = self.agreed
 
     def _decide(self, node: Node) -> str | None:
-        """The cluster's identity, now that ``node`` has spoken.
+        """The cluster's identity, now that ``node`` has spoken: the one that most nodes say.
 
-        That of most nodes. A cluster that was built anew is met node by node: where no node is
-        left of the old one, it goes on in the node that was a member of it.
+        A cluster that was built anew is met node by node. Once no node says the old identity any
+        more, what a former member says is the new one.
         """
         alive = [n for n in self._electable if n is node or n.up or n in self._foreign]
         if found := self._majority(alive):
@@ -140,14 +140,14 @@ class Membership:
         return self._said[node] if was_member and not left else self.agreed
 
     def _majority(self, alive: Iterable[Node]) -> str | None:
-        """What more than half of NODES say, counting only those that are alive."""
+        """What more than half of NODES say, counting only those in ``alive``; None if nothing."""
         heard = set(alive)
         votes = Counter(self._said[n] for n in self._electable if n in heard and n in self._said)
         best = votes.most_common(1)
         return best[0][0] if best and 2 * best[0][1] > len(self._electable) else None
 
     def _commonest(self) -> str:
-        """What most of those that were heard say; of two that are as common, the first node's."""
+        """What most of the nodes heard say; in a tie, what the first of them in NODES says."""
         said = [self._said[node] for node in self._nodes if node in self._said]
         return Counter(said).most_common(1)[0][0]
 
@@ -164,7 +164,7 @@ class Membership:
                     self._said[ping.node] = identity
 
     def _review(self, speaker: Node) -> None:
-        """The cluster has another identity: what was thought of the other nodes is old."""
+        """The cluster has another identity: judge the other nodes anew."""
         for node in self._nodes:
             said = self._said.get(node)
             if node is not speaker and node.up and said not in (None, self.agreed):
@@ -183,7 +183,7 @@ _lock = threading.Lock()
 
 
 def membership(cluster: Cluster) -> Membership:
-    """The one record of ``cluster`` in this process."""
+    """The record of ``cluster`` in this process."""
     with _lock:
         if cluster.membership is None:
             cluster.membership = Membership(cluster)
@@ -192,7 +192,7 @@ def membership(cluster: Cluster) -> Membership:
 
 
 def of(answer: Answer | None) -> str:
-    """What an answer says of the cluster; empty if it says nothing.
+    """The identity of the cluster that an answer names; empty if it names none.
 
     A server without Galera is a cluster by itself, known by its own name.
     """
@@ -202,13 +202,13 @@ def of(answer: Answer | None) -> str:
 
 
 def heard(node: Node, answer: Answer) -> ForeignNode | None:
-    """Take in the answer to a ping; the error if ``node`` is in another cluster."""
+    """Note the answer to a ping; returns an error if ``node`` is in another cluster."""
     identity = of(answer)
     return membership(node.cluster).hear(node, identity) if identity else None
 
 
-def confirm(link: Link) -> None:
-    """Ask a new connection to read from where it has come to, unless that is known.
+def confirm(link: NodeConnection) -> None:
+    """Ask a new connection which cluster its node is in, unless that is known.
 
     Raises:
         ForeignNode: its node is in another cluster.
@@ -218,8 +218,8 @@ def confirm(link: Link) -> None:
         judge(link, link.rows())
 
 
-def judge(link: Link, rows: Iterable[Iterable[object]]) -> None:
-    """Take in ``rows``, the answer to :data:`QUESTION` on a new connection.
+def judge(link: NodeConnection, rows: Iterable[Iterable[object]]) -> None:
+    """Note ``rows``, the answer to :data:`QUESTION` on a new connection.
 
     Raises:
         ForeignNode: its node is in another cluster.
@@ -240,7 +240,7 @@ def judge(link: Link, rows: Iterable[Iterable[object]]) -> None:
 
 
 def expel(node: Node, error: ForeignNode) -> None:
-    """Use ``node`` no more, on the connections that there are as well."""
+    """Stop using ``node``, and end the connections to it."""
     node.cluster.mark_down(node, error)
     for link in links() if error.news else ():
         if link.node is node:

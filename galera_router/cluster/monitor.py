@@ -1,24 +1,32 @@
 """One thread per process that frees statements from dead nodes, and knows how the nodes are.
 
-It is started by the first connection to a node. It looks every moment at what is in flight, and
-has a node asked, by another thread, on which something has been in flight for long. While the
-process works it also has every node asked now and then.
+The first connection to a node starts it. It looks every moment at what is in flight. If something
+has been in flight on a node for long, another thread asks that node. While the process works, every
+node is also asked from time to time.
+
+:class:`NodeMonitor` decides when to ask one node, and what follows from its answer.
+:class:`Watchdog` is the thread.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+from galera_router.cluster import membership
 from galera_router.cluster.nodes import Node, clusters_met
-from galera_router.cluster.vigil import Moment, Vigil
+from galera_router.cluster.probe import Answer, Ping
 from galera_router.connections import connection as wire
-from galera_router.connections.connection import Link
+from galera_router.connections.connection import NodeConnection
+from galera_router.connections.errors import Verdict, errno
 
 logger = logging.getLogger("galera_router")
 
@@ -26,6 +34,258 @@ logger = logging.getLogger("galera_router")
 ACTIVE = 10.0
 #: Seconds between two looks, at most, and while nothing is in use.
 LOOK, IDLE_LOOK = 0.125, 0.5
+#: Seconds between two questions to a node: that is well; that is not; that has not been so for
+#: :data:`ILL_LONG` seconds; that refuses name, password or database.
+ASK_WELL, ASK_ILL, ASK_LONG_ILL, ASK_REFUSED = 3.0, 1.0, 3.0, 30.0
+ILL_LONG = 60.0
+#: Seconds between two questions because of the same statement: at first, and at most.
+ASK_AGAIN, ASK_STILL = 0.5, 3.0
+#: Seconds for which a statement is left alone on a node out of the cluster: Galera ends it.
+OUT_PATIENCE = 5.0
+#: Seconds between two looks at a thread that does nothing, before its connection is given up.
+IDLE_TWICE = 0.3
+#: Seconds that a node is given for its answer at least.
+SHORTEST = 0.1
+
+_REFUSED = frozenset({2002, 2003})
+_SHUTDOWN = frozenset({1053, 1077, 1079})
+
+
+# --- one node ----------------------------------------------------------------------------
+
+
+class Moment(NamedTuple):
+    """``now`` never goes back, ``awake`` counts only while this process runs, ``wall`` is the
+    time of day; all in seconds."""
+
+    now: float
+    awake: float
+    wall: float
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question on its way: when it was put, and what was in flight then."""
+
+    ping: Ping
+    at: Moment
+    failures: int
+    busy: WeakKeyDictionary[NodeConnection, float]
+    long: WeakKeyDictionary[NodeConnection, float]
+
+
+class _Idle(NamedTuple):
+    """A thread that does nothing for the server while a statement is in flight for us."""
+
+    busy: float
+    silence: tuple[int, int]
+    since: float
+
+
+@dataclass(eq=False)
+class NodeMonitor:
+    """When to ask one node how it is, and what follows from its answer."""
+
+    node: Node
+    _asked: _Asked | None = None
+    _last: float = -math.inf
+    _second: int = 0  # of the last question, by the time of day
+    _pause: float = 0.0
+    _known: WeakKeyDictionary[NodeConnection, float] = field(default_factory=WeakKeyDictionary)
+    _idle: WeakKeyDictionary[NodeConnection, _Idle] = field(default_factory=WeakKeyDictionary)
+    _ill_since: float | None = None
+    _out_since: float | None = None
+    _lost_once: bool = False
+    _server: str = ""
+    _several: bool = False  # more than one server answers at this address
+
+    def look(self, moment: Moment, links: Sequence[NodeConnection], *, active: bool) -> bool:
+        """Do what is due; returns True if the node has to be looked at again soon.
+
+        Args:
+            moment: now.
+            links: all connections to the node.
+            active: the cluster is in use.
+        """
+        busy = {link: sent for link in links if (sent := link.busy)}
+        self._end_waits(busy, moment.now)
+        if self._asked is not None and self._finished(self._asked, moment):
+            asked, self._asked = self._asked, None
+            self._judge(asked, moment, links)
+        if self._asked is None:
+            long = {link: sent for link, sent in busy.items() if _is_long(link, moment.now - sent)}
+            if self._due(moment, long, active=active):
+                self._ask(moment, busy, long)
+        return bool(busy) or self._asked is not None
+
+    def _end_waits(self, busy: Iterable[NodeConnection], now: float) -> None:
+        """End waits for the applier that take too long: no limit of the server's own ends them.
+
+        Seen on 10.11: neither ``lock_wait_timeout`` nor ``max_statement_time`` does, only
+        ``repl.causal_read_timeout``, 30 s.
+        """
+        late = [link for link in busy if 0 < link.until <= now]
+        for link in late:
+            link.overdue = True
+        self._cut(late, "it does not catch up")
+
+    # When to ask
+
+    def _due(self, moment: Moment, long: dict[NodeConnection, float], *, active: bool) -> bool:
+        if any(self._known.get(link) != sent for link, sent in long.items()):
+            self._pause = ASK_AGAIN
+        self._known.update(long)
+        if long and moment.now - self._last >= self._pause:
+            self._pause = min(2 * self._pause, ASK_STILL)
+            return True
+        if self._lost_once and moment.now > self._last:
+            return True
+        return active and self._is_round(moment)
+
+    def _is_round(self, moment: Moment) -> bool:
+        """Returns True if a new round has begun; by the time of day, the same for all processes."""
+        node = self.node
+        if node.well and not node.doubted:
+            self._ill_since = None
+            interval = ASK_WELL
+        else:
+            self._ill_since = moment.now if self._ill_since is None else self._ill_since
+            interval = ASK_ILL if moment.now - self._ill_since < ILL_LONG else ASK_LONG_ILL
+            if not node.up and node.permanent:
+                interval = ASK_REFUSED
+        return moment.wall // interval != self._second // interval
+
+    def _ask(
+        self, moment: Moment, busy: dict[NodeConnection, float], long: dict[NodeConnection, float]
+    ) -> None:
+        self._last, self._second = moment.now, math.floor(moment.wall)
+        ping = Ping(self.node, [link.thread_id for link in long], self._timeout)
+        try:
+            ping.start()
+        except RuntimeError as error:
+            logger.warning("%s: cannot ask node %s: %s", self._alias, self.node.name, error)
+        else:
+            # Not kept alive: a connection is to be closed by who used it, when it is let go.
+            kept = WeakKeyDictionary(busy), WeakKeyDictionary(long)
+            self._asked = _Asked(ping, moment, self.node.failures, *kept)
+
+    def _finished(self, asked: _Asked, moment: Moment) -> bool:
+        return asked.ping.answer is not None or moment.awake - asked.at.awake >= self._timeout
+
+    # What follows
+
+    def _judge(self, asked: _Asked, moment: Moment, links: Sequence[NodeConnection]) -> None:
+        answer = asked.ping.answer
+        if answer is None:
+            silence = TimeoutError(f"no answer within {self._timeout:g} s")
+            self._dead(asked, silence, links, idle=True)
+        elif answer.error is not None and answer.verdict is Verdict.LOST:
+            self._unreachable(asked, answer.error, moment, links)
+        else:
+            self._lost_once = False
+            self._alive(asked, answer, moment, links)
+
+    def _unreachable(
+        self, asked: _Asked, error: Exception, moment: Moment, links: Sequence[NodeConnection]
+    ) -> None:
+        number = errno(error)
+        if number in _SHUTDOWN:  # the server ends what is in flight
+            self.node.cluster.mark_down(self.node, error)
+        elif _stood_still(asked.at, moment):  # the driver's time was over, not the server's
+            return
+        elif number in _REFUSED or self._lost_once:
+            self._lost_once = False
+            self._dead(asked, error, links, idle=False)
+        else:  # somebody may have ended just this connection
+            self._lost_once = True
+
+    def _dead(
+        self, asked: _Asked, error: Exception, links: Sequence[NodeConnection], *, idle: bool
+    ) -> None:
+        if any(link.busy != sent for link, sent in asked.busy.items()):
+            return  # it has answered somebody meanwhile: slow, or we are
+        self.node.cluster.mark_down(self.node, error)
+        began = asked.at.now
+        cut = [link for link in links if 0 < link.busy <= began]
+        if idle:  # so that the next statement of an open transaction does not wait either
+            cut += [link for link in links if not link.busy and link.state is None]
+        self._cut(cut, str(error))
+
+    def _alive(
+        self, asked: _Asked, answer: Answer, moment: Moment, links: Sequence[NodeConnection]
+    ) -> None:
+        node, cluster = self.node, self.node.cluster
+        foreign = membership.heard(node, answer)
+        if foreign is not None:
+            cluster.mark_down(node, foreign)
+            self._cut(links if foreign.news else (), str(foreign))
+        elif answer.error is None:
+            self._out_since = None
+            at = math.floor(asked.at.wall)
+            if node.failures == asked.failures:  # what was met since then counts for more
+                cluster.mark_answered(node, synced=answer.synced, started=answer.started, at=at)
+                cluster.note_position(node, answer.position)
+        elif answer.verdict is Verdict.OUT:
+            cluster.mark_down(node, answer.error)
+            self._out(asked, answer.error, links)
+        elif not node.up:
+            cluster.mark_down(node, answer.error)
+        self._half_dead(asked, answer)
+
+    def _out(self, asked: _Asked, error: Exception, links: Sequence[NodeConnection]) -> None:
+        """Free what still hangs on a node that has been out of the cluster for a while."""
+        began = asked.at.now
+        since = self._out_since = began if self._out_since is None else self._out_since
+        if began - since >= OUT_PATIENCE:
+            self._cut([link for link in links if 0 < link.busy <= since], str(error))
+
+    def _half_dead(self, asked: _Asked, answer: Answer) -> None:
+        """Free a statement that the server does not know of, or whose answer was lost."""
+        self._several |= bool(self._server and answer.server and answer.server != self._server)
+        self._server = answer.server or self._server
+        if self._several or not answer.server or answer.commands is None:
+            return
+        for link, sent in asked.long.items():
+            at_work = answer.commands.get(link.thread_id, "Sleep") != "Sleep"
+            silence = link.silence()
+            if at_work or silence is None or link.busy != sent:
+                self._idle.pop(link, None)
+                continue
+            now = asked.at.now
+            before = self._idle.setdefault(link, _Idle(sent, silence, now))
+            if (before.busy, before.silence) != (sent, silence):
+                self._idle[link] = _Idle(sent, silence, now)
+            elif now - before.since >= IDLE_TWICE:
+                self._cut([link], "the server has nothing to do for it")
+
+    def _cut(self, links: Sequence[NodeConnection], reason: str) -> None:
+        waiting = sum(bool(link.busy) for link in links)
+        for link in links:
+            link.cut()
+        if waiting:
+            text = "%s: ended %d waiting connections to node %s: %s"
+            logger.warning(text, self._alias, waiting, self.node.name, reason)
+
+    @property
+    def _alias(self) -> str:
+        return self.node.cluster.alias
+
+    @property
+    def _timeout(self) -> float:
+        return max(SHORTEST, self.node.cluster.config.options.watchdog_timeout)
+
+
+def _is_long(link: NodeConnection, seconds: float) -> bool:
+    after = link.options.watchdog_after
+    return 0 < after < seconds
+
+
+def _stood_still(then: Moment, now: Moment) -> bool:
+    """Returns True if this process has not run for a good part of the time between."""
+    return (now.now - then.now) - (now.awake - then.awake) > 0.5
+
+
+# --- the thread --------------------------------------------------------------------------
 
 
 class Watchdog:
@@ -41,7 +301,7 @@ class Watchdog:
     ) -> None:
         self._clock = clock
         self._wall = wall
-        self._vigils: WeakKeyDictionary[Node, Vigil] = WeakKeyDictionary()
+        self._monitors: WeakKeyDictionary[Node, NodeMonitor] = WeakKeyDictionary()
         self._looked = clock()
         self._meant = LOOK  # seconds to sleep before the next look
         self._awake = 0.0
@@ -60,14 +320,14 @@ class Watchdog:
     def look(self) -> float | None:
         """Do what is due now; returns the seconds until the next look, None for no more."""
         moment = self._moment()
-        links: defaultdict[Node, list[Link]] = defaultdict(list)
+        links: defaultdict[Node, list[NodeConnection]] = defaultdict(list)
         for link in wire.links():
             links[link.node].append(link)
         nodes = {node for cluster in clusters_met() for node in cluster.nodes}
         busy = False
         for node in nodes | links.keys():
             active = node in nodes and moment.now - node.cluster.used < ACTIVE
-            busy |= self._vigil(node).look(moment, links[node], active=active) or active
+            busy |= self._monitor(node).look(moment, links[node], active=active) or active
         if not busy and not any(links.values()):
             return None
         self._meant = self._pause(links) if busy else IDLE_LOOK
@@ -80,13 +340,13 @@ class Watchdog:
         self._looked = now
         return Moment(now, self._awake, self._wall())
 
-    def _vigil(self, node: Node) -> Vigil:
-        vigil = self._vigils.get(node)
-        if vigil is None:
-            vigil = self._vigils[node] = Vigil(node)
-        return vigil
+    def _monitor(self, node: Node) -> NodeMonitor:
+        found = self._monitors.get(node)
+        if found is None:
+            found = self._monitors[node] = NodeMonitor(node)
+        return found
 
-    def _pause(self, links: dict[Node, list[Link]]) -> float:
+    def _pause(self, links: dict[Node, list[NodeConnection]]) -> float:
         limits = (link.options.watchdog_after for some in links.values() for link in some)
         shortest = min((limit for limit in limits if limit), default=4 * LOOK)
         return max(0.02, min(LOOK, shortest / 4))

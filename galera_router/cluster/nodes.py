@@ -1,8 +1,8 @@
-"""The nodes of each cluster: how they are, which is the primary, where to read.
+"""The nodes of each cluster: how they are, which one is the primary, where to read.
 
-One record per node and process, shared by all threads. Nobody waits for a node that is known to
-be down: the watchdog asks it out of the way, or, where no node is up, one caller at a time
-tries it. What is agreed with other processes is told by rules and by the time of day alone.
+There is one record per node and process, shared by all threads. Nobody waits for a node that is
+known to be down: the watchdog asks it on a connection of its own. If no node is up, one caller at a
+time tries one. Processes agree by rules and by the time of day alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from django.db import connections
 
 from galera_router.cluster.position import Position
-from galera_router.conf.expand import ClusterConfig, NodeConfig, cluster_config, node_role
+from galera_router.conf import ClusterConfig, NodeConfig, cluster_config, node_role
 from galera_router.connections.errors import is_permanent
 
 logger = logging.getLogger("galera_router")
@@ -52,7 +52,7 @@ class Node:
         settled_at: from when on it may be primary (seconds of the time of day).
         failures: how often it was found to be down, ever.
         position: how far it is known to have come.
-        lags_until: until when it is not worth while to wait for it, by the clock.
+        lags_until: until when it is not worth waiting for, by the clock.
     """
 
     config: NodeConfig
@@ -87,7 +87,7 @@ class Node:
 
 
 class Cluster:
-    """The nodes behind one role alias.
+    """The nodes of one cluster.
 
     Args:
         config: what :func:`galera_router.expand` left in the settings.
@@ -154,7 +154,7 @@ class Cluster:
             return self._rng.choice(choice) if choice else None
 
     def others(self, node: Node, exclude: Iterable[Node]) -> bool:
-        """Whether there is another secondary than ``node``, none of ``exclude``, to read from."""
+        """Returns True if a secondary other than ``node`` and ``exclude`` can be read from."""
         with self._lock:
             primary = self._elected()
             well = self._best(self.nodes)
@@ -191,9 +191,9 @@ class Cluster:
             logger.warning("%s: node %s is down: %s", self.alias, node.name, error)
 
     def mark_up(self, node: Node) -> None:
-        """Note that a caller who was sent to ``node`` although it was down could use it.
+        """Note that ``node``, which was down, has served a caller who was sent to try it.
 
-        What still works on a connection made before says nothing of a node that is down.
+        A connection that was made before and still works says nothing about a node that is down.
         """
         if node.up or not node.tried:
             return
@@ -252,11 +252,11 @@ class Cluster:
         node.lags_until = self._clock() + LAG_REMEMBERED
 
     def lags(self, node: Node) -> bool:
-        """Whether ``node`` has not caught up in time just now."""
+        """Returns True if ``node`` has just failed to catch up in time."""
         return node.lags_until > self._clock()
 
     def hopeless(self, *, electable: bool) -> bool:
-        """Whether no wait can help: every node refuses our name, password or database."""
+        """Returns True if no wait can help: every node refuses our name, password or database."""
         nodes = self._electable if electable else self.nodes
         return all(not node.up and node.permanent for node in nodes)
 
@@ -272,12 +272,12 @@ class Cluster:
         return [node for node in up if node.fit] or up
 
     def _in_time(self, nodes: list[Node], primary: Node | None) -> list[Node]:
-        """Those that do not lag, as long as there is a secondary among them."""
+        """The nodes that do not lag, if there is a secondary among them; else all of ``nodes``."""
         found = [node for node in nodes if not self.lags(node)]
         return found if any(node is not primary for node in found) else nodes
 
     def _elected(self) -> Node | None:
-        """The first node that is settled, or of those that will be so soonest."""
+        """The first node that is settled; if none is, the first of those that will be soonest."""
         nodes = self._best(self._electable)
         if not nodes:
             return None
@@ -340,7 +340,7 @@ _lock = threading.Lock()
 
 
 def cluster_of(alias: str) -> Cluster | None:
-    """The cluster whose role alias or node alias is ``alias``; None for other databases."""
+    """The cluster that ``alias``, its own or a node's, belongs to; None for other databases."""
     if alias not in connections.settings:
         return None
     settings = connections.settings[alias]
@@ -348,6 +348,9 @@ def cluster_of(alias: str) -> Cluster | None:
     config = cluster_config(connections.settings[role])
     if config is None:
         return None
+    known = _clusters.get(role)
+    if known is not None and known.config is config:  # nearly always
+        return known
     with _lock:
         known = _clusters.get(role)
         if known is None or not _same(known.config, config):
@@ -356,18 +359,33 @@ def cluster_of(alias: str) -> Cluster | None:
 
 
 def _same(known: ClusterConfig, config: ClusterConfig) -> bool:
-    """A process that was spawned by a test runner is given copies of its settings."""
+    """Compares by value too: a test runner gives the processes that it spawns copies."""
     return known is config or known == config
+
+
+_roles: tuple[Any, int, tuple[str, ...]] = ({}, -1, ())
+
+
+def roles() -> tuple[str, ...]:
+    """The aliases of all clusters in DATABASES."""
+    global _roles
+    settings, count, found = _roles
+    if settings is not connections.settings or count != len(settings):
+        settings = connections.settings
+        clusters = (cluster_of(alias) for alias in settings)
+        found = tuple(dict.fromkeys(cluster.alias for cluster in clusters if cluster is not None))
+        _roles = settings, len(settings), found
+    return found
 
 
 def clusters() -> list[Cluster]:
     """All clusters in DATABASES."""
-    found = [cluster_of(alias) for alias in connections.settings]
-    return list({id(cluster): cluster for cluster in found if cluster}.values())
+    found = [cluster_of(alias) for alias in roles()]
+    return [cluster for cluster in found if cluster is not None]
 
 
 def clusters_met() -> list[Cluster]:
-    """Those that this process has had to do with."""
+    """The clusters that this process has used."""
     with _lock:
         return list(_clusters.values())
 

@@ -2,7 +2,7 @@
 
 Galera gives each transaction of a cluster one number, the same on every node, and each node
 commits them in that order. ``wsrep_last_committed`` is the number of the last one that a node
-has committed: the provider takes it from where ``wsrep_sync_wait`` waits, too (Galera,
+has committed; ``wsrep_sync_wait`` waits for the same number (Galera,
 ``ReplicatorSMM::last_committed``).
 """
 
@@ -32,7 +32,7 @@ class Position:
     gtid: str = ""
 
     def includes(self, other: Position) -> bool:
-        """Whether whoever is here has committed all that there is at ``other``."""
+        """Returns True if a node at this position has committed all that there is at ``other``."""
         if self.cluster_id != other.cluster_id:
             return False
         return self.seqno >= other.seqno or (bool(self.node) and self.node == other.node)
@@ -58,7 +58,7 @@ _PAUSE, _LONGEST = 0.001, 0.01
 
 
 def is_position(cluster_id: object, seqno: object, gtid: object) -> bool:
-    """Whether these are of the form that a position has."""
+    """Returns True if these have the form of a position."""
     return (
         isinstance(cluster_id, str)
         and _UUID.fullmatch(cluster_id) is not None
@@ -119,7 +119,7 @@ def reach_gtid(target: Position, seconds: float) -> bytes:
 
 
 def is_behind(error: BaseException) -> bool:
-    """Whether ``error`` says that a node has not caught up in time."""
+    """Returns True if ``error`` says that a node has not caught up in time."""
     number = errno(error)
     return number == _LOCK_WAIT or (number == _SIGNALLED and _BEHIND in str(error))
 

@@ -1,4 +1,4 @@
-"""Ask a node how it is, in a short-lived thread and on a connection of its own."""
+"""Ask a node how it is, in a short-lived thread and on a separate connection."""
 
 from __future__ import annotations
 
@@ -47,13 +47,12 @@ class Answer:
     Attributes:
         error: why it takes no statements; None if it does.
         synced: it does not say that it is out of step with the cluster.
-        position: how far it has come; None if that was not to be learnt.
-        started: when its server started, by the time of day; None if it was not to be learnt.
-        server: its name for itself; empty if that was not to be learnt.
+        position: how far it has come; None if unknown.
+        started: when its server started, by the time of day; None if unknown.
+        server: its name for itself; empty if unknown.
         cluster_id: the cluster's wsrep_cluster_state_uuid; empty without Galera.
-        commands: what each of the threads asked for is doing, by its number; those that there
-            are not are not here. None if that was not to be learnt, or if a thread has another
-            number for the server than for its client.
+        commands: what each of the threads asked for is doing, by its number; a thread that has
+            ended is missing. None if unknown, or if a proxy gives threads other numbers.
     """
 
     error: Exception | None = None

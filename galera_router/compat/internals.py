@@ -1,4 +1,4 @@
-"""The only module that touches what Django and mysqlclient keep private.
+"""What Django and mysqlclient keep private; no module outside this package touches it.
 
 Each function says why public API will not do; ``tests/integration/test_internals.py``
 tries each of them on every supported Django.
@@ -6,7 +6,6 @@ tries each of them on every supported Django.
 
 from __future__ import annotations
 
-import io
 import os
 import select
 import sys
@@ -17,67 +16,68 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import MySQLdb
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
-from django.db.backends.utils import CursorDebugWrapper
-from django.db.models import Model
-from django.http import HttpRequest
 
 Wrapper = BaseDatabaseWrapper
 
 
-def on_create(adopt: Callable[[Wrapper], None]) -> None:
-    """Have ``adopt`` called with every wrapper that any thread or context creates.
+def on_create(created: Callable[[Wrapper], None]) -> None:
+    """Have ``created`` called with every wrapper that any thread or context creates.
 
     Why private: ``connection_created`` comes after the connect, when a plain
     ``with atomic()`` in a new thread has already spoken to the primary.
     """
-    if adopts():
+    if is_started():
         return
     original = connections.create_connection
 
     def create_connection(alias: str) -> Wrapper:
         wrapper: Wrapper = original(alias)
-        adopt(wrapper)
+        created(wrapper)
         return wrapper
 
-    create_connection.adopts = True  # type: ignore[attr-defined]
+    create_connection.tells = True  # type: ignore[attr-defined]
     connections.create_connection = create_connection  # type: ignore[method-assign]
 
 
-def adopts() -> bool:
-    """Whether :func:`on_create` is at work: the app has been started in this process."""
-    return bool(getattr(connections.create_connection, "adopts", False))
+def existing(alias: str) -> Wrapper | None:
+    """This thread's wrapper of ``alias``, if it has been created.
 
-
-def load_as(role_of: Callable[[str], str]) -> None:
-    """Have objects loaded through a node's alias say that they come from the cluster's.
-
-    Why: ``Model.save()`` of a deferred object, ``related.add()`` and others compare
-    ``_state.db`` with the alias that they write to, and would see two databases.
-    ``Model.from_db`` is public, replacing it on the base class is not.
+    Why private: ``connections[alias]`` creates one, ``connections.all()`` looks at every alias.
     """
-    original = Model.from_db.__func__  # type: ignore[attr-defined]
-    if getattr(original, "loads_as_role", False):
+    found: Wrapper | None = getattr(connections._connections, alias, None)  # type: ignore[attr-defined]
+    return found
+
+
+def is_started() -> bool:
+    """Returns True if the app has been started in this process (see :func:`on_create`)."""
+    return bool(getattr(connections.create_connection, "tells", False))
+
+
+def transact_on(role_of: Callable[[str], str]) -> None:
+    """Have ``atomic``, ``on_commit`` and the like mean the cluster where they are given a node.
+
+    Why private: they all ask ``transaction.get_connection``, which nobody is meant to replace.
+    Otherwise a transaction on a node's alias would be one that writes do not belong to.
+    """
+    original = transaction.get_connection
+    if getattr(original, "knows_clusters", False):
         return
-    roles: dict[str | None, str | None] = {}
 
-    def from_db(
-        cls: type[Model], /, db: str | None, field_names: Any, values: Any, **kwargs: Any
-    ) -> Any:  # called for every row: no more than one look-up
-        try:
-            role = roles[db]
-        except KeyError:
-            role = roles[db] = db and role_of(db)
-        return original(cls, role, field_names, values, **kwargs)
+    def get_connection(using: str | None = None) -> Wrapper:
+        found: Wrapper = original(using if using is None else role_of(using))
+        return found
 
-    from_db.loads_as_role = True  # type: ignore[attr-defined]
-    Model.from_db = classmethod(from_db)  # type: ignore[assignment, method-assign]
+    get_connection.knows_clusters = True  # type: ignore[attr-defined]
+    transaction.get_connection = get_connection
 
 
-def open_lazily(wrapper: Wrapper, stand_in: Any) -> None:
+def open_lazily(wrapper: Wrapper, door: Any) -> None:
     """Do what ``BaseDatabaseWrapper.connect`` does before it speaks to a server.
+
+    ``door`` takes the place of the driver's connection.
 
     Why private: these attributes are the wrapper's state machine, and the method that sets
     them also connects. ``connection_created`` is sent when a server is really connected to.
@@ -93,7 +93,7 @@ def open_lazily(wrapper: Wrapper, stand_in: Any) -> None:
     wrapper.closed_in_transaction = False
     wrapper.errors_occurred = False
     wrapper.health_check_done = True  # type: ignore[attr-defined]
-    wrapper.connection = stand_in
+    wrapper.connection = door
     wrapper.set_autocommit(wrapper.settings_dict["AUTOCOMMIT"])
     wrapper.run_on_commit = []
 
@@ -122,33 +122,20 @@ def initialise(wrapper: Wrapper) -> None:
 
 @contextmanager
 def uncounted(wrapper: Wrapper) -> Iterator[None]:
-    """Keep a connection's set-up out of ``connection.queries`` and ``assertNumQueries``.
+    """Keep a connection's set-up out of ``connection.queries`` and execute wrappers.
 
     Why private: Django connects before a test looks, and so never counts it; a lazy connection
     is made in the middle. With DEBUG the flag alone does not keep statements out of the log.
     """
     counted, log = wrapper.force_debug_cursor, wrapper.queries_log
+    wrappers = wrapper.execute_wrappers
     wrapper.force_debug_cursor, wrapper.queries_log = False, deque(maxlen=log.maxlen)
+    wrapper.execute_wrappers = []
     try:
         yield
     finally:
         wrapper.force_debug_cursor, wrapper.queries_log = counted, log
-
-
-@contextmanager
-def captured(
-    role: Wrapper, given: Mapping[str, Any], sql: Any, params: Any, *, many: bool
-) -> Iterator[None]:
-    """Show a query that goes to a node to those who capture the queries of ``role``.
-
-    For where they do, and do not capture the node's own: these would find it twice.
-
-    Why private: ``assertNumQueries`` and its like turn a flag on for one wrapper.
-    """
-    with CursorDebugWrapper(given["cursor"], role).debug_sql(
-        sql, params, use_last_executed_query=not many, many=many
-    ):
-        yield
+        wrapper.execute_wrappers = wrappers
 
 
 def connect_node(wrapper: Wrapper, initialise: Callable[[Wrapper], None]) -> None:
@@ -170,9 +157,10 @@ def connect_node(wrapper: Wrapper, initialise: Callable[[Wrapper], None]) -> Non
 
 
 def is_stale(connection: Any, *, ping: bool = False) -> bool:
-    """Whether an idle connection is of no more use; asks the server only with ``ping``.
+    """Returns True if an idle connection cannot be used any more.
 
-    An idle connection has nothing to read but its end, or the server's last error.
+    An idle connection has nothing to read but its end, or the server's last error. The server
+    itself is asked only if there is something to read, or with ``ping``.
     """
     try:
         poll = select.poll()
@@ -185,47 +173,6 @@ def is_stale(connection: Any, *, ping: bool = False) -> bool:
     return False
 
 
-def statement_sent(cursor: Any) -> bytes:
-    """The bytes that ``cursor`` sent last, parameters put in (Django's backend reads them too)."""
-    sent: bytes = getattr(cursor, "_executed", None) or b""
-    return bytes(sent)
-
-
-def note_statement_sent(cursor: Any, before: int, after: int) -> None:
-    """Leave the first and last bytes of the packet out of what :func:`statement_sent` tells.
-
-    Why private: the statements that travel with the application's are none of its business,
-    and Django's backend shows these bytes in ``connection.queries``.
-    """
-    sent = cursor._executed
-    cursor._executed = sent[before : len(sent) - after]
-
-
-def forget_answers(cursor: Any) -> None:
-    """Keep ``cursor`` from fetching, when it is closed, what a failed packet may have left.
-
-    Why private: ``close()`` would ask the lost connection for it, and raise its error in the
-    place of the one that the application is being given.
-    """
-    cursor._discard = _nothing
-
-
-def _nothing() -> None: ...
-
-
-def put_answer(cursor: Any, rows: tuple[Any, ...] | None, rowcount: int) -> None:
-    """Have ``cursor`` give an answer that came another way than by its own connection.
-
-    Why private: a cursor has no other way to learn of rows than to send a statement.
-    """
-    cursor._executed = b"-- settled"
-    cursor._rows = rows or ()
-    cursor.rownumber = 0
-    cursor.rowcount = rowcount
-    cursor.lastrowid = 0
-    cursor.description = None if rows is None else (("", None, None, None, None, None, False),)
-
-
 def note_autocommit(wrapper: Wrapper, flag: bool) -> None:
     """Have ``wrapper`` know its mode although ``set_autocommit`` is about to raise.
 
@@ -235,18 +182,18 @@ def note_autocommit(wrapper: Wrapper, flag: bool) -> None:
 
 
 def testing() -> bool:
-    """Whether the test framework may have changed what connections are allowed to do."""
+    """Returns True if the test framework may have changed what connections are allowed to do."""
     return "django.test.testcases" in sys.modules
 
 
 def in_testcase(wrapper: Wrapper) -> bool:
-    """Whether the outermost block is a ``TestCase``'s: its data exist in one connection only."""
+    """Returns True in the block of a ``TestCase``, whose data exist on one connection only."""
     blocks = wrapper.atomic_blocks
     return bool(blocks) and bool(getattr(blocks[0], "_from_testcase", False))
 
 
 def forbidden_to_test(wrapper: Wrapper) -> bool:
-    """Whether the running test may not use this alias (``databases`` of its class).
+    """Returns True if the running test may not use this alias (``databases`` of its class).
 
     Django puts an object that raises in the place of ``connect``, which keeps the original
     as ``wrapped``; for threads it patches ``ensure_connection``.
@@ -282,7 +229,7 @@ def server_data(wrapper: Wrapper) -> Any:
 
 
 def share_server_data(wrapper: Wrapper, data: Any) -> None:
-    """Spare ``wrapper`` the question: each thread's each wrapper would ask it again."""
+    """Spare ``wrapper`` the question, which every wrapper of every thread would ask again."""
     if data is not None:
         vars(wrapper).setdefault("mysql_server_data", data)
 
@@ -298,47 +245,3 @@ def point_elsewhere(connection: Any) -> None:
         os.dup2(null, connection.fileno())
     finally:
         os.close(null)
-
-
-class RequestState:
-    """A request as it came in, to be put back before it is run again.
-
-    Why private: ``HttpRequest`` keeps its body, form and files in underscored attributes,
-    and has no way to rewind them.
-    """
-
-    def __init__(self, request: HttpRequest) -> None:
-        self._attributes = dict(vars(request))
-        self._meta = dict(request.META)
-
-    @staticmethod
-    def can_be_read_again(request: HttpRequest) -> bool:
-        """Whether the body and the uploaded files can be handed out a second time."""
-        now = vars(request)
-        if "_body" in now or not now.get("_read_started"):
-            return True
-        parsed = "_post" in now and "_upload_handlers" in now  # not just marked as unreadable
-        return parsed and not any(upload.closed for upload in _uploads(request))
-
-    def restore(self, request: HttpRequest) -> None:
-        """Put ``request`` back, its body and files readable from their start."""
-        now = vars(request)
-        names = ("_read_started", "_body") if "_body" in now else ("_read_started", *_FORM)
-        kept = {name: now[name] for name in names if name in now}
-        uploads = _uploads(request) if "_files" in kept else []
-        now.clear()
-        now.update({**self._attributes, **kept})
-        request.META.clear()
-        request.META.update(self._meta)
-        if "_body" in kept:
-            request._stream = io.BytesIO(kept["_body"])
-        for upload in uploads:
-            upload.seek(0)
-
-
-_FORM = ("_post", "_files", "_stream", "_encoding", "_upload_handlers")
-
-
-def _uploads(request: HttpRequest) -> list[Any]:
-    files = vars(request).get("_files")
-    return [upload for _, uploads in files.lists() for upload in uploads] if files else []

@@ -1,16 +1,19 @@
 """From the DATABASES that a user writes to those that Django reads: one alias per node.
 
-Imported by settings modules, so it looks at nothing but its argument.
+Imported by settings modules, so ``expand`` looks only at its argument.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from galera_router.conf.installation import CLUSTER_KEY, watch
-from galera_router.conf.node_settings import (
+from django.apps import apps
+from django.core import checks
+from django.db import connections
+
+from galera_router.conf.config import CLUSTER_KEY, ROLE_KEY, plain_cluster, plain_copy
+from galera_router.conf.nodes import (
     check_connection,
     check_engine,
     check_nodes,
@@ -21,95 +24,30 @@ from galera_router.conf.node_settings import (
     role_options,
     server,
 )
-from galera_router.conf.options import (
-    DEFAULTS,
-    Options,
-    check_option,
-    from_text,
-    split_options,
-    wrong,
-)
+from galera_router.conf.options import DEFAULTS, from_text, split_options, wrong
 from galera_router.conf.urls import is_mysql, lift_settings, nodes_from_hosts, settings_from_url
-
-__all__ = [
-    "DEFAULTS",
-    "ClusterConfig",
-    "NodeConfig",
-    "Options",
-    "check_option",
-    "cluster_config",
-    "expand",
-    "node_role",
-]
 
 Path = tuple[object, ...]
 
-ROLE_KEY = "GALERA_ROLE"
+APP = "galera_router"  # in INSTALLED_APPS
 HOST_NODE = "host"  # the node that HOST names when it is none of NODES
 
 
-@dataclass(frozen=True, slots=True)
-class NodeConfig:
-    """One node of a cluster.
-
-    ``name``: as in NODES. ``alias``: its own alias. ``role_settings``: HOST, PORT, USER, PASSWORD,
-    NAME and OPTIONS that the role's alias has while this node is the primary. ``electable``: may
-    become the primary.
-    """
-
-    name: str
-    alias: str
-    role_settings: dict[str, Any] = field(repr=False, hash=False)
-    electable: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterConfig:
-    """A cluster behind one role alias.
-
-    ``nodes``: in the order of NODES, so the preferred primary first. ``preferred``: the alias of
-    the node to read from first, None for any.
-    """
-
-    alias: str
-    nodes: tuple[NodeConfig, ...]
-    preferred: str | None
-    options: Options
-
-    @property
-    def node_aliases(self) -> tuple[str, ...]:
-        """The aliases of all nodes, in their order."""
-        return tuple(node.alias for node in self.nodes)
-
-    def node(self, alias: str) -> NodeConfig:
-        """The node with this alias; raises `KeyError` if this cluster has none."""
-        for node in self.nodes:
-            if node.alias == alias:
-                return node
-        raise KeyError(alias)
-
-
-def cluster_config(settings_dict: Mapping[str, Any]) -> ClusterConfig | None:
-    """The cluster behind the settings of an alias; None if that is no cluster's role."""
-    config = settings_dict.get(CLUSTER_KEY)
-    return config if isinstance(config, ClusterConfig) else None
-
-
-def node_role(settings_dict: Mapping[str, Any]) -> str | None:
-    """The role alias that a node's alias belongs to; None if that is no node's alias."""
-    role = settings_dict.get(ROLE_KEY)
-    return role if isinstance(role, str) else None
-
-
 def expand(databases: Mapping[str, Any]) -> dict[str, Any]:
-    """DATABASES for Django, with one alias per node of each database that has NODES.
+    """Returns DATABASES for Django, with one alias per node of each database that has NODES.
 
-    The alias itself stays and leads to the primary. Databases without NODES pass as they are. A
-    database may also be a URL, or have one as ``URL`` beside further settings; with several hosts
-    it is a cluster, and so is what ``env.db()`` makes of such a URL (there PORT is every host's).
+    Such a database is a cluster, and its own alias leads to the primary. Databases without NODES
+    stay as they are. A database may also be a URL, or have one as ``URL`` beside further settings;
+    with several hosts it is a cluster. What ``env.db()`` makes of such a URL is accepted as well;
+    a port in it is then the port of every host.
 
-    Raises `ConfigurationError`, naming the alias, the node and the key, for what is wrong.
-    The argument is not changed.
+    The result is plain data, as long as the argument is: it can be copied, pickled, and read back
+    from its ``repr()``. The argument is not changed.
+
+    Args:
+        databases: what the user writes, by alias.
+
+    Raises `ConfigurationError`, which names the alias, the node and the key, if something is wrong.
     """
     if not isinstance(databases, Mapping):
         raise wrong((), f"must be a mapping of aliases, not {type(databases).__name__}.")
@@ -127,17 +65,35 @@ def expand(databases: Mapping[str, Any]) -> dict[str, Any]:
                 )
             result[new] = expanded
             if CLUSTER_KEY in expanded:
-                watch()
+                checks.register(check_installed, APP)  # harmless when repeated
     return result
 
 
+def check_installed(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Returns E002 if DATABASES has a cluster but the app is not installed.
+
+    The app's own checks cannot say so, because they are not run then.
+    """
+    found = [alias for alias in connections.settings if CLUSTER_KEY in connections.settings[alias]]
+    if not found or apps.is_installed(APP):
+        return []
+    return [
+        checks.Error(
+            f"DATABASES has a Galera cluster, {', '.join(map(repr, found))}, but the app is not"
+            " installed: everything goes to the first node, and there is no failover.",
+            hint=f'Add "{APP}" to INSTALLED_APPS.',
+            id="galera_router.E002",
+        )
+    ]
+
+
 def _settings(path: Path, value: Any) -> dict[str, Any]:
-    """The settings of one alias, URLs read, in containers of their own."""
+    """Returns a copy of the settings of one alias, with URLs read."""
     if isinstance(value, str):
         value = {"URL": value}
     if not isinstance(value, Mapping):
         raise wrong(path, f"must be a mapping or a URL, not {type(value).__name__}.")
-    settings: dict[str, Any] = _copy(value)
+    settings: dict[str, Any] = plain_copy(value)
     if "URL" in settings:
         settings = _merge_url(path, settings)
     elif _has_host_list(settings):
@@ -147,12 +103,6 @@ def _settings(path: Path, value: Any) -> dict[str, Any]:
         if key != "NODES" and str(key).upper() in ("NODES", "NODE"):
             raise wrong((*path, key), "is not a setting. Did you mean 'NODES'?")
     return settings
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def _merge_url(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +126,7 @@ def _has_host_list(settings: dict[str, Any]) -> bool:
 
 
 def _cluster(alias: Any, settings: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The role and then its nodes, as pairs of alias and settings."""
+    """Yields alias and settings of the cluster itself, then of each node."""
     if not isinstance(alias, str):
         raise wrong((alias,), f"the alias of a cluster must be text, not {type(alias).__name__}.")
     engine = check_engine((alias, "ENGINE"), settings.get("ENGINE"))
@@ -187,27 +137,27 @@ def _cluster(alias: Any, settings: dict[str, Any]) -> Iterator[tuple[str, dict[s
     common = settings | {"OPTIONS": driver}
     members = _members(alias, engine, common)
     outsider, preferred = _preferred(alias, engine, common, members)
-    connections = members | outsider
+    found = members | outsider
     autocommit = bool(settings.get("AUTOCOMMIT", True))
-    nodes = tuple(
-        NodeConfig(name, f"{alias}_{name}", _role_settings(found, autocommit), name in members)
-        for name, found in connections.items()
-    )
+    nodes: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "alias": f"{alias}_{name}",
+            "role_settings": _role_settings(connection, autocommit),
+            "electable": name in members,
+        }
+        for name, connection in found.items()
+    ]
     read_first = f"{alias}_{preferred}" if preferred else None
     inherited = {key: value for key, value in settings.items() if key != "NODES"}
-    yield (
-        alias,
-        {
-            **_copy(inherited | nodes[0].role_settings),
-            CLUSTER_KEY: ClusterConfig(alias, nodes, read_first, options),
-        },
-    )
-    for node in nodes:
-        yield node.alias, _node_alias(alias, inherited, connections[node.name])
+    role = plain_copy(inherited | nodes[0]["role_settings"])
+    yield alias, role | {CLUSTER_KEY: plain_cluster(alias, nodes, read_first, options)}
+    for name, connection in found.items():
+        yield f"{alias}_{name}", _node_alias(alias, inherited, connection)
 
 
 def _members(alias: str, engine: str, common: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """How to connect to each of NODES; raises `ConfigurationError` if two are one server."""
+    """Returns how to connect to each of NODES; `ConfigurationError` if two are the same server."""
     members: dict[str, dict[str, Any]] = {}
     seen: dict[object, str] = {}
     for name, node in check_nodes((alias, "NODES"), common["NODES"]).items():
@@ -222,7 +172,7 @@ def _members(alias: str, engine: str, common: dict[str, Any]) -> dict[str, dict[
 def _preferred(
     alias: str, engine: str, common: dict[str, Any], members: dict[str, dict[str, Any]]
 ) -> tuple[dict[str, dict[str, Any]], str | None]:
-    """The node that HOST makes of its own if it is none of ``members``, and which to read first."""
+    """Returns the node that HOST adds if it is none of ``members``, and the name to read first."""
     host = common.get("HOST")
     if not host:
         return {}, None
@@ -249,9 +199,9 @@ def _role_settings(connection: dict[str, Any], autocommit: bool) -> dict[str, An
 
 
 def _node_alias(role: str, inherited: dict[str, Any], connection: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a node's own alias: reads only, and no database of its own to a test."""
+    """Returns the settings of a node's own alias: it only reads, and a test makes no database."""
     options = node_alias_options((role, "OPTIONS"), connection["OPTIONS"])
-    settings: dict[str, Any] = _copy(inherited | connection)
+    settings: dict[str, Any] = plain_copy(inherited | connection)
     return settings | {
         "OPTIONS": options,
         "ATOMIC_REQUESTS": False,

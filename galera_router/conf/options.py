@@ -1,4 +1,4 @@
-"""The options of a cluster: ours, with their types checked, and the driver's beside them."""
+"""The options of a cluster: our own, with their types checked, and the driver's beside them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from galera_router.exceptions import ConfigurationError
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of ``text``, for tables of names."""
+    """Returns the words of ``text``, for tables of names."""
     return frozenset(text.split())
 
 
 #: Where reads come from; see ``galera_router.reads``.
 MODES = ("primary", "causal", "any")
+#: A value of ``optimistic_transactions`` beside True and False.
+AUTO = "auto"
 
 # The engines whose driver is known to take DRIVER_OPTIONS and nothing else.
 STRICT_ENGINES = frozenset({"django.db.backends.mysql", "django.contrib.gis.db.backends.mysql"})
@@ -48,31 +50,35 @@ _TRUTH = {"true": True, "yes": True, "on": True, "1": True} | {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Our own options of one cluster.
+    """Our own options of one cluster. docs/settings.md says more about each.
 
-    ``failover_enable``: move to another node, with replay, when one is lost.
-    ``failover_history_limit``: statements of one transaction that are kept for a replay; 0: none.
-    ``wsrep_sync_after_write``: read on a secondary only what has caught up with our own writes.
-    ``optimistic_transactions``: begin transactions on a secondary.
-    ``reconnect_wait_time``: seconds that a failover may wait for some node to be well.
-    ``wsrep_sync_timeout``: seconds that a read may wait for secondaries to catch up, all in all.
-    ``wsrep_sync_use_gtid``: wait for the last write by the server's GTID.
-    ``reads``: where reads come from, unless ``galera_router.reads`` says otherwise.
-    ``disable_update_can_self_select``: let an UPDATE that depends on its own table look up the keys
-    with a SELECT of its own first, instead of a subquery.
-    ``commit_marker``: find out what became of a COMMIT whose answer was lost; needs ``migrate``.
-    ``conflict_retries``: times that one transaction is replayed in place after a conflict.
-    ``lost_update_guard``: transactions on the primary at REPEATABLE READ, in which a write to a row
-    that has changed since it was read fails and is run again (MariaDB 10.6.18, 10.11.8 and later).
-    ``watchdog_after``: seconds that a statement may take before its node is asked whether it lives;
-    0: never.
-    ``watchdog_timeout``: seconds that the node may take to answer that.
+    Attributes:
+        failover_enable: move to another node, with replay, when one is lost.
+        failover_history_limit: statements of one transaction that are kept for a replay; 0: none.
+        wsrep_sync_after_write: read on a secondary only after it has our own writes.
+        optimistic_transactions: True: begin every transaction on a secondary. False: on the
+            primary. "auto": on a secondary under the middleware and ``galera_atomic``; a plain
+            ``atomic()`` block only where its place in the code has so far only read.
+        reconnect_wait_time: seconds that a failover may wait until a node is well.
+        wsrep_sync_timeout: seconds that one read may wait, in all, for secondaries to catch up.
+        wsrep_sync_use_gtid: wait for the last write by the server's GTID.
+        reads: where reads come from, unless ``galera_router.reads`` says otherwise.
+        disable_update_can_self_select: an UPDATE that depends on its own table first looks up the
+            keys with a SELECT, and has no subquery.
+        commit_marker: find out what became of a COMMIT whose answer was lost; needs ``migrate``.
+        conflict_retries: times that one transaction is replayed in place after a conflict.
+        lost_update_guard: run transactions on the primary at REPEATABLE READ. A write to a row that
+            has changed since it was read then fails, and the transaction is run again (MariaDB
+            10.6.18, 10.11.8 and later).
+        watchdog_after: seconds that a statement may take before its node is asked if it is alive;
+            0: it is never asked.
+        watchdog_timeout: seconds that the node may take to answer that.
     """
 
     failover_enable: bool = True
     failover_history_limit: int = 1000
     wsrep_sync_after_write: bool = True
-    optimistic_transactions: bool = True
+    optimistic_transactions: bool | Literal["auto"] = "auto"
     reconnect_wait_time: float = 15.0
     wsrep_sync_timeout: float = 5.0
     wsrep_sync_use_gtid: bool = False
@@ -91,20 +97,25 @@ DEFAULTS: dict[str, bool | int | float | str] = {
 
 
 def wrong(path: Iterable[object], problem: str) -> ConfigurationError:
-    """The error for what stands at ``path`` in DATABASES; it names every step of it."""
+    """Returns the error for the value at ``path`` in DATABASES; it names each key on the path."""
     return ConfigurationError("DATABASES" + "".join(f"[{key!r}]" for key in path) + f": {problem}")
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` if ``name`` is nearly one of ``known``, else nothing."""
+    """Returns `` Did you mean 'x'?`` if ``name`` is similar to one of ``known``, else no text."""
     folded = {candidate.lower(): candidate for candidate in sorted(known)}
     near = get_close_matches(str(name).lower(), folded, n=1, cutoff=0.75)
     return f" Did you mean {folded[near[0]]!r}?" if near else ""
 
 
 def check_option(name: str, value: Any, path: tuple[object, ...] = ("OPTIONS",)) -> Any:
-    """``value`` as the option ``name`` keeps it; `ConfigurationError` if it is of a wrong kind."""
+    """Returns ``value`` as it is kept for the option ``name``, so an int of seconds as a float.
+
+    Raises `ConfigurationError`, with ``path`` and the name, if the option cannot have this value.
+    """
     default = DEFAULTS[name]
+    if name == "optimistic_transactions":
+        return _boolean_or_auto((*path, name), value)
     if isinstance(default, bool):
         return _boolean((*path, name), value)
     if isinstance(default, str):
@@ -124,6 +135,15 @@ def _boolean(path: tuple[object, ...], value: Any) -> bool:
     return value
 
 
+def _boolean_or_auto(path: tuple[object, ...], value: Any) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value == AUTO:
+        return AUTO
+    given = "another text" if isinstance(value, str) else type(value).__name__
+    raise wrong(path, f"must be True, False or {AUTO!r}, not {given}.")
+
+
 def _mode(path: tuple[object, ...], value: Any) -> str:
     if value not in MODES:
         raise wrong(path, f"must be one of {', '.join(map(repr, MODES))}, not {value!r}.")
@@ -132,11 +152,11 @@ def _mode(path: tuple[object, ...], value: Any) -> str:
 
 def split_options(
     path: tuple[object, ...], engine: str, options: Mapping[str, Any]
-) -> tuple[Options, dict[str, Any]]:
-    """A cluster's OPTIONS, as ours and the driver's.
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns a cluster's OPTIONS as two dicts: our own options that are set, and the driver's.
 
-    Raises `ConfigurationError` for a wrong type, for a name that is nearly one of ours, and, with
-    Django's own engines, for a name that nobody knows.
+    Raises `ConfigurationError` for a wrong type, for a name that is similar to one of ours, and,
+    with Django's own engines, for a name that the driver does not know.
     """
     ours = {name: check_option(name, options[name], path) for name in options if name in DEFAULTS}
     driver = {name: value for name, value in options.items() if name not in DEFAULTS}
@@ -145,15 +165,18 @@ def split_options(
     for name in driver.keys() & {"host", "port", "unix_socket"}:
         raise wrong(
             (*path, name),
-            "would lead every node to one server. Write it as HOST or PORT of its node.",
+            "would lead all nodes to one server. Write it as HOST or PORT of its node.",
         )
-    return Options(**ours), driver
+    return ours, driver
 
 
 def node_options(
     path: tuple[object, ...], engine: str, options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A node's OPTIONS: the driver's alone; raises `ConfigurationError` as above."""
+    """Returns a node's OPTIONS, which are options of the driver.
+
+    Raises `ConfigurationError` for an option of ours, and as :func:`split_options` does.
+    """
     for name in options:
         if name in DEFAULTS:
             raise wrong(
@@ -179,7 +202,7 @@ def _check_driver_option(path: tuple[object, ...], engine: str, name: object, va
 
 
 def _check_driver_value(path: tuple[object, ...], name: str, value: Any) -> None:
-    """What would only be noticed on connecting, and then without the alias and the node."""
+    """Refuses values that fail on connecting, with an error that names neither alias nor node."""
     if name in _DRIVER_SECONDS and (isinstance(value, bool) or not isinstance(value, int)):
         raise wrong(path, f"must be a whole number of seconds, not {type(value).__name__}.")
     level = value.lower() if isinstance(value, str) else value
@@ -188,9 +211,10 @@ def _check_driver_value(path: tuple[object, ...], name: str, value: Any) -> None
 
 
 def from_text(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """``settings`` of a URL, whose query is all text, with what is known to be no text converted.
+    """Returns the ``settings`` of a URL with booleans, numbers and None in place of their text.
 
-    What cannot be converted stays as it is, for the checks to refuse.
+    In the query of a URL every value is text. A value that cannot be converted stays as it is, and
+    is refused when it is checked.
     """
     result = {name: _converted(name, value) for name, value in settings.items()}
     if isinstance(settings.get("OPTIONS"), Mapping):
@@ -202,6 +226,8 @@ def _converted(name: object, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return value
     default = DEFAULTS.get(name) if isinstance(name, str) else None
+    if name == "optimistic_transactions":
+        return (_TRUTH | {AUTO: AUTO}).get(str(value).lower(), value)
     if isinstance(default, bool) or name in _BOOLEAN_SETTINGS or name in _DRIVER_BOOLEANS:
         return _TRUTH.get(str(value).lower(), value)
     if isinstance(default, float):

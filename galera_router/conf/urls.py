@@ -1,4 +1,4 @@
-"""A database, or a cluster with several hosts, written as one URL (read by django-environ)."""
+"""A database, or a cluster with several hosts, written as one URL; django-environ reads it."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _SETTINGS = frozenset({"HOST", "TIME_ZONE"})
 
 
 def settings_from_url(path: Path, url: str) -> dict[str, Any]:
-    """The settings that ``url`` stands for; with NODES if it names several MySQL hosts.
+    """Returns the settings that ``url`` means; with NODES if it names several MySQL hosts.
 
     ``mysql://user:p%40ss@10.0.1.2,10.0.1.3:3307,[fd00::3]/name?failover_enable=false``. A port
-    belongs to the host that it follows. Nodes are called db1, db2, … in their order. A socket is
-    written ``%2Frun%2Fmysqld%2Fmysqld.sock``.
+    belongs to the host before it. The nodes are called db1, db2, … in their order. A socket is
+    written as ``%2Frun%2Fmysqld%2Fmysqld.sock``.
 
-    Raises `ConfigurationError` if it cannot be read or django-environ is missing; never with the
-    URL in it, for its password.
+    Raises `ConfigurationError` if the URL cannot be read or django-environ is missing. The error
+    never shows the URL, because of the password.
     """
     match = _URL.fullmatch(url)
     if match is None:
-        raise wrong(path, "is text, but no URL such as mysql://user:password@db1,db2,db3/name.")
+        raise wrong(path, "must be a URL such as mysql://user:password@db1,db2,db3/name.")
     hosts = match["hosts"]
     if "," not in hosts and not hosts.upper().startswith("%2F"):
         return _typed(_parse(path, url))
     if match["user"] is None and "@" in match["tail"]:
-        raise _unreadable(path)  # what looks like hosts is a piece of the password
+        raise _unreadable(path)  # what looks like hosts is a part of the password
     one = _parse(path, f"{match['scheme']}{match['user'] or ''}host{match['tail']}")
     if not is_mysql(one):
         return _parse(path, url)
@@ -50,14 +50,15 @@ def settings_from_url(path: Path, url: str) -> dict[str, Any]:
 
 
 def is_mysql(settings: dict[str, Any]) -> bool:
-    """Whether ENGINE is one for MySQL and MariaDB, by its name."""
+    """Returns True if ENGINE is for MySQL and MariaDB, by its name."""
     engine = settings.get("ENGINE")
     return isinstance(engine, str) and "mysql" in engine.lower()
 
 
 def nodes_from_hosts(path: Path, hosts: str) -> dict[str, dict[str, Any]]:
-    """NODES for a list of hosts with commas between them, each ``host``, ``host:port``,
-    ``[address]:port`` or the path of a socket.
+    """Returns NODES for a list of hosts with commas between them.
+
+    Each is ``host``, ``host:port``, ``[address]:port`` or the path of a socket.
     """
     return {
         f"db{number}": host_settings((*path, f"host {number}"), host)
@@ -66,7 +67,7 @@ def nodes_from_hosts(path: Path, hosts: str) -> dict[str, dict[str, Any]]:
 
 
 def host_settings(path: Path, text: str) -> dict[str, Any]:
-    """HOST, and PORT if there is one, of one host."""
+    """Returns the HOST of one host, and its PORT if there is one."""
     host = unquote(text).strip()
     if host.startswith("/"):
         return {"HOST": host}
@@ -75,13 +76,13 @@ def host_settings(path: Path, text: str) -> dict[str, Any]:
     match = _HOST.fullmatch(host)
     name = match and (match["address"] or match["host"])
     if match is None or not name:
-        raise wrong(path, "is empty or no host. Write host, host:port or [address]:port.")
+        raise wrong(path, "is empty or not a host. Write host, host:port or [address]:port.")
     port = match["port6"] if match["port"] is None else match["port"]
     return {"HOST": name} if port is None else {"HOST": name, "PORT": port}
 
 
 def lift_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """``settings`` with what the query of a URL says about the cluster moved out of OPTIONS."""
+    """Returns ``settings`` with settings from a URL's query moved from OPTIONS to their place."""
     options = dict(settings.get("OPTIONS", {}))
     lifted = {name: options.pop(name) for name in list(options) if name in _SETTINGS}
     return {**settings, **lifted, "OPTIONS": options}
@@ -107,5 +108,7 @@ def _parse(path: Path, url: str) -> dict[str, Any]:
 
 
 def _unreadable(path: Path) -> ConfigurationError:
-    """Without the URL's text or the parser's: both may hold a piece of the password."""
-    return wrong(path, "is a URL that cannot be read. Percent-encode what is special in its parts.")
+    """Does not show the URL or the parser's message: both may contain a part of the password."""
+    return wrong(
+        path, "is a URL that cannot be read. Percent-encode special characters in its parts."
+    )

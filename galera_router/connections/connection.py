@@ -10,10 +10,16 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from galera_router.cluster.nodes import Node
-from galera_router.conf.options import Options
+from MySQLdb import Error, OperationalError
+from MySQLdb.connections import Connection
+
+from galera_router.compat import internals
+from galera_router.conf import Options
+
+if TYPE_CHECKING:
+    from galera_router.cluster.nodes import Node
 
 #: called with every new link; the watchdog puts itself here
 on_new: Callable[[], None] = lambda: None  # noqa: E731
@@ -22,7 +28,10 @@ on_new: Callable[[], None] = lambda: None  # noqa: E731
 _TCP_INFO = struct.Struct("=44xI4xI64xQQ")
 
 
-class Link:
+_TOO_LARGE = 1153
+
+
+class NodeConnection:
     """A driver connection to a node.
 
     Args:
@@ -33,14 +42,18 @@ class Link:
 
     Attributes:
         state: what a new connection would be without; None if nothing.
+        ticket: the number of the last packet; the cursor that sent it has the same one.
         unchecked: Django has asked for a health check; it is made before the next use.
         guarded: its session is as ``lost_update_guard`` wants it.
+        before: the session variables that the open transaction has set, and their values before
+            it, as they are written in a statement.
         locked: it holds LOCK TABLES.
         manual: its autocommit is off.
         busy: when the statement in flight was sent (monotonic seconds); 0 while none is.
         until: when the wait that the packet in flight begins with is to be ended (monotonic
             seconds); 0 without one, or when it is over.
         overdue: it was ended because that moment had come.
+        proxied: something stands around the driver's connection and makes its cursors.
     """
 
     def __init__(self, node: Node, connection: Any, options: Any = None) -> None:
@@ -48,14 +61,20 @@ class Link:
         self.connection = connection
         self._options = None if options is None else weakref.ref(options)
         self.state: str | None = None
+        self._states: dict[str, str] = {}
+        self.ticket = 0
+        self._largest: int | None = None
         self.unchecked = False
         self.guarded = False
+        self.before: dict[bytes, bytes] = {}
         self.locked = False
         self.manual = False
         self.busy = 0.0
         self.until = 0.0
         self.overdue = False
         self.thread_id: int = connection.thread_id()
+        # A tracer, say, that is to see the statements.
+        self.proxied = getattr(type(connection), "cursor", None) is not Connection.cursor
         # A descriptor of our own: the driver gives its own to no other thread, and another
         # thread must be able to end a read that waits on it.
         self._descriptor = os.dup(connection.fileno())
@@ -63,6 +82,29 @@ class Link:
         with _lock:
             _links.add(self)
         on_new()
+
+    @property
+    def allows_marker(self) -> bool:
+        """Returns True unless the application's state would be in the way of our own table."""
+        return not self._states
+
+    @property
+    def begun_by_hand(self) -> bool:
+        """Returns True if the application has begun a transaction by a statement of its own."""
+        return "BEGIN" in self._states or "START" in self._states
+
+    def note_state(self, verb: str) -> None:
+        """A statement that begins with ``verb`` has left something that the next ones need."""
+        self._states.setdefault(verb, f"{verb} left state on its connection")
+        self.state = next(iter(self._states.values()))
+
+    def end_state(self, *verbs: str) -> None:
+        """What statements of ``verbs`` have left is gone."""
+        if self.state is None:
+            return
+        for verb in verbs:
+            self._states.pop(verb, None)
+        self.state = next(iter(self._states.values()), None)
 
     @property
     def options(self) -> Options:
@@ -81,11 +123,43 @@ class Link:
 
     def query(self, statement: bytes) -> None:
         """Send a statement; raises the driver's errors. Its rows, if any, are to be fetched."""
+        self.drain()
         self.busy = time.monotonic()
         try:
             self.connection.query(statement)
         finally:
             self.busy = 0.0
+
+    def check_size(self, size: int) -> None:
+        """Raise the server's error for a packet that it would not take.
+
+        It would close the connection over it, and so would each other node: nothing is to be
+        learned from sending it. The limit of a connection does not change.
+        """
+        if self._largest is None:
+            self.query(b"SELECT @@max_allowed_packet")
+            self._largest = int(self.rows()[0][0])
+        if size >= self._largest:
+            text = f"Got a packet bigger than 'max_allowed_packet' bytes ({self._largest})"
+            raise OperationalError(_TOO_LARGE, text)
+
+    def drain(self) -> None:
+        """Let go of what a cursor has not read, such as the result sets of a CALL."""
+        self.ticket += 1
+        while self.connection.next_result() == 0:
+            self.connection.discard_result()
+
+    def is_stale(self, *, ping: bool = False) -> bool:
+        """Returns True if the connection, which is idle, is of no more use.
+
+        Args:
+            ping: ask the server too.
+        """
+        try:
+            self.drain()
+        except Error:
+            return True
+        return internals.is_stale(self.connection, ping=ping)
 
     def rows(self) -> tuple[tuple[Any, ...], ...]:
         """The rows of the last :meth:`query`."""
@@ -130,6 +204,7 @@ class Link:
         its own ``close()``. The driver's connection goes with the last cursor. And the server
         may have started anew: how far it had come is not known any more.
         """
+        self.ticket += 1
         self.node.position = None
         self.cut()
         self.release()
@@ -149,11 +224,11 @@ class Link:
     __del__ = release
 
 
-_links: weakref.WeakSet[Link] = weakref.WeakSet()
+_links: weakref.WeakSet[NodeConnection] = weakref.WeakSet()
 _lock = threading.Lock()
 
 
-def links() -> list[Link]:
+def links() -> list[NodeConnection]:
     """The links of all threads."""
     with _lock:
         return list(_links)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from django.db.utils import InterfaceError
+import MySQLdb
+from django.db.utils import Error, InterfaceError
+
+#: The database errors of the driver and of Django.
+ERRORS = (MySQLdb.Error, Error)
 
 
 class Verdict(Enum):
@@ -34,7 +38,6 @@ _VERDICTS: dict[int, Verdict] = {
     2014: Verdict.STATEMENT,  # commands out of sync: the caller's error
     2026: Verdict.LOST,  # TLS: whatever a read or a write has met below it, or no agreement
     2055: Verdict.LOST,  # lost connection, with the system's reason
-    4031: Verdict.LOST,  # disconnected by the server because of inactivity
     1047: Verdict.OUT,  # WSREP: not in the primary component, or wsrep_reject_queries
     1213: Verdict.ROLLED_BACK,  # deadlock; under Galera also a failed certification
     1205: Verdict.LOCK_WAIT,
@@ -59,6 +62,8 @@ def errno(error: BaseException) -> int:
 # ER_ERROR_DURING_COMMIT wraps a status of the Galera provider (wsrep_status in its API); one
 # without a number is text such as "Not connected to Primary Component".
 _DURING_COMMIT = 1180
+#: wsrep_max_ws_rows and wsrep_max_ws_size: it would be too much on every node.
+_LIMIT = "exceeded"
 _STATUS = re.compile(r"[Gg]ot error (\d+)")
 _STATUSES = {"3": Verdict.ROLLED_BACK, "5": Verdict.STATEMENT}  # certification, too big
 
@@ -66,6 +71,8 @@ _STATUSES = {"3": Verdict.ROLLED_BACK, "5": Verdict.STATEMENT}  # certification,
 def verdict(error: BaseException) -> Verdict:
     """What ``error`` (the driver's or Django's) says of the connection that raised it."""
     number = errno(error)
+    if number == _DURING_COMMIT and _LIMIT in str(error):
+        return Verdict.STATEMENT
     if number == _DURING_COMMIT:
         found = _STATUS.search(str(error))
         return _STATUSES.get(found[1] if found else "", Verdict.OUT)
@@ -73,19 +80,35 @@ def verdict(error: BaseException) -> Verdict:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether the connection that raised ``error`` is of no more use."""
+    """Returns True if the connection that raised ``error`` is of no more use."""
     return verdict(error) in {Verdict.LOST, Verdict.OUT} or (
-        isinstance(error, InterfaceError) and errno(error) in {0, -1}
+        isinstance(error, (InterfaceError, MySQLdb.InterfaceError)) and errno(error) in {0, -1}
     )
 
 
 def is_permanent(error: BaseException) -> bool:
-    """Whether a failure to connect will still be there after any wait."""
+    """Returns True if a failure to connect will still be there after any wait."""
     if errno(error) == _TLS and _ENDED.search(str(error)):
         return False
     return errno(error) in _PERMANENT
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether running the whole transaction again may succeed where it failed now."""
+    """Returns True if running the whole transaction again may succeed where it failed now."""
     return verdict(error) in {Verdict.ROLLED_BACK, Verdict.LOCK_WAIT, Verdict.CHANGED}
+
+
+# A transaction's tables must not change under its snapshot, and those of a secondary may be older
+# than the code.
+_ALTERED = 1412  # the table has been altered since the snapshot began
+_UNKNOWN_NAMES = frozenset({1054, 1146})  # a column, a table
+
+
+def is_outdated(error: BaseException) -> bool:
+    """Return True if the table was altered since the snapshot: a new one can read it."""
+    return errno(error) == _ALTERED
+
+
+def is_unknown_name(error: BaseException) -> bool:
+    """Return True if a column or table is not there: a secondary may only not have it yet."""
+    return errno(error) in _UNKNOWN_NAMES

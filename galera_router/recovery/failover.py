@@ -1,177 +1,184 @@
-"""From an error to the next node: choose, connect, replay, go on, or say why not."""
+"""From a lost node to the next one: which to try, how often, and what to tell."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from galera_router.causality.scope import in_outage, note_outage
 from galera_router.cluster.nodes import Node
-from galera_router.compat import internals
-from galera_router.connections.connection import Link
-from galera_router.connections.errors import Verdict, is_conflict, is_lost, verdict
-from galera_router.connections.packets import Step
-from galera_router.exceptions import ClusterError, FailoverImpossible, ReplayMismatch
-from galera_router.recovery.candidates import Loss, candidates, tell
-from galera_router.recovery.journal import Entry
-from galera_router.recovery.leases import lease, renew
-from galera_router.recovery.marker import MarkerGone
-from galera_router.recovery.replay import Replay
-from galera_router.recovery.retry import pause
-from galera_router.transactions import links
-from galera_router.transactions.context import Context, Phase
+from galera_router.connections.connection import NodeConnection
+from galera_router.connections.errors import ERRORS, Verdict, is_conflict, is_lost, verdict
+from galera_router.exceptions import ClusterError, FailoverImpossible, NoNodeAvailable
+from galera_router.signals import Failover
+
+from .retry import pause
+
+if TYPE_CHECKING:
+    from galera_router.transactions.session import Session
 
 logger = logging.getLogger("galera_router")
 
+Action = Callable[[NodeConnection], None]
 
-def go_live(context: Context) -> Link:
-    """Begin on the primary and bring the transaction to where the journal ends.
+#: Seconds between two rounds over nodes that are all down.
+ROUND = 0.1
+#: Nodes that may go down under one statement before the next loss is the application's error: a
+#: statement that kills its server must not be carried from node to node.
+DEATHS = 2
+#: Connections that one statement may lose, of whatever node.
+LOSSES = 10
 
-    Used for the promotion and for every failover of a transaction with writes. Afterwards
-    the context is LIVE, or the transaction is broken and the error says why.
+
+# --- which node ---------------------------------------------------------------------------
+
+
+def candidates(
+    session: Session, choose: Callable[[], Node | None], *, electable: bool
+) -> Iterator[Node]:
+    """The nodes to try, best first, until ``reconnect_wait_time`` is over.
 
     Raises:
-        ReplayMismatch: what was read is not what the primary has.
-        NoNodeAvailable: no node answered within ``reconnect_wait_time``.
+        NoNodeAvailable: the time is over; the message has each node's reason.
     """
-    try:
-        link = persist(context, _begin)
-    except Exception as error:
-        context.broken = error
-        raise
-    return link
+    began = time.monotonic()
+    deadline = began + patience(session)
+    tried: list[Node] = []
+    while (node := choose()) is not None:
+        if tried.count(node) > 1:  # it is well for everybody but the caller
+            if time.monotonic() >= deadline:
+                raise no_node(session, electable=electable, began=began)
+            _pause(session, deadline)
+        yield node
+        tried.append(node)
+    cluster = session.cluster
+    while not cluster.hopeless(electable=electable) and time.monotonic() < deadline:
+        # The monitor may have found one to be well meanwhile.
+        yield choose() or cluster.any_down(electable=electable)
+        _pause(session, deadline)
+    raise no_node(session, electable=electable, began=began)
 
 
-def persist(context: Context, action: Callable[[Context, Link], None]) -> Link:
-    """:func:`on_primary`, again after a conflict for as long as that is worth while."""
-    context.promoted = True
-    while True:
-        try:
-            return on_primary(context, action)
-        except links.errors(context) as error:
-            if not is_conflict(error) or not worth_while(context, error):
-                raise
+def _pause(session: Session, deadline: float) -> None:
+    left = max(0.0, deadline - time.monotonic())
+    time.sleep(min(ROUND / len(session.cluster.nodes), left))
 
 
-def worth_while(context: Context, error: Exception) -> bool:
-    """Wait for a moment, longer each time, unless the transaction has had conflicts enough.
-
-    A lock is waited for once more only: each time takes as long as the server allows.
-    """
-    limit = context.options.conflict_retries
-    if verdict(error) is Verdict.LOCK_WAIT:
-        limit = min(limit, 1)
-    if context.conflicts >= limit:
-        return False
-    context.conflicts += 1
-    time.sleep(pause(context.conflicts))
-    return True
+def patience(session: Session) -> float:
+    """Returns the seconds to wait for a node; 0 if this request has waited for one in vain."""
+    return 0.0 if in_outage(session.cluster.alias) else session.options.reconnect_wait_time
 
 
-def _begin(context: Context, link: Link) -> None:
-    lease(context, link)
-    try:
-        replay(context, link, begin(context, link))
-    except ReplayMismatch:
-        link.query(b"ROLLBACK")
-        raise
-    except MarkerGone:
-        link.query(b"ROLLBACK")
-        renew(context)
-        _begin(context, link)
+def no_node(session: Session, *, electable: bool, began: float) -> NoNodeAvailable:
+    """Returns the error for a wait that has ended; further queries of the request do not wait."""
+    cluster, waited = session.cluster, time.monotonic() - began
+    if cluster.hopeless(electable=electable):
+        how_long = "waiting would not help"
+    elif patience(session):
+        limit = session.options.reconnect_wait_time
+        how_long = f"waited {waited:.1f} s; reconnect_wait_time is {limit:g} s"
     else:
-        live(context, link)
+        how_long = "this request has waited before, or reconnect_wait_time is 0"
+    note_outage(cluster.alias)
+    complaints = cluster.complaints(electable=electable)
+    return NoNodeAvailable(f"No node of {cluster.alias!r} can serve ({how_long}): {complaints}")
 
 
-def prepare(context: Context) -> list[Step]:
-    """Have a connection on which the transaction can begin: with what, is returned.
+class Patience:
+    """How often one statement is tried again after a loss.
 
-    For a transaction that has nothing to replay: its BEGIN travels with its first statement.
-
-    Raises:
-        NoNodeAvailable: no node answered within ``reconnect_wait_time``.
+    A node out of the cluster does not count, it is waited for until ``reconnect_wait_time`` is
+    over: the nodes may be forming a new cluster. A connection that was lost to a node that is
+    well counts little.
     """
-    link = persist(context, lease)
-    steps = begin(context, link)
-    last = steps.pop()
 
-    def done(rows: int) -> None:
-        last.done(rows)
-        live(context, link)
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._lost: list[Node] = []
+        self._deaths = 0
+        self._began = time.monotonic()
+        self._limit = patience(session)
 
-    return [*steps, Step(last.statement, done)]
+    def again(self, node: Node) -> bool:
+        """Returns True if a connection to ``node`` has been lost before."""
+        return node in self._lost
+
+    def spend(self, node: Node, error: Exception) -> None:
+        """Count a loss of a connection to ``node``; wait a moment if that may help.
+
+        Raises:
+            NoNodeAvailable: the time is over; each node's reason is in the message.
+            Exception: ``error``, where it has been met too often.
+        """
+        if verdict(error) is Verdict.OUT:
+            self.wait(error)
+            return
+        self._deaths += bool(self._lost) and not self._lost[-1].up
+        self._lost.append(node)
+        if self._deaths >= DEATHS or len(self._lost) >= LOSSES:
+            raise error
+
+    def wait(self, error: Exception) -> None:
+        """Wait a moment: the nodes may be forming a new view.
+
+        Raises:
+            NoNodeAvailable: the time is over; each node's reason is in the message.
+        """
+        deadline = self._began + self._limit
+        if time.monotonic() >= deadline:
+            raise no_node(self._session, electable=False, began=self._began) from error
+        _pause(self._session, deadline)
 
 
-def begin(context: Context, link: Link) -> list[Step]:
-    """What opens a transaction on ``link``, its marker included if it is to write."""
-    steps = [*links.isolation(context, link), *links.opening(link)]
-    marker = context.marking.marker
-    if context.marking.wanted and marker is not None:
-        steps.append(Step(marker.advance(), found))
-    return steps
+# --- the primary --------------------------------------------------------------------------
 
 
-def found(rows: int) -> None:
-    """Check that an advance has met its row."""
-    if rows != 1:
-        raise MarkerGone
-
-
-def live(context: Context, link: Link) -> None:
-    """The server has opened the transaction, and replayed what there was to replay."""
-    marking = context.marking
-    promoted = context.phase is not Phase.LIVE
-    marking.begun(context.journal.savepoints() if promoted else None)
-    context.phase = Phase.LIVE
-    context.begun = True
-    context.cluster.mark_up(link.node)
-    links.end_snapshot(context)
-
-
-def connect_primary(context: Context) -> Link:
+def connect_primary(session: Session) -> NodeConnection:
     """A usable connection to the elected primary, outside a transaction.
 
     Raises:
         NoNodeAvailable: no node answered within ``reconnect_wait_time``.
     """
-    return on_primary(context, lambda context, link: None)
+    return on_primary(session, lambda link: None)
 
 
-def on_primary(context: Context, action: Callable[[Context, Link], None]) -> Link:
+def on_primary(session: Session, action: Action) -> NodeConnection:
     """Connect to the elected primary and do ``action`` there, on another node if one is lost.
 
     Raises:
         NoNodeAvailable: no node answered within ``reconnect_wait_time``.
         Exception: what ``action`` raises for other reasons; nothing is open then.
     """
-    _keep_state(context)
+    _keep_state(session)
     tried: set[Node] = set()
-    for node in candidates(context, functools.partial(_elected, context), electable=True):
+    for node in candidates(session, lambda: _elected(session), electable=True):
         try:
-            link = links.to_primary(context, node)
-            action(context, link)
-        except links.errors(context) as error:
-            _primary_failed(context, node, error, again=node in tried)
+            link = session.to_primary(node)
+            action(link)
+        except ERRORS as error:
+            _primary_failed(session, node, error, again=node in tried)
             tried.add(node)
         else:
             return link
     raise AssertionError("the candidates end with an error")
 
 
-def _elected(context: Context) -> Node | None:
+def _elected(session: Session) -> Node | None:
     """The primary of the next transaction; a connection with state on it is not left for it."""
-    kept = context.primary
-    return kept.node if kept is not None and kept.state else context.cluster.primary()
+    kept = session.primary
+    return kept.node if kept is not None and kept.state else session.cluster.primary()
 
 
-def _keep_state(context: Context) -> None:
+def _keep_state(session: Session) -> None:
     """Refuse to go on silently without what the application has set on its connection."""
-    kept = context.primary
-    if kept is not None and kept.state is not None and internals.is_stale(kept.connection):
-        context.forgotten = kept.state
-        context.lose_primary(idle=True)
-    forgotten, context.forgotten = context.forgotten, None
+    kept = session.primary
+    if kept is not None and kept.state is not None and kept.is_stale():
+        session.forgotten = kept.state
+        session.lose_primary(idle=True)
+    forgotten, session.forgotten = session.forgotten, None
     if forgotten is not None:
         raise FailoverImpossible(
             "The connection to the primary was lost, and with it what the application had set"
@@ -179,107 +186,79 @@ def _keep_state(context: Context) -> None:
         )
 
 
-def _primary_failed(context: Context, node: Node, error: Exception, *, again: bool) -> None:
+def _primary_failed(session: Session, node: Node, error: Exception, *, again: bool) -> None:
     if isinstance(error, ClusterError):
         raise error
-    connected = context.primary is not None
+    connected = session.primary is not None
     if connected and not is_lost(error):
-        undo(context)
-        with context.wrapper.wrap_database_errors:
-            raise error
-    context.lose_primary()
+        undo(session)
+        raise error
+    session.lose_primary()
     # A kept connection may be dead while its node is well: the next round connects anew.
     if not connected or again or verdict(error) is Verdict.OUT:
-        context.cluster.mark_down(node, error)
+        session.cluster.mark_down(node, error)
 
 
-def undo(context: Context) -> None:
+def undo(session: Session) -> None:
     """Roll back whatever the server has open; a connection that is lost does so by itself."""
-    link = context.primary
-    context.begun = context.marking.done = False
+    link = session.primary
     if link is None:
         return
     try:
         link.query(b"ROLLBACK")
-    except links.errors(context) as error:
-        logger.info("%s: lost %s in a rollback: %s", context.cluster.alias, link.node.name, error)
-        context.lose_primary()
+    except ERRORS as error:
+        logger.info("%s: lost %s in a rollback: %s", session.cluster.alias, link.node.name, error)
+        session.lose_primary()
 
 
-def recover(context: Context, error: Exception) -> None:
-    """Move the open transaction of a lost primary to another node.
+class Conflicts:
+    """How often one transaction is begun again on the spot after a conflict.
 
-    Raises:
-        FailoverImpossible: the transaction cannot be replayed; the message says why.
-        ReplayMismatch: its replay gave other answers.
-        NoNodeAvailable: no node answered within ``reconnect_wait_time``.
+    Args:
+        session: whose.
     """
-    link = context.primary
-    assert link is not None, "only a transaction on the primary is recovered"
-    context.lose_primary()
-    loss = Loss(link.node, error)
-    if verdict(error) is Verdict.OUT:
-        context.cluster.mark_down(link.node, error)
-    refuse(context, link, error)
-    tell(context, loss, go_live(context).node)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._met = 0
+
+    def worth_while(self, error: Exception) -> bool:
+        """Wait for a moment, longer each time, unless there have been conflicts enough.
+
+        A lock is waited for once more only: each time takes as long as the server allows.
+        """
+        limit: int = self._session.options.conflict_retries
+        if verdict(error) is Verdict.LOCK_WAIT:
+            limit = min(limit, 1)
+        if self._met >= limit:
+            return False
+        self._met += 1
+        time.sleep(pause(self._met))
+        return True
+
+    def persist(self, action: Action) -> NodeConnection:
+        """:func:`on_primary`, again after a conflict for as long as that is worth while."""
+        self._session.promoted = True
+        while True:
+            try:
+                return on_primary(self._session, action)
+            except ERRORS as error:
+                if not is_conflict(error) or not self.worth_while(error):
+                    raise
 
 
-def may_repeat(context: Context, error: Exception) -> bool:
-    """Whether a transaction that has met a conflict may be replayed on the spot; waits a moment."""
-    if not context.options.failover_enable or obstacle(context, context.primary):
-        return False
-    return worth_while(context, error)
+# --- what is told -------------------------------------------------------------------------
 
 
-def repeat(context: Context, error: Exception) -> None:
-    """Replay on the same primary a transaction that has met the conflict ``error``.
+@dataclass(frozen=True)
+class Loss:
+    """A node that was lost, how that was noticed, and when (monotonic seconds)."""
 
-    Raises:
-        Exception: ``error``, where the replay differs or meets conflicts without an end.
-    """
-    undo(context)
-    try:
-        go_live(context)
-    except Exception as failure:
-        if not isinstance(failure, ReplayMismatch) and not is_conflict(failure):
-            raise
-        context.broken = error
-        raise error from failure
+    node: Node
+    error: Exception
+    at: float = field(default_factory=time.monotonic)
 
-
-def refuse(context: Context, link: Link, error: Exception) -> None:
-    """Raise where the transaction cannot be replayed, and answer all that follows with it."""
-    if not context.options.failover_enable:
-        context.broken = error
-        raise error
-    reason = obstacle(context, link)
-    if reason is None:
-        return
-    context.broken = impossible(context, link, error, reason)
-    raise context.broken from error
-
-
-def impossible(context: Context, link: Link, error: Exception, reason: str) -> ClusterError:
-    """The error for a transaction that was lost with ``link`` and cannot be replayed."""
-    text = (
-        f"Node {link.node.name} of {context.cluster.alias!r} was lost ({error}) and the open"
-        f" transaction cannot be moved to another node: {reason}."
-    )
-    return FailoverImpossible(f"{text} Nothing of it was committed.", again=link.state is None)
-
-
-def obstacle(context: Context, link: Link | None) -> str | None:
-    """Why the open transaction cannot be replayed; None if it can."""
-    if context.journal.full:
-        limit = context.options.failover_history_limit
-        return f"it has more than {limit} statements (failover_history_limit)"
-    return context.journal.obstacle or (link.state if link is not None else None)
-
-
-def replay(
-    context: Context, link: Link, begin: Sequence[Step], entries: Iterable[Entry] | None = None
-) -> None:
-    """Send the journal, or only ``entries`` of it, to ``link`` behind ``begin`` and compare."""
-    driver = context.wrapper.Database  # type: ignore[attr-defined]
-    run = Replay(link, error=driver.Error, conflict=driver.OperationalError).run
-    run(begin, context.journal if entries is None else entries)
+    def event(self, alias: str, node: Node, replayed: int) -> Failover:
+        """What is told when ``node`` has taken over."""
+        seconds = time.monotonic() - self.at
+        return Failover(alias, self.node.name, node.name, str(self.error), seconds, replayed)

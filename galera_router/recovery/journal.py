@@ -8,9 +8,6 @@ client as a tuple, and the journal keeps a reference to that tuple. Beyond
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,34 +19,39 @@ ROWS_KEPT = 50_000
 
 
 def digest(rows: Rows) -> bytes:
-    """A digest of ``rows`` in their order.
+    """A digest of ``rows``, whatever their order.
 
-    ``hash()`` will not do (``hash(-1) == hash(-2)``), nor a plain pickle: its memo depends
-    on which equal objects happen to be the same object. ``fast`` turns the memo off.
+    ``hash()`` will not do (``hash(-1) == hash(-2)``). Another node may give rows in another order.
     """
-    buffer = io.BytesIO()
-    pickler = pickle.Pickler(buffer, protocol=5)
-    pickler.fast = True
-    pickler.dump(tuple(rows))
-    return hashlib.blake2b(buffer.getbuffer(), digest_size=16).digest()
+    if rows and isinstance(rows[0], dict):
+        rows = [tuple(row.values()) for row in rows]
+    hashed = hashlib.blake2b(digest_size=16)
+    for text in sorted(map(repr, rows)):
+        hashed.update(text.encode("utf-8", "surrogatepass"))
+        hashed.update(b"\n")
+    return hashed.digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one statement gave: ``rows`` is None where it has no result set."""
+    """What one statement gave.
+
+    Attributes:
+        rows: None where it has no result set.
+        rowcount: the number of rows given or changed.
+        lastrowid: the key that the driver tells.
+        columns: the driver's ``description``, by reference.
+    """
 
     rows: Rows | None
     rowcount: int | None
     lastrowid: int | None
+    columns: Sequence[Sequence[Any]] | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A statement before its parameters were put in, as the application gave it."""
-
-    sql: str | bytes
-    params: Any
-    many: bool
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names; empty where they are not known."""
+        return tuple(column[0] for column in self.columns or ())
 
 
 @dataclass(slots=True)
@@ -59,59 +61,35 @@ class Entry:
     Attributes:
         statement: the bytes that were sent.
         answer: what came back; None for savepoints and for failed statements.
-        ordered: the rows' order is part of the answer (the statement has an ORDER BY).
-        template: kept for inserts (their keys can be put in) and for ``executemany``.
+        ordered: it has an ORDER BY.
+        insert: it is an INSERT or REPLACE.
         error: the number of the error that the application was given instead.
         digest: takes the place of ``answer.rows`` when these are not kept.
         savepoint: the name, where the statement sets a savepoint.
+        session: it sets a variable of the session, which ROLLBACK does not undo.
     """
 
     statement: bytes
     answer: Answer | None = None
     ordered: bool = False
-    template: Template | None = None
+    insert: bool = False
     error: int | None = None
     digest: bytes | None = None
     savepoint: str | None = None
+    session: bool = False
 
     @property
     def read_only(self) -> bool:
-        """Whether the statement gave rows and was no insert."""
+        """Returns True if the statement gave rows and was no insert."""
         rows = self.answer is not None and self.answer.rows is not None
-        return self.template is None and (rows or self.digest is not None)
+        return not self.insert and (rows or self.digest is not None)
 
     def forget_rows(self) -> None:
-        """Keep a digest in place of the rows."""
-        if self.answer is not None and self.answer.rows is not None:
-            self.digest = digest(self.answer.rows)
-            self.answer = Answer(None, self.answer.rowcount, self.answer.lastrowid)
-
-    def same(self, other: Answer) -> bool:
-        """Whether ``other``, from another node, is the answer that the application has seen."""
-        mine = self.answer
-        if mine is None:
-            return True
-        if mine.rowcount != other.rowcount:
-            return False
-        if self.digest is not None:
-            return other.rows is not None and digest(other.rows) == self.digest
-        if mine.rows is None and other.rows is None:  # with a result set the key is a leftover
-            return (mine.lastrowid or 0) == (other.lastrowid or 0)
-        return same_rows(mine.rows, other.rows, ordered=self.ordered)
-
-
-def same_rows(mine: Rows | None, other: Rows | None, *, ordered: bool) -> bool:
-    """Compare two result sets; without an ORDER BY any order is the same answer."""
-    if mine is None or other is None:
-        return mine is other
-    if tuple(mine) == tuple(other):
-        return True
-    if ordered or len(mine) != len(other):
-        return False
-    try:
-        return Counter(mine) == Counter(other)
-    except TypeError:  # a cursor class whose rows are dicts
-        return sorted(map(repr, mine)) == sorted(map(repr, other))
+        """Keep a digest in place of the rows; those of an insert are needed to repeat it."""
+        if self.insert or self.answer is None or self.answer.rows is None:
+            return
+        self.digest = digest(self.answer.rows)
+        self.answer = Answer(None, self.answer.rowcount, self.answer.lastrowid)
 
 
 class Journal:

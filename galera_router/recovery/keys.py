@@ -1,138 +1,320 @@
-"""Keys that the application has been handed stay the same when an insert is replayed.
+"""What the application was told of a row stays the same when its insert is replayed.
 
-Galera sets ``auto_increment_increment`` and ``_offset`` per node and ignores the session's,
-so a replayed insert would draw other keys. A single row's key can be pinned with
-``SET INSERT_ID``; for several rows that pins only the first (seen on 10.11: 1, 4, 7 came
-back as 1, 2, 5), so the keys are put into the statement itself.
+Galera sets ``auto_increment_increment`` and ``_offset`` per node and ignores the session's, so a
+replayed insert would draw other keys; a default such as ``NOW()`` or ``NEXTVAL(s)`` would be
+another one too. What was told is therefore written into the statement.
+
+``SET INSERT_ID`` pins the first key alone (seen on 10.11: 1, 4, 7 came back as 1, 2, 5), stays
+until an insert has drawn a key, and is undone by ``SET INSERT_ID = 0``. It is for statements that
+nothing can be written into.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.apps import apps
 
-from galera_router.recovery.journal import Entry
+from galera_router.recovery.inserts import Insert, Value, is_literal, parse
+from galera_router.recovery.journal import Answer, Entry
 
-# The form of every INSERT … RETURNING that Django's compiler writes for MariaDB.
-_INSERT = re.compile(
-    r"\s*INSERT INTO (`[^`]+`) \(([^)]*)\) VALUES (.*) RETURNING ((?:`[^`]+`\.`[^`]+`(?:, )?)+)\s*",
-    re.DOTALL,
-)
+Literal = Callable[[Any], bytes]
+
+#: Ends the effect of ``SET INSERT_ID`` where no insert has used it up (seen on 10.11).
+UNPIN = b"SET INSERT_ID = 0"
 
 
-def with_keys(entry: Entry) -> tuple[str, list[Any]] | None:
-    """The insert of ``entry`` with the keys it was given written into it.
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is to be known of a table before a value is written into an insert.
+
+    Names are in lower case.
+
+    Attributes:
+        columns: all of them, in order.
+        auto: the one whose keys are drawn by AUTO_INCREMENT, if there is one.
+        computed: those whose default is an expression, with its text.
+        generated: those that cannot be set.
+    """
+
+    columns: tuple[bytes, ...]
+    auto: bytes | None = None
+    computed: dict[bytes, str] = field(default_factory=dict)
+    generated: frozenset[bytes] = frozenset()
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[Any, ...]]) -> Table:
+        """From the answer to :func:`describe`."""
+        named = [(str(name).encode().lower(), *rest) for name, *rest in rows]
+        return cls(
+            tuple(name for name, *_ in named),
+            next((name for name, _, extra, _ in named if "auto_increment" in extra.lower()), None),
+            {name: text for name, text, *_ in named if text and not _CONSTANT.fullmatch(text)},
+            frozenset(name for name, _, _, generated in named if generated != "NEVER"),
+        )
+
+
+# How information_schema writes a default that is always the same.
+_CONSTANT = re.compile(r"'.*'|NULL|[-+]?[\d.]+(?:e[-+]?\d+)?|[bx]'.*'", re.DOTALL | re.IGNORECASE)
+_NEXT_VALUE = re.compile(r"nextval\(((?:`[^`]+`\.)?`[^`]+`)\)", re.IGNORECASE)
+
+
+def describe(insert: Insert, literal: Literal) -> bytes:
+    """The question whose answer :meth:`Table.of` reads."""
+    *schema, name = _table_parts(insert.table)
+    where = literal(schema[0]) if schema else b"DATABASE()"
+    return (
+        b"SELECT COLUMN_NAME, COLUMN_DEFAULT, EXTRA, IS_GENERATED FROM information_schema.COLUMNS"
+        b" WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION"
+    ) % (where, literal(name))
+
+
+_PART = re.compile(r"`((?:[^`]|``)+)`|([^`.]+)")
+
+
+def _table_parts(table: bytes) -> list[str]:
+    found = _PART.findall(table.decode("utf-8", "surrogateescape"))
+    return [quoted.replace("``", "`") or plain for quoted, plain in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An insert in which the values that were told are written.
+
+    Attributes:
+        statement: the insert.
+        drawn: the key that ``LAST_INSERT_ID()`` is to give behind it; None if it is not ours.
+        sequences: each sequence that one of the values came from, and the highest of them.
+    """
+
+    statement: bytes
+    drawn: int | None = None
+    sequences: tuple[tuple[str, int], ...] = ()
+
+
+def told(entry: Entry, *, backslashes: bool = True) -> Insert | None:
+    """The insert of ``entry`` if its answer has told anything that can be written into it."""
+    answer = entry.answer
+    if not entry.insert or answer is None or not (answer.rows or answer.lastrowid):
+        return None
+    insert = parse(entry.statement, backslashes=backslashes)
+    return insert if insert is not None and insert.rows else None
+
+
+def keys_told(insert: Insert, answer: Answer, table: Table) -> list[int]:
+    """The keys of ``answer`` that the server has drawn by AUTO_INCREMENT, row by row."""
+    values = _told(insert, answer, table).get(table.auto or b"", [])
+    return [value for value in values if isinstance(value, int)]
+
+
+def with_keys(
+    entry: Entry, insert: Insert, table: Table, literal: Literal, there: Collection[int] = ()
+) -> Kept | None:
+    """The insert of ``entry`` with what the application was told of its rows written into it.
+
+    Args:
+        entry: what was sent, and its answer.
+        insert: its parts.
+        table: the table that it inserts into.
+        literal: a value as it is written in a statement.
+        there: keys that the table has already. A row that only updates one of them needs no key;
+            written into the statement, it could meet another row than it did.
 
     Returns:
-        The statement and its parameters, or None where it is not in the form that Django
-        writes, or the key was the application's own from the start.
+        None if there is nothing to be written into it.
     """
-    if entry.template is None or entry.answer is None or not entry.answer.rows:
+    assert entry.answer is not None
+    values = _told(insert, entry.answer, table)
+    if table.auto in values:
+        keys = values[table.auto]
+        values[table.auto] = [None if key in there else key for key in keys]
+    edits = _Edits(entry.statement, insert, table, literal)
+    for name, column in values.items():
+        edits.put(name, column)
+    if not edits:
         return None
-    sql, params = entry.template.sql, entry.template.params or ()
-    match = _INSERT.fullmatch(sql) if isinstance(sql, str) else None
-    if match is None or isinstance(params, dict) or "ON DUPLICATE" in match[3]:
-        return None
-    table, columns, values, returning = match.groups()
-    if "'" in values or '"' in values:  # a literal may hold parentheses: leave it alone
-        return None
-    return _rewrite(table, columns, values, returning, list(params), entry.answer.rows)
+    keys = values[table.auto] if table.auto in edits.put_in else []
+    drawn = next((key for key in keys if isinstance(key, int)), None)
+    return Kept(edits.result(), drawn, _sequences(table, values, edits.put_in))
 
 
-def key_returned(sql: str | bytes) -> bool:
-    """Whether ``sql`` inserts one row and returns nothing but the key that the server draws."""
-    match = _INSERT.fullmatch(sql) if isinstance(sql, str) else None
-    if match is None or "ON DUPLICATE" in match[3] or "'" in match[3] or '"' in match[3]:
-        return False
-    table, columns, values, returning = match.groups()
-    names = [name.strip() for name in columns.split(",")]
-    returned = returning.split(".")[1]
-    return (
-        len(split_groups(values)) == 1
-        and "," not in returning
-        and returned not in names
-        and is_drawn(table, returned)
+def _told(insert: Insert, answer: Answer, table: Table) -> dict[bytes, list[Any]]:
+    """What the application was told of each row, by column; None where a row is to draw anew."""
+    if answer.rows is None:
+        return _first_key(insert, answer, table)
+    if len(answer.rows) != len(insert.rows):
+        return {}
+    rows = [tuple(row.values()) if isinstance(row, dict) else row for row in answer.rows]
+    names = _returned(insert, answer, table)
+    if any(len(row) != len(names) for row in rows):
+        return {}
+    known = {name for name in names if name in table.columns}
+    settable = known - table.generated
+    return {
+        name: [row[position] for row in rows]
+        for position, name in enumerate(names)
+        if name is not None and name in settable
+    }
+
+
+def _returned(insert: Insert, answer: Answer, table: Table) -> Sequence[bytes | None]:
+    if insert.returning == (b"*",):
+        names = answer.names
+        return [name.encode().lower() for name in names] if names else table.columns
+    return insert.returning
+
+
+def _first_key(insert: Insert, answer: Answer, table: Table) -> dict[bytes, list[Any]]:
+    count = len(insert.rows)
+    certain = answer.rowcount == count and not (insert.may_replace and count > 1)
+    if insert.may_replace and count == 1:
+        certain = bool(answer.rowcount)
+    if not certain or not answer.lastrowid or table.auto is None or insert.returning:
+        return {}
+    first = next((n for n in range(count) if _draws(insert, table, n)), None)
+    if first is None:
+        return {}
+    return {table.auto: [answer.lastrowid if n == first else None for n in range(count)]}
+
+
+def _draws(insert: Insert, table: Table, row: int) -> bool:
+    """Returns True if the key of ``row`` is left to the server."""
+    names = table.columns if insert.names is None else insert.names
+    if table.auto not in names:
+        return True
+    position = names.index(table.auto)
+    values = insert.rows[row]
+    return position >= len(values) or not _says(values[position], auto=True)
+
+
+def _says(value: Value, *, auto: bool) -> bool:
+    """Returns True if ``value`` is what is stored, as far as the text tells."""
+    return is_literal(value) and not (auto and b"".join(t.text for t in value) in (b"0", b"'0'"))
+
+
+class _Edits:
+    """Values that are put into one insert."""
+
+    def __init__(self, statement: bytes, insert: Insert, table: Table, literal: Literal) -> None:
+        self._statement, self._insert, self._table = statement, insert, table
+        self._literal = literal
+        self._names = table.columns if insert.names is None else insert.names
+        self._edits: list[tuple[int, int, bytes]] = []
+        self._new: list[tuple[bytes, list[bytes]]] = []
+        self.put_in: set[bytes] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._edits or self._new)
+
+    def put(self, name: bytes, values: list[Any]) -> None:
+        """Have each row's ``name`` be what was told: in the place of its value, or as a new one."""
+        auto = name == self._table.auto
+        if name in self._names:
+            self._replace(self._names.index(name), name, values, auto=auto)
+        elif (auto and any(values)) or name in self._table.computed:
+            self.put_in.add(name)
+            self._new.append((name, [self._literal(value) for value in values]))
+
+    def _replace(self, position: int, name: bytes, values: list[Any], *, auto: bool) -> None:
+        for row, value in zip(self._insert.rows, values, strict=True):
+            if position >= len(row) or value is None or _says(row[position], auto=auto):
+                continue
+            begin, end = row[position][0].start, row[position][-1].end
+            self._edits.append((begin, end, self._literal(value)))
+            self.put_in.add(name)
+
+    def result(self) -> bytes:
+        """The statement with all of them in it."""
+        edits = [*self._edits, *self._added()]
+        statement = self._statement
+        for begin, end, text in sorted(edits, reverse=True):
+            statement = statement[:begin] + text + statement[end:]
+        return statement
+
+    def _added(self) -> list[tuple[int, int, bytes]]:
+        if not self._new:
+            return []
+        names = [b"`" + name.replace(b"`", b"``") + b"`" for name, _ in self._new]
+        if self._insert.assigns:
+            values = [column[0] for _, column in self._new]
+            text = b"".join(b"%s = %s, " % pair for pair in zip(names, values, strict=True))
+            return [(self._insert.names_at, self._insert.names_at, text)]
+        edits = [(self._insert.names_at, b", ".join(names), bool(self._insert.names))]
+        for row, at in enumerate(self._insert.rows_at):
+            values = [column[row] for _, column in self._new]
+            edits.append((at, b", ".join(values), bool(self._insert.rows[row])))
+        return [(at, at, text + b", " if more else text) for at, text, more in edits]
+
+
+def _sequences(
+    table: Table, values: dict[bytes, list[Any]], put_in: Collection[bytes]
+) -> tuple[tuple[str, int], ...]:
+    found = [(_NEXT_VALUE.fullmatch(table.computed.get(name, "")), name) for name in put_in]
+    return tuple(
+        (match[1], max(number for number in values[name] if number is not None))
+        for match, name in found
+        if match is not None and any(values[name])
     )
 
 
-def is_drawn(table: str, column: str) -> bool:
-    """Whether the server draws the keys of ``column``: the text of an insert cannot tell.
+def pinned_key(entry: Entry, *, backslashes: bool = True) -> int | None:
+    """The key to ``SET INSERT_ID`` to before an insert that no key can be written into.
 
-    A generated column and one with a default of the database are returned in the same form.
+    Of several rows it pins the first one's; that is the one that the application was told.
     """
-    return (table, column) in _drawn()
+    answer = entry.answer
+    if not entry.insert or answer is None or answer.rows is not None or not answer.lastrowid:
+        return None
+    insert = parse(entry.statement, backslashes=backslashes)
+    if insert is not None and (insert.may_replace or (insert.ignore and len(insert.rows) != 1)):
+        return None
+    from_select = insert is not None and not insert.rows
+    return answer.lastrowid if from_select or answer.rowcount == 1 else None
+
+
+def key_matters(entry: Entry, *, backslashes: bool = True) -> bool:
+    """Returns True if ``lastrowid`` of ``entry`` is kept by a replay, or is the same by itself.
+
+    It is not where one of several rows may be the first that was inserted: no row is known to
+    have the key that was told.
+    """
+    if not entry.insert or entry.answer is None:
+        return True
+    insert = parse(entry.statement, backslashes=backslashes)
+    if insert is not None and len(insert.rows) == 1:
+        return True
+    if insert is not None and (insert.rows or insert.ignore):
+        return False
+    return entry.answer.rowcount == 1 or pinned_key(entry, backslashes=backslashes) is not None
+
+
+# --- what outside of a replay is asked of an insert ----------------------------------------
+
+
+@functools.lru_cache(maxsize=256)
+def key_returned(sql: str | bytes) -> bool:
+    """Returns True if ``sql`` inserts one row and returns only the key that the server draws."""
+    statement = sql.encode("utf-8", "surrogateescape") if isinstance(sql, str) else sql
+    insert = parse(statement)
+    if insert is None or insert.may_replace or insert.ignore or len(insert.rows) != 1:
+        return False
+    name = insert.returning[0] if len(insert.returning) == 1 else None
+    if name is None or name in (insert.names or (name,)):
+        return False
+    return b"\\" not in statement and is_drawn(insert.table, name)
+
+
+def is_drawn(table: bytes, column: bytes) -> bool:
+    """Returns True if a model says that the server draws the keys of ``column``."""
+    return (_table_parts(table)[-1].lower(), column.decode("utf-8", "replace")) in _drawn()
 
 
 @functools.cache
 def _drawn() -> frozenset[tuple[str, str]]:
     models = apps.get_models(include_auto_created=True, include_swapped=True)
     fields = [(model._meta.db_table, model._meta.auto_field) for model in models]
-    return frozenset((f"`{table}`", f"`{field.column}`") for table, field in fields if field)
-
-
-def _rewrite(
-    table: str, columns: str, values: str, returning: str, params: list[Any], rows: Sequence[Any]
-) -> tuple[str, list[Any]] | None:
-    names = [name.strip() for name in columns.split(",")]
-    returned = [column.split(".")[1] for column in returning.split(", ")]
-    groups = split_groups(values)
-    if len(groups) != len(rows):
-        return None
-    # A key that is the model's only column is written as NULL.
-    if names == [returned[0]] and is_drawn(table, names[0]):
-        keys = [row[0] for row in rows]
-        groups, params, head = ["(%s)"] * len(rows), keys, columns
-        return _statement(table, head, groups, returning), params
-    missing = [
-        position
-        for position, name in enumerate(returned)
-        if name not in names and is_drawn(table, name)
-    ]
-    if not missing or not isinstance(rows[0], tuple):
-        return None
-    key = missing[0]
-    merged = _merge(groups, params, [row[key] for row in rows])
-    head = f"{returned[key]}, {columns}"
-    return _statement(table, head, [f"(%s, {group[1:]}" for group in groups], returning), merged
-
-
-def _statement(table: str, columns: str, groups: list[str], returning: str) -> str:
-    return f"INSERT INTO {table} ({columns}) VALUES {', '.join(groups)} RETURNING {returning}"
-
-
-def _merge(groups: list[str], params: list[Any], keys: list[Any]) -> list[Any]:
-    merged: list[Any] = []
-    rest = iter(params)
-    for group, key in zip(groups, keys, strict=True):
-        merged.append(key)
-        merged.extend(next(rest) for _ in range(group.replace("%%", "").count("%s")))
-    return merged
-
-
-def split_groups(values: str) -> list[str]:
-    """The parenthesised groups of a VALUES list, nested parentheses kept together."""
-    groups: list[str] = []
-    depth = start = 0
-    for position, character in enumerate(values):
-        if character == "(":
-            start = position if depth == 0 else start
-            depth += 1
-        elif character == ")":
-            depth -= 1
-            if depth == 0:
-                groups.append(values[start : position + 1])
-    return groups
-
-
-def pinned_key(entry: Entry) -> int | None:
-    """The key to ``SET INSERT_ID`` to before a one-row insert is replayed, or None."""
-    answer = entry.answer
-    if entry.template is None or entry.template.many or answer is None or answer.rowcount != 1:
-        return None
-    if answer.rows is None and answer.lastrowid:
-        return answer.lastrowid
-    return None
+    return frozenset((table.lower(), str(field.column).lower()) for table, field in fields if field)

@@ -1,4 +1,4 @@
-"""The marker: one row that a transaction advances, and that tells later whether it committed.
+"""The marker: one row that a transaction advances, and that tells later if it has committed.
 
 A marker belongs to one transaction at a time, and to one process. With each transaction that
 commits, its ``seq`` goes from *n* to *n* + 1, in that very transaction. When the answer to a
@@ -9,6 +9,7 @@ two commit.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -16,9 +17,17 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from galera_router.cluster.nodes import Cluster, Node
-from galera_router.connections.errors import errno
+from galera_router.compat import internals
+from galera_router.connections.connection import NodeConnection
+from galera_router.connections.errors import ERRORS, errno, is_conflict, is_lost
+
+if TYPE_CHECKING:
+    from galera_router.transactions.session import Session
+
+logger = logging.getLogger("galera_router")
 
 TABLE = "galera_router_marker"
 #: Seconds after which a table that was missing is looked for again.
@@ -102,7 +111,7 @@ def clean(workers: Sequence[str]) -> bytes:
 
 
 def moved(error: BaseException) -> bool:
-    """Whether ``error`` is the server's refusal to advance: from another number, or at all."""
+    """Returns True if ``error`` is the server's refusal to advance a marker."""
     return errno(error) in {_CONSTRAINT_FAILED, _SIGNALLED, NO_SUCH_TABLE} and TABLE in str(error)
 
 
@@ -128,7 +137,7 @@ class Pool:
 
     @property
     def absent(self) -> bool:
-        """Whether the table was missing a short while ago."""
+        """Returns True if the table was missing a short while ago."""
         return time.monotonic() < self._absent_until
 
     def note_absent(self) -> None:
@@ -139,7 +148,7 @@ class Pool:
         self._absent_until = float("-inf")
 
     def time_to_clean(self) -> bool:
-        """Whether dead workers' rows should be removed now; once per :data:`CLEAN_EVERY`."""
+        """Returns True if it is time to remove dead workers' rows; once per :data:`CLEAN_EVERY`."""
         with self._lock:
             now = time.monotonic()
             due = now >= self._clean_at
@@ -179,6 +188,15 @@ class Marking:
         self._depth = 0
         if savepoints is not None:
             self._savepoints = savepoints
+
+    @property
+    def savepoints(self) -> list[str]:
+        """The names of the open savepoints, outermost first."""
+        return self._savepoints
+
+    def undone(self) -> None:
+        """The server has rolled the transaction back, its savepoints with it."""
+        self.done, self._depth, self._savepoints = False, 0, []
 
     def due(self) -> Marker | None:
         """The marker, if it has to be advanced before the next statement."""
@@ -221,3 +239,87 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+# --- taken, made, given back ----------------------------------------------------------------
+
+
+def acquire(session: Session, marking: Marking, link: NodeConnection) -> None:
+    """Give the transaction that is about to begin on ``link`` a marker, if it is to have one.
+
+    Raises:
+        Error: the driver's, where the connection is lost.
+    """
+    if marking.marker is not None or not _is_wanted(session, link):
+        return
+    pool = pool_of(session.cluster)
+    if not pool.absent:
+        marking.marker = pool.take(link.node, session.database) or _make(session, link, pool)
+
+
+def _is_wanted(session: Session, link: NodeConnection) -> bool:
+    """Not on a connection with state: LOCK TABLES, for one, would keep us from the table."""
+    options = session.options
+    if not (options.commit_marker and options.failover_enable) or not link.allows_marker:
+        return False
+    return not internals.in_testcase(session.wrapper)
+
+
+def _make(session: Session, link: NodeConnection, pool: Pool) -> Marker | None:
+    if pool.time_to_clean():
+        _clean(link)
+    marker = Marker(link.node)
+    error = _execute(link, marker.create())
+    if error is None:
+        return marker
+    if is_conflict(error):
+        raise error
+    # Without the table migrate has not run yet, or is just running: a system check says so.
+    level = logging.INFO if errno(error) == NO_SUCH_TABLE else logging.WARNING
+    text = "%s: a COMMIT whose answer is lost will be CommitOutcomeUnknown: no marker in %s: %s"
+    logger.log(level, text, session.cluster.alias, TABLE, error)
+    pool.note_absent()
+    return None
+
+
+def _clean(link: NodeConnection) -> None:
+    """Remove the rows of dead workers; whoever is about to do the same is left to it."""
+    error = _execute(link, FIND_OLD)
+    if error is None and (old := [row[0] for row in link.rows()]):
+        _execute(link, clean(old))
+
+
+def _execute(link: NodeConnection, statement: bytes) -> Exception | None:
+    try:
+        link.query(statement)
+    except ERRORS as error:
+        if is_lost(error):
+            raise
+        return error
+    return None
+
+
+def renew(session: Session, marking: Marking) -> None:
+    """Forget a marker that is not as it was left; another one is acquired in its place."""
+    flushed = bool(session.database_now())  # a project's test does that
+    level = logging.DEBUG if flushed else logging.WARNING
+    text = "%s: a row of %s has gone: another takes its place"
+    logger.log(level, text, session.cluster.alias, TABLE)
+    marking.marker = None
+    marking.renewals += 1
+    if marking.renewals > 1:  # nor does a new one stay: the table is not what it should be
+        pool_of(session.cluster).note_absent()
+
+
+def give_back(session: Session, marking: Marking, link: NodeConnection, *, committed: bool) -> None:
+    """The outcome is proven: let another transaction have the marker.
+
+    Without a proof the marker is thrown away with its transaction.
+    """
+    marker, marking.marker = marking.marker, None
+    if marker is None:
+        return
+    if committed and marking.done:
+        marker.seq += 1
+        marker.node = link.node
+    pool_of(session.cluster).give(marker, session.database)

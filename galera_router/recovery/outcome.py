@@ -6,33 +6,39 @@ import functools
 import re
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
-from django.db.utils import InterfaceError
+import MySQLdb
 
-from galera_router.compat import internals
-from galera_router.connections.connection import Link
-from galera_router.connections.errors import Verdict, is_conflict, is_lost, verdict
-from galera_router.connections.packets import Step
+from galera_router.connections.connection import NodeConnection
+from galera_router.connections.errors import ERRORS, Verdict, is_conflict, is_lost, verdict
+from galera_router.connections.packet import Step
 from galera_router.exceptions import (
     CommitOutcomeUnknown,
     FailoverImpossible,
     NoNodeAvailable,
     ReplayMismatch,
 )
-from galera_router.recovery import failover
-from galera_router.recovery.candidates import LOSSES, Loss, tell
-from galera_router.recovery.leases import give_back
-from galera_router.recovery.marker import Marker, MarkerGone, moved
-from galera_router.recovery.retry import pause
-from galera_router.transactions import links
-from galera_router.transactions.context import Context
+
+from . import failover, rebuilding
+from .failover import LOSSES, Loss
+from .journal import Entry
+from .marker import Marker, MarkerGone, give_back, moved
+from .retry import pause
+
+if TYPE_CHECKING:
+    from galera_router.transactions.transaction import Transaction
+
+BEGIN = b"START TRANSACTION"
+BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"
+SYNCED = b"SET STATEMENT wsrep_sync_wait=1 FOR "
 
 Row = tuple[int, int, int]
-Resume = Callable[[Context, Link, Marker], None]
+Resume = Callable[[NodeConnection, Marker], None]
 
 
-def commit(context: Context) -> None:
+def commit(transaction: Transaction) -> None:
     """Make the transaction that is open on the primary final.
 
     Raises:
@@ -40,120 +46,145 @@ def commit(context: Context) -> None:
         ClusterError: it was lost, is not committed and cannot be replayed.
         Exception: the driver's error, where the server refused; it has rolled back.
     """
+    session = transaction.session
+    link = _alive(transaction)
     doubt: Doubt | None = None
     while True:
-        link = context.primary
-        assert link is not None
-        if doubt is None and internals.is_stale(link.connection):  # lost before it was sent
-            failover.recover(context, InterfaceError(2013, "connection lost before COMMIT"))
-            link = context.primary
-            assert link is not None
-        context.note_write()
         try:
             link.query(b"COMMIT")
-        except links.errors(context) as error:
+        except ERRORS as error:
             if doubt is None and not is_lost(error):
-                _refused(context, error)
-                continue
-            if doubt is None and _only_read(context):
-                _confirm(context, Doubt(context, link, error), error)
+                _refused(transaction, error)
+            elif doubt is None and _only_read(transaction):
+                link = _confirm(transaction, Doubt(transaction, link, error), error)
                 break
-            doubt = doubt or Doubt(context, link, error)
-            if doubt.settle(error, functools.partial(_replay, doubt, error)) is not None:
-                break
+            else:
+                doubt = doubt or Doubt(transaction, link, error)
+                if doubt.settle(error, functools.partial(_replay, doubt, error)) is not None:
+                    break
+            link = _primary(transaction)
         else:
-            give_back(context, link, committed=True)
-            links.closed(context, link)
+            session.following.note_write(link.node)
+            give_back(session, transaction.marking, link, committed=True)
+            session.transaction_ended(link)
             break
-    context.note_commit(wrote=context.marking.wanted)
+    session.following.note_commit(wrote=transaction.marking.wanted)
 
 
-def lost_when_uncertain(context: Context, link: Link, error: Exception) -> NoReturn:
+def _alive(transaction: Transaction) -> NodeConnection:
+    link = _primary(transaction)
+    if link.is_stale():  # lost before it was sent
+        error = MySQLdb.OperationalError(2013, "connection lost before COMMIT")
+        rebuilding.recover(transaction, error)
+    return _primary(transaction)
+
+
+def _primary(transaction: Transaction) -> NodeConnection:
+    link = transaction.session.primary
+    assert link is not None
+    return link
+
+
+def lost_when_uncertain(
+    transaction: Transaction, link: NodeConnection, error: Exception
+) -> NoReturn:
     """Say what is known of a transaction that may have ended by itself when ``link`` was lost.
 
     Raises:
         FailoverImpossible: it had not, and cannot be replayed.
         CommitOutcomeUnknown: it has, or that cannot be found out.
     """
-    reason = failover.obstacle(context, link) or "it may have ended by itself"
+    reason = rebuilding.obstacle(transaction, link) or "it may have ended by itself"
 
-    def refuse(context: Context, link: Link, marker: Marker) -> None:
+    def refuse(link: NodeConnection, marker: Marker) -> None:
         raise FailoverImpossible(reason)
 
-    doubt = Doubt(context, link, error)
+    doubt = Doubt(transaction, link, error)
     try:
         doubt.settle(error, refuse)
         raise doubt.unknown("a part of it has been committed")
     except Exception as outcome:
-        context.broken = outcome
+        transaction.broken = outcome
         raise
 
 
-def rollback(context: Context, link: Link) -> None:
+def rollback(transaction: Transaction, link: NodeConnection) -> None:
     """Undo the transaction that is open on ``link``; a lost connection has done so by itself.
 
     Raises:
         Exception: the driver's error, where the server refused.
     """
+    session = transaction.session
     try:
         link.query(b"ROLLBACK")
-    except links.errors(context) as error:
+    except ERRORS as error:
         if not is_lost(error):
             raise
-        context.lose_primary()
+        session.lose_primary()
     else:
-        give_back(context, link, committed=False)
-        links.closed(context, link)
+        if not transaction.uncertain:
+            give_back(session, transaction.marking, link, committed=False)
+        session.transaction_ended(link)
 
 
-def _refused(context: Context, error: Exception) -> None:
+def _refused(transaction: Transaction, error: Exception) -> None:
     """Raise ``error`` unless the transaction could be brought to its end once more."""
-    context.begun = context.marking.done = False
-    if not is_conflict(error) or not failover.may_repeat(context, error):
+    transaction.marking.done = False
+    if not is_conflict(error) or not rebuilding.may_repeat(transaction, error):
+        transaction.to_pending()
         raise error
-    failover.repeat(context, error)
+    rebuilding.repeat(transaction, error)
 
 
-def _replay(doubt: Doubt, error: Exception, context: Context, link: Link, marker: Marker) -> None:
+def _replay(doubt: Doubt, error: Exception, link: NodeConnection, marker: Marker) -> None:
     """Bring the transaction to its end in the one in which the marker was looked at."""
+    transaction = doubt.transaction
     if not is_lost(error) and not is_conflict(error):
         raise Refused(error)
-    reason = failover.obstacle(context, doubt.link)
+    reason = rebuilding.obstacle(transaction, doubt.link)
     if reason is not None:
         raise FailoverImpossible(reason)
-    failover.replay(context, link, [Step(marker.advance(), failover.found)])
-    failover.live(context, link)
+    rebuilding.replay(transaction, link, [Step(marker.advance(), rebuilding.found)])
+    transaction.to_primary(link)
 
 
-def _only_read(context: Context) -> bool:
-    """Whether the transaction came to no statement that writes by its looks, or has undone it."""
-    marking = context.marking
+def _only_read(transaction: Transaction) -> bool:
+    """Returns True if no statement that writes by its looks was met, or each has been undone."""
+    marking = transaction.marking
     return not marking.done and (marking.marker is not None or not marking.wanted)
 
 
-def _confirm(context: Context, doubt: Doubt, error: Exception) -> None:
+def _confirm(transaction: Transaction, doubt: Doubt, error: Exception) -> NodeConnection:
     """Make sure that a transaction of reads alone has had nothing to commit.
 
     A function that writes looks like a read; in a read-only transaction the server refuses it.
     """
+    session = transaction.session
     doubt.leave(error)
-    if failover.obstacle(context, None) is not None or not context.options.failover_enable:
+    if rebuilding.obstacle(transaction, None) is not None or not session.options.failover_enable:
         raise doubt.unknown("its reads cannot be made again")
-    reads = [entry for entry in context.journal if entry.read_only]
+    reads = [entry for entry in transaction.journal if entry.read_only]
 
-    def again(context: Context, link: Link) -> None:
+    def again(link: NodeConnection) -> None:
         try:
-            failover.replay(context, link, [Step(links.BEGIN_READ_ONLY)], reads)
-        except ReplayMismatch:  # what others have changed since is not ours to find
-            pass
+            link.query(BEGIN_READ_ONLY)
+            for read in reads:
+                _run_again(transaction, link, read)
         finally:
-            failover.undo(context)
+            failover.undo(session)
 
     try:
-        link = failover.on_primary(context, again)
-    except links.errors(context) as refusal:
+        link = failover.on_primary(session, again)
+    except ERRORS as refusal:
         raise doubt.unknown(str(refusal)) from refusal
-    give_back(context, link, committed=False)
+    give_back(session, transaction.marking, link, committed=False)
+    return link
+
+
+def _run_again(transaction: Transaction, link: NodeConnection, read: Entry) -> None:
+    """What others have changed since is not ours to find: only a write would be refused."""
+    with suppress(ReplayMismatch):
+        rebuilding.replay(transaction, link, (), [read])
 
 
 class Refused(Exception):
@@ -168,19 +199,18 @@ class Doubt:
     """A change whose answer was lost: it may have been committed, or may be yet.
 
     Args:
-        context: the thread's context.
+        transaction: the change, with its marker.
         link: the connection that was lost.
         error: how.
-
-    Attributes:
-        link: the same.
     """
 
-    def __init__(self, context: Context, link: Link, error: Exception) -> None:
-        self._context = context
-        self._loss = Loss(link.node, error)
+    def __init__(self, transaction: Transaction, link: NodeConnection, error: Exception) -> None:
+        self.transaction = transaction
         self.link = link
-        self._deadline = time.monotonic() + context.options.reconnect_wait_time
+        self._session = transaction.session
+        self._marking = transaction.marking
+        self._loss = Loss(link.node, error)
+        self._deadline = time.monotonic() + self._session.options.reconnect_wait_time
         self._found: Row | None = None
         self._refusal: Exception | None = None
         self._repetitions = 0
@@ -201,44 +231,44 @@ class Doubt:
             CommitOutcomeUnknown: it cannot be found out.
             Exception: what ``resume`` has raised; the change cannot be committed any more.
         """
-        context = self._context
         self.leave(error)
         self._losses += 1
         if self._losses > LOSSES and time.monotonic() >= self._deadline:
             raise self.unknown(f"it was lost {self._losses} times")
-        if context.marking.marker is None or not context.options.failover_enable:
+        if self._marking.marker is None or not self._session.options.failover_enable:
             raise self.unknown("there is no marker for it")
         link = self._on_some_node(resume)
         if self._refusal is not None:
             raise self._refusal from self._loss.error
-        tell(context, self._loss, link.node)
+        self._session.tell(self._loss, link.node, len(self.transaction.journal))
         return self._found
 
-    def _on_some_node(self, resume: Resume) -> Link:
-        context = self._context
-        errors: tuple[type[Exception], ...] = (*links.errors(context), MarkerGone)
+    def _on_some_node(self, resume: Resume) -> NodeConnection:
         while True:
             try:
-                return failover.on_primary(context, lambda c, link: self._look(link, resume))
+                return failover.on_primary(self._session, lambda link: self._look(link, resume))
             except NoNodeAvailable as none:
                 raise self.unknown(str(none)) from none
-            except errors as conflict:
+            except (*ERRORS, MarkerGone) as conflict:
                 self._wait(conflict)
 
     def leave(self, error: Exception) -> None:
         """Let go of the connection, or of what is open on it."""
-        context = self._context
+        session = self._session
         if is_lost(error):
-            if verdict(error) is Verdict.OUT and context.primary is not None:
-                context.cluster.mark_down(context.primary.node, error)
-            context.lose_primary()
+            if verdict(error) is Verdict.OUT and session.primary is not None:
+                session.cluster.mark_down(session.primary.node, error)
+            session.lose_primary()
         else:
-            failover.undo(context)
+            failover.undo(session)
+        self._marking.done = False
+        self.transaction.to_pending()
 
     def _wait(self, error: Exception) -> None:
         if isinstance(error, CommitOutcomeUnknown):
             raise error
-        failover.undo(self._context)
+        failover.undo(self._session)
+        self.transaction.to_pending()
         # A marker that has moved just now: the lost transaction has come in between.
         again = is_conflict(error) or moved(error) or isinstance(error, MarkerGone)
         if not again or time.monotonic() >= self._deadline:
@@ -246,8 +276,8 @@ class Doubt:
         self._repetitions += 1
         time.sleep(min(pause(self._repetitions), 1.0))
 
-    def _look(self, link: Link, resume: Resume) -> None:
-        marker = self._context.marking.marker
+    def _look(self, link: NodeConnection, resume: Resume) -> None:
+        marker = self._marking.marker
         assert marker is not None
         row = self._row(link, marker)
         self._found, self._refusal = None, None
@@ -255,20 +285,21 @@ class Doubt:
             self._found = row
             link.query(b"ROLLBACK")
             marker.seq, marker.node = row[0], link.node
-            self._context.marking.done = False
-            self._context.forgotten = self.link.state
-            give_back(self._context, link, committed=False)
+            self._marking.done = False
+            self._session.forgotten = self.link.state
+            self._session.following.note_write(link.node)
+            give_back(self._session, self._marking, link, committed=False)
             return
         try:
             if row[0] != marker.seq:  # a fence of our own whose answer was lost
                 raise FailoverImpossible("it was given up")
-            resume(self._context, link, marker)
+            resume(link, marker)
         except (ReplayMismatch, FailoverImpossible, Refused) as refusal:
             self._fence(link, marker, row, refusal)
 
-    def _row(self, link: Link, marker: Marker) -> Row:
+    def _row(self, link: NodeConnection, marker: Marker) -> Row:
         """The marker's row, locked; the node may first have to apply what the others have."""
-        for begin in (links.BEGIN, links.SYNCED + links.BEGIN):
+        for begin in (BEGIN, SYNCED + BEGIN):
             link.query(begin)
             row = _one_row(link, marker.look())
             if row is not None and marker.seq <= row[0] <= marker.seq + 2:
@@ -276,25 +307,28 @@ class Doubt:
             link.query(b"ROLLBACK")
         raise self.unknown("its marker is not there any more")
 
-    def _fence(self, link: Link, marker: Marker, row: Row, refusal: Exception) -> None:
+    def _fence(self, link: NodeConnection, marker: Marker, row: Row, refusal: Exception) -> None:
         """See to it that what could not be replayed here can be committed nowhere."""
+        self.transaction.to_pending()
         link.query(b"ROLLBACK")
         if row[0] == marker.seq:
-            link.query(links.BEGIN)
+            link.query(BEGIN)
             link.query(marker.fence())
             link.query(b"COMMIT")
-        self._context.marking.marker = None
+        self._marking.marker = None
         if isinstance(refusal, FailoverImpossible):
-            refusal = failover.impossible(self._context, self.link, self._loss.error, str(refusal))
+            refusal = rebuilding.impossible(
+                self.transaction, self.link, self._loss.error, str(refusal)
+            )
         self._refusal = refusal.error if isinstance(refusal, Refused) else refusal
 
     def unknown(self, reason: str) -> CommitOutcomeUnknown:
         """The error that says what there is to look for."""
-        context, link = self._context, self.link
-        context.note_write()
-        context.note_commit()  # it may be there: nothing around it may run again
-        changes = writes(context)
-        context.marking.marker = None
+        link = self.link
+        self._session.following.note_write()
+        self._session.following.note_commit()  # it may be there: nothing around it may run again
+        changes = writes(self.transaction)
+        self._marking.marker = None
         return CommitOutcomeUnknown(
             f"The connection to {link.node.name} was lost when the transaction may have been"
             f" committed ({self._loss.error}), and what became of it cannot be found out: {reason}."
@@ -306,16 +340,14 @@ class Doubt:
         )
 
 
-def _one_row(link: Link, statement: bytes) -> Row | None:
-    cursor = link.connection.cursor()
-    link.busy = time.monotonic()
-    try:
-        cursor.execute(statement)
-        row: Row | None = cursor.fetchone()
-        return row
-    finally:
-        link.busy = 0.0
-        cursor.close()
+def _one_row(link: NodeConnection, statement: bytes) -> Row | None:
+    with link.in_flight():
+        link.query(statement)
+        rows = link.rows()
+    if not rows:
+        return None
+    seq, found, key = (int(value) for value in rows[0])
+    return seq, found, key
 
 
 _CHANGE = re.compile(
@@ -323,7 +355,7 @@ _CHANGE = re.compile(
 )
 
 
-def writes(context: Context) -> tuple[str, ...]:
+def writes(transaction: Transaction) -> tuple[str, ...]:
     """Verb and table of each write in the journal, without its values."""
-    found = [_CHANGE.match(entry.statement) for entry in context.journal]
+    found = [_CHANGE.match(entry.statement) for entry in transaction.journal]
     return tuple(f"{m[1].decode().upper()} {m[2].decode()}" for m in found if m is not None)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping
 
-from galera_router.connections.errors import is_conflict
+from galera_router.connections.errors import is_conflict, is_outdated, is_unknown_name
 from galera_router.exceptions import FailoverImpossible, ReplayMismatch
-from galera_router.transactions.context import Context
 
 logger = logging.getLogger("galera_router")
 
 #: Runs of one function or request, the first included.
-ATTEMPTS = 6
+ATTEMPTS = 10
 #: Seconds before the first repetition; doubled, with jitter, before each further one.
 PAUSE = 0.02
 #: Seconds after which it grows no more.
@@ -24,33 +22,57 @@ class Attempts:
     """The runs of one function or request.
 
     Args:
-        commits: for each cluster that it runs on, how much had been made final when it
-            began; anything more would be done twice by another run.
         limit: runs in all.
     """
 
-    def __init__(self, commits: Mapping[Context, int], limit: int = ATTEMPTS) -> None:
-        self._commits = commits
-        self._left = limit - 1
+    def __init__(self, limit: int = ATTEMPTS) -> None:
+        self._limit = limit
+        self._run = 1
+        self._moved = False
 
-    def may_repeat(self, error: BaseException) -> bool:
-        """Whether ``error`` undid everything and another run may succeed; counts the run."""
-        if not _undone(error):
+    @property
+    def run(self) -> int:
+        """The number of the run at hand, from 1."""
+        return self._run
+
+    def may_repeat(self, error: BaseException, *, on_secondary: bool = False) -> bool:
+        """Return True if ``error`` undid everything and another run may succeed; counts that run.
+
+        Args:
+            error: what has ended the run.
+            on_secondary: the next run is on the primary from its start, and this one was not: what
+                a secondary does not know yet may be there.
+        """
+        if self._run >= self._limit:
             return False
-        if self._left <= 0 or any(c.commits != before for c, before in self._commits.items()):
+        if is_unknown_name(error):
+            if self._moved or not on_secondary:
+                return False
+            self._moved = True
+        elif not _undone(error):
             return False
-        self._left -= 1
-        logger.info("running again after %s: %s", type(error).__name__, error)
+        self._run += 1
         return True
+
+    def tell(self, what: str, error: BaseException) -> None:
+        """Log that ``what`` is run again now because of ``error``."""
+        text = "running %s again (run %d of at most %d): %s: %s"
+        logger.info(text, what, self._run, self._limit, type(error).__name__, error)
+
+
+def tell_not(what: str, error: BaseException, reason: str) -> None:
+    """Log why ``what`` is not run again although ``error`` would allow it."""
+    text = "not running %s again after %s, because %s: %s"
+    logger.info(text, what, type(error).__name__, reason, error)
 
 
 def _undone(error: BaseException) -> bool:
-    """Whether ``error`` leaves nothing behind, and another run would not miss anything."""
+    """Return True if ``error`` leaves nothing behind, and another run would not miss anything."""
     if isinstance(error, FailoverImpossible):
         return error.again
-    return isinstance(error, ReplayMismatch) or is_conflict(error)
+    return isinstance(error, ReplayMismatch) or is_conflict(error) or is_outdated(error)
 
 
 def pause(repetition: int) -> float:
-    """Seconds to wait before the first, second … repetition."""
+    """Return the seconds to wait before the first, second … repetition."""
     return min(PAUSE * 2.0 ** min(repetition - 1, 30), LONGEST) * random.uniform(0.5, 1.5)

@@ -81,12 +81,12 @@ class Administrator:
 
 
 def driver() -> Any:
-    """Return MySQLdb, imported on first use."""
+    """Returns MySQLdb, imported on first use."""
     return importlib.import_module("MySQLdb")
 
 
 def open_connection(socket: Path) -> Any:
-    """Return a new administrative connection; MySQLdb.Error if the node does not answer."""
+    """Returns a new administrative connection; MySQLdb.Error if the node does not answer."""
     connection = driver().connect(
         unix_socket=str(socket),
         user="root",
@@ -100,7 +100,7 @@ def open_connection(socket: Path) -> Any:
 
 
 def is_lost(error: Exception) -> bool:
-    """Whether this error of the driver means that the connection is of no more use."""
+    """Returns True if this error of the driver means that the connection is of no more use."""
     return bool(error.args) and error.args[0] in _CONNECTION_LOST
 
 

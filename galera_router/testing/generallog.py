@@ -77,7 +77,7 @@ class GeneralLog:
         self._administrators: list[set[int]] = []
 
     def begin_run(self) -> Path:
-        """Return the file for the run of the server that is about to begin."""
+        """Returns the file for the run of the server that is about to begin."""
         self._administrators.append(set())
         return self._file(len(self._administrators) - 1)
 
@@ -86,17 +86,17 @@ class GeneralLog:
         self._administrators[-1].add(connection_id)
 
     def is_left_out(self, connection_id: int) -> bool:
-        """Whether leave_out() named this connection in this run."""
+        """Returns True if leave_out() named this connection in this run."""
         return connection_id in self._administrators[-1]
 
     def mark(self) -> LogMark:
-        """Return the present end of the log."""
+        """Returns the present end of the log."""
         run = len(self._administrators) - 1
         file = self._file(run)
         return LogMark(run, file.stat().st_size if file.exists() else 0)
 
     def since(self, mark: LogMark) -> list[Statement]:
-        """Return what clients sent behind ``mark``, in this run of the server and later ones."""
+        """Returns what clients sent behind ``mark``, in this run of the server and later ones."""
         sent = []
         for run in range(mark.run, len(self._administrators)):
             start = mark.offset if run == mark.run else 0
@@ -108,7 +108,7 @@ class GeneralLog:
 
 
 def read(file: Path, start: int, without: Collection[int]) -> list[Statement]:
-    """Return the entries behind byte ``start``, less those of the connections ``without``."""
+    """Returns the entries behind byte ``start``, less those of the connections ``without``."""
     if not file.exists():
         return []
     with file.open("rb") as log:

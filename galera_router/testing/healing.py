@@ -30,7 +30,7 @@ def heal(nodes: Sequence[GaleraNode], timeout: float) -> None:
 
 
 def are_together(nodes: Sequence[GaleraNode]) -> bool:
-    """Whether these nodes, at least one, are all the Synced members of a primary component."""
+    """Returns True if these nodes are all the Synced members of a primary component."""
     views = set()
     for node in nodes:
         status = node.try_status()
@@ -41,7 +41,7 @@ def are_together(nodes: Sequence[GaleraNode]) -> bool:
 
 
 def are_well(nodes: Sequence[GaleraNode]) -> bool:
-    """Whether these nodes are together, hear each other, and will stay so.
+    """Returns True if these nodes are together, hear each other, and will stay so.
 
     A node that was cut off for a moment may be about to be shut out while all still believe in
     their view; a message to the group then waits for the next view.
@@ -50,7 +50,7 @@ def are_well(nodes: Sequence[GaleraNode]) -> bool:
 
 
 def report(nodes: Sequence[GaleraNode]) -> str:
-    """Return one line that says how each node is."""
+    """Returns one line that says how each node is."""
     return ", ".join(f"{node.name} {_condition(node)}" for node in nodes)
 
 
@@ -105,13 +105,13 @@ class _Recovery:
             self.start_the_dead()
 
     def is_hopeless(self) -> bool:
-        """Whether nobody is left, someone who was started died again, or it just takes too long."""
+        """Returns True if nobody is left, a started node has died again, or it takes too long."""
         dead = {node.name for node in self.nodes if not node.running}
         is_late = time.monotonic() > self.restart_all_at
         return is_late or len(dead) == len(self.nodes) or bool(dead & self.started)
 
     def is_lasting(self, views: Sequence[Mapping[str, str]]) -> bool:
-        """Whether one of these views of a primary component will not end in the loss of it.
+        """Returns True if one of these views of a primary component will not end in the loss of it.
 
         For a second or so after a loss the survivors believe in the view that they had.
         """

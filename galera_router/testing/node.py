@@ -63,12 +63,12 @@ class GaleraNode:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there, be it frozen or out of the cluster."""
+        """Returns True if the process is there, be it frozen or out of the cluster."""
         return self.pid is not None
 
     @property
     def frozen(self) -> bool:
-        """Whether the process is stopped by a signal."""
+        """Returns True if the process is stopped by a signal."""
         return self._process is not None and self._process.frozen
 
     def start(
@@ -189,7 +189,7 @@ class GaleraNode:
         return self._admin.query(sql, params)
 
     def status(self) -> dict[str, str]:
-        """Return the node's Galera status; MySQLdb.Error if it does not answer."""
+        """Returns the node's Galera status; MySQLdb.Error if it does not answer."""
         return {str(name): str(value) for name, value in self.query(SHOW_STATUS)}
 
     def wait_synced(self, timeout: float = 30) -> None:
@@ -215,11 +215,11 @@ class GaleraNode:
             raise ClusterError(f"{self.name} is not running:\n{self.errors()}")
 
     def is_synced(self) -> bool:
-        """Whether the node is, now, a Synced member of the primary component."""
+        """Returns True if the node is, now, a Synced member of the primary component."""
         return is_synced(self.try_status())
 
     def try_status(self) -> dict[str, str]:
-        """Return status(), or nothing if the node is dead, frozen or does not answer."""
+        """Returns status(), or nothing if the node is dead, frozen or does not answer."""
         if not self.running or self.frozen:
             return {}
         try:
@@ -248,7 +248,7 @@ class GaleraNode:
                 self.log_off()
 
     def log_mark(self) -> LogMark:
-        """Return the present end of the general log, which is switched on until log_off().
+        """Returns the present end of the general log, which is switched on until log_off().
 
         Raises ClusterError if it is off and the node is frozen.
         """
@@ -257,7 +257,7 @@ class GaleraNode:
         return self._log.mark()
 
     def log_since(self, mark: LogMark) -> list[Statement]:
-        """Return what clients sent since ``mark``, the administrator's statements left out.
+        """Returns what clients sent since ``mark``, the administrator's statements left out.
 
         It needs no answer from the server, so it works when the node has died or is frozen, and
         ``mark`` stays good when the server is started again.
@@ -272,7 +272,7 @@ class GaleraNode:
                 self.query("SET GLOBAL general_log = 0")
 
     def errors(self) -> str:
-        """Return the last lines of the server's error log."""
+        """Returns the last lines of the server's error log."""
         return self._process.errors() if self._process else ""
 
     def _switch_log_on(self) -> None:

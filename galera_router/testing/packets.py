@@ -56,7 +56,7 @@ class Packets:
 
 
 def payload(packet: bytes) -> bytes:
-    """Return what a packet carries, its parts joined."""
+    """Returns what a packet carries, its parts joined."""
     if len(packet) < HEADER + LONGEST:
         return packet[HEADER:]
     step = HEADER + LONGEST
@@ -64,7 +64,7 @@ def payload(packet: bytes) -> bytes:
 
 
 def statement(packet: bytes) -> str | None:
-    """Return the text of a client's COM_QUERY, None if the packet is something else."""
+    """Returns the text of a client's COM_QUERY, None if the packet is something else."""
     # A command starts a new sequence; other packets that a client sends go on with one.
     if len(packet) <= HEADER or packet[3] != 0 or packet[HEADER] != COM_QUERY:
         return None
@@ -72,7 +72,7 @@ def statement(packet: bytes) -> str | None:
 
 
 def capabilities(login: bytes) -> int:
-    """Return the flags of a client's first packet, be that its login or its wish for TLS."""
+    """Returns the flags of a client's first packet, be that its login or its wish for TLS."""
     return int.from_bytes(login[HEADER : HEADER + 4], "little")
 
 
@@ -99,7 +99,7 @@ class Answer:
 
     @property
     def whole(self) -> bool:
-        """Whether the last result has arrived to its end."""
+        """Returns True if the last result has arrived to its end."""
         return self._expect is _Expect.NOTHING
 
     def feed(self, data: bytes) -> bool:
@@ -156,7 +156,7 @@ def _status_of_ok(content: bytes) -> int:
 
 
 def _number(content: bytes, at: int) -> tuple[int, int]:
-    """Return the length-encoded number at ``at``, and where the next field begins."""
+    """Returns the length-encoded number at ``at``, and where the next field begins."""
     first = content[at]
     size = {0xFC: 2, 0xFD: 3, 0xFE: 8}.get(first, 0)
     if not size:

@@ -41,11 +41,11 @@ class Place:
 
     @property
     def is_alone(self) -> bool:
-        """Whether the cluster has no other node."""
+        """Returns True if the cluster has no other node."""
         return len(self.addresses) == 1
 
     def command(self) -> list[str]:
-        """Return the command line, without what says how to begin."""
+        """Returns the command line, without what says how to begin."""
         galera = galera_options(self.binaries, self.name, self.ports, self.addresses)
         return [*server_command(self.binaries, self.folder), *galera, *self.options]
 
@@ -54,7 +54,7 @@ class Place:
         return ServerProcess([*self.command(), *options], self.folder, self.account)
 
     def position(self) -> str | None:
-        """Return ``uuid:seqno``, up to which the data got; None if it has no position."""
+        """Returns ``uuid:seqno``, up to which the data got; None if it has no position."""
         return saved_position(self.data) or recover_position(
             self.command(), self.folder, self.account
         )

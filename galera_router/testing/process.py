@@ -45,12 +45,12 @@ class ServerProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there, be it frozen."""
+        """Returns True if the process is there, be it frozen."""
         return self._process.poll() is None
 
     @property
     def frozen(self) -> bool:
-        """Whether the process is stopped by a signal, with all its threads."""
+        """Returns True if the process is stopped by a signal, with all its threads."""
         if not self.running:
             return False
         return all(_is_stopped(task) for task in Path(f"/proc/{self.pid}/task").iterdir())
@@ -85,14 +85,14 @@ class ServerProcess:
         sweep(self.folder)
 
     def errors(self) -> str:
-        """Return the last error lines of the server's log."""
+        """Returns the last error lines of the server's log."""
         lines = self.log.read_text(errors="replace").splitlines()
         errors = [line for line in lines if "[ERROR]" in line]
         return "\n".join(errors[-8:] or lines[-8:])
 
 
 def recover_position(command: Sequence[str], folder: Path, account: Account) -> str | None:
-    """Return ``uuid:seqno``, up to which the data in ``folder`` got before its server died.
+    """Returns ``uuid:seqno``, up to which the data in ``folder`` got before its server died.
 
     None if the data has no position, so that only a full state transfer can help.
     """

@@ -68,7 +68,7 @@ class Side:
                 return
 
     def receive(self) -> bytes:
-        """Return what has arrived, maybe nothing. Raises OSError if the connection is lost."""
+        """Returns what has arrived, maybe nothing. Raises OSError if the connection is lost."""
         try:
             data = self.sock.recv(CHUNK)
         except BlockingIOError:
@@ -140,7 +140,7 @@ class Link:
 
     @property
     def hangs(self) -> bool:
-        """Whether a rule keeps one side from hearing the other."""
+        """Returns True if a rule keeps one side from hearing the other."""
         return self._rule is not None or self._byte_rule is not None
 
     def release(self, rule: ByteRule, now: float) -> None:

@@ -61,7 +61,7 @@ class Rule:
         return self._is_over
 
     def matches(self, sql: str) -> bool:
-        """Return whether this is a statement that is waited for."""
+        """Returns whether this is a statement that is waited for."""
         return self._pattern is not None and self._pattern.search(sql) is not None
 
     def strike(self, act: Callable[[], None] | None = None) -> None:
@@ -82,12 +82,12 @@ class PacketRule(Rule):
 
     @property
     def is_spent(self) -> bool:
-        """Whether it will take no packet any more."""
+        """Returns True if it will take no packet any more."""
         return self._is_over or self._left == 0
 
     @property
     def counts_packets(self) -> bool:
-        """Whether it waits for a number of packets rather than for a statement."""
+        """Returns True if it waits for a number of packets rather than for a statement."""
         return self._pattern is None
 
     def count(self) -> bool:
@@ -96,7 +96,7 @@ class PacketRule(Rule):
         return self._left == 0
 
     def takes(self, sql: str) -> bool:
-        """Return whether this statement is one that is waited for, which is one less then."""
+        """Returns whether this statement is one that is waited for, which is one less then."""
         if not self.matches(sql):
             return False
         self._left -= 1
@@ -117,7 +117,7 @@ class ByteRule(Rule):
 
     @property
     def waits_for_statement(self) -> bool:
-        """Whether it counts nothing yet, because its statement has not come."""
+        """Returns True if it counts nothing yet, because its statement has not come."""
         return self._pattern is not None and self._bound is None
 
     def bind(self, link: object) -> None:
@@ -125,7 +125,7 @@ class ByteRule(Rule):
         self._bound = link
 
     def counts(self, link: object, toward: Toward) -> bool:
-        """Whether bytes of ``link`` that go ``toward`` there are counted."""
+        """Returns True if bytes of ``link`` that go ``toward`` there are counted."""
         if self._is_over or self.waits_for_statement or self.toward != toward:
             return False
         return self._bound is None or self._bound is link
@@ -150,7 +150,7 @@ class Faults:
         self.passed: dict[Toward, int] = {"server": 0, "client": 0}
 
     def rule_for(self, packet: bytes) -> PacketRule | None:
-        """Return the rule that takes this packet of a client, None if it goes on its way."""
+        """Returns the rule that takes this packet of a client, None if it goes on its way."""
         if not self.rules:
             return None
         self.rules = [rule for rule in self.rules if not rule.is_spent]

@@ -22,7 +22,7 @@ UNDO_CHANGES = tuple(_CHANGES.values())
 
 
 def is_synced(status: Mapping[str, str]) -> bool:
-    """Whether this is the status of a Synced member of the primary component."""
+    """Returns True if this is the status of a Synced member of the primary component."""
     return (
         is_primary(status)
         and status.get("wsrep_local_state_comment") == "Synced"
@@ -31,20 +31,20 @@ def is_synced(status: Mapping[str, str]) -> bool:
 
 
 def is_primary(status: Mapping[str, str]) -> bool:
-    """Whether this is the status of a member of the primary component, as far as it knows."""
+    """Returns True if this is the status of a member of the primary component."""
     return status.get("wsrep_cluster_status") == "Primary"
 
 
 def view_size(status: Mapping[str, str]) -> int:
-    """Return how many nodes the node sees in its group, itself included."""
+    """Returns how many nodes the node sees in its group, itself included."""
     return int(status["wsrep_cluster_size"])
 
 
 def view_id(status: Mapping[str, str]) -> tuple[str, str]:
-    """Return what is the same on all nodes of one group."""
+    """Returns what is the same on all nodes of one group."""
     return status["wsrep_cluster_state_uuid"], status["wsrep_cluster_conf_id"]
 
 
 def progress(status: Mapping[str, str]) -> int:
-    """Return the number of the last transaction that the node has committed."""
+    """Returns the number of the last transaction that the node has committed."""
     return int(status["wsrep_last_committed"])

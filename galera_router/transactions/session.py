@@ -1,79 +1,215 @@
-"""What a role alias answers when Django commits, rolls back, pings or closes it.
+"""What one thread has to do with one cluster: the session behind the door.
 
-COMMIT, ROLLBACK and autocommit pass no execute wrapper; they reach the stand-in in the
-wrapper's ``connection`` and, through it, this module.
+A session belongs to the wrapper of a cluster's alias, and so to one thread or async context. It
+lives as long as the wrapper. What lasts for one transaction only is in its ``Transaction``.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
+from types import FrameType
 from typing import Any
 
+import MySQLdb
 from django.db import connections
-from django.db.utils import InterfaceError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.transaction import TransactionManagementError
 
+from galera_router import signals
+from galera_router.causality import scope
+from galera_router.causality.scope import Need
+from galera_router.cluster.nodes import Cluster, Node, cluster_of, roles
 from galera_router.compat import internals
-from galera_router.connections.connection import Link
-from galera_router.recovery import failover, outcome
-from galera_router.transactions import links, readers
-from galera_router.transactions.context import Context, Phase
-from galera_router.transactions.standin import StandIn, UnboundCursor, noting
+from galera_router.conf import Options
+from galera_router.connections.connection import NodeConnection
+from galera_router.connections.errors import ERRORS
+from galera_router.connections.packet import Step
+from galera_router.recovery import failover
+from galera_router.recovery.failover import Loss
+from galera_router.recovery.marker import Marking
+from galera_router.signals import Failover
+
+from . import opening, outside
+from .answers import Answers
+from .connection import Connection
+from .cursor import Call
+from .following import Following
+from .reading import Reader
+from .statements import Statement
+from .transaction import OnSecondary, Transaction
+
+logger = logging.getLogger("galera_router")
+
+
+class PinnedAlias(str):
+    """The cluster's alias, as the router returns it; pickled it is a plain ``str``.
+
+    Attributes:
+        node: the alias of the node that the read was pinned to; None if it goes to the primary.
+    """
+
+    node: str | None
+
+    def __new__(cls, alias: str, node: str | None) -> PinnedAlias:
+        made = super().__new__(cls, alias)
+        made.node = node
+        return made
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
 
 
 class Session:
-    """The delegate behind the stand-in of one role wrapper.
+    """The state of one cluster's wrapper between and across transactions.
 
     Args:
-        context: where the thread's transaction stands.
+        wrapper: the wrapper of the cluster's alias.
+        cluster: its nodes.
+
+    Attributes:
+        transaction: the one that Django has open; None in autocommit mode.
+        primary: the connection to the primary, kept between transactions.
+        left: a lost one, on which a transaction may still be open.
+        forgotten: state of the application that was lost with a connection; to be told.
+        primary_only: a second run is on the primary from its start.
+        promoted: the open transaction, else the last one, has come to the primary.
+        can_run_again: whoever begins the next transaction runs it again if need be.
     """
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
+    def __init__(self, wrapper: BaseDatabaseWrapper, cluster: Cluster) -> None:
+        self.wrapper = wrapper
+        #: the options as attributes, overrides of this connection included
+        self.options: Options = wrapper  # type: ignore[assignment]
+        self.cluster = cluster
+        self.transaction: Transaction | None = None
+        self.primary: NodeConnection | None = None
+        self.left: NodeConnection | None = None
+        self.forgotten: str | None = None
+        self.reader = Reader(self)
+        self.following = Following(self)
+        self.primary_only = False
+        self.promoted = False
+        self.can_run_again = False
+        self._busy: FrameType | None = None  # set first and cleared last: see _enter
+        self._call: Call | None = None  # the statement that is being executed
+        self._direct: NodeConnection | None = None  # statements of a connection's set-up
+        self.answers = Answers()
+        self._events: list[Failover] = []
+        self._records: list[logging.LogRecord] = []
         self._unreported: Exception | None = None
         self._closed = False
+        self.reset_options()
+
+    # Options, as attributes of the wrapper so that ``connection.<option>`` overrides them.
+
+    def reset_options(self) -> None:
+        """Give the wrapper the options of the settings again."""
+        options = self.cluster.config.options
+        for option in fields(options):
+            setattr(self.wrapper, option.name, getattr(options, option.name))
+
+    @property
+    def database(self) -> str:
+        """The name of the database that the cluster's alias stands for now."""
+        name: str = self.wrapper.settings_dict["NAME"]
+        return name
+
+    def database_now(self) -> dict[str, Any]:
+        """The database's name in place of the configured one, if it was changed since.
+
+        The test runner does so, on the settings of the cluster's alias first: nothing may then be
+        sent to the database that the settings once named.
+        """
+        configured = self.cluster.config.nodes[0].role_settings["NAME"]
+        return {} if self.database == configured else {"NAME": self.database}
+
+    # --- what the door asks
+
+    @property
+    def cursorclass(self) -> type:
+        """The cursor class that the settings name, or the driver's own."""
+        options = self.wrapper.settings_dict["OPTIONS"]
+        found: type = options.get("cursorclass") or MySQLdb.connections.Connection.default_cursor
+        return found
 
     def open(self) -> None:
         """In the place of ``DatabaseWrapper.connect``: no server is spoken to."""
         self._closed = False
-        self.context.end_transaction()
-        internals.open_lazily(self.context.wrapper, StandIn(self))
+        self._forget_interrupted()
+        self.transaction = None
+        internals.open_lazily(self.wrapper, Connection(self))
 
-    @contextmanager
-    def question(self) -> Iterator[Any]:
-        """A cursor to ask any server with, outside the transaction and without a promotion."""
-        context = self.context
-        wrapper = context.wrapper
-        if context.primary is None and context.reads_elsewhere() and context.pinned():
-            link, _ = readers.reader(context)
-            wrapper = connections[link.node.alias]
-        else:
-            link = context.primary or failover.connect_primary(context)
-        quietly = internals.uncounted(wrapper)
-        with context.passively(), quietly, link.in_flight(), wrapper.cursor() as cursor:
-            yield cursor
+    def run(self, call: Call) -> Any:
+        """Send a statement of the application to where it belongs.
 
-    # --- what the stand-in asks
+        Raises:
+            MySQLdb.Error: the server's error.
+            ClusterError: no node can serve, or the transaction cannot go on elsewhere.
+        """
+        if self._direct is not None:
+            return call.send(self._direct)
+        self._enter(sys._getframe())
+        self._call = call
+        try:
+            self.answers.fill_in(call)
+            transaction = self.transaction
+            if transaction is not None:
+                rows = transaction.execute(call)
+            else:
+                rows = outside.execute(self, call)
+        except ERRORS:
+            self._leave()
+            raise
+        except UnicodeError:  # the answer is complete, only its text cannot be read
+            if call.statement.readable:
+                self._leave()
+            raise
+        self._leave()
+        return rows
 
-    def cursor(self) -> Any:
-        """The primary's cursor where it is certain to be the one, else an unbound one."""
-        context = self.context
-        if context.primary is not None and (context.begun or context.passive):
-            return self._cursor(context.primary)
-        return UnboundCursor(self._bind)
+    def any_link(self, statement: Statement | None) -> NodeConnection:
+        """An open connection, of any node if possible; how values are written is the same on all.
 
-    def set_autocommit(self, flag: bool) -> None:
-        """Turn autocommit on or off; the server's own stays on, transactions are explicit."""
-        if flag and not self.context.autocommit:
-            self.commit()  # as the server does
-        elif not flag:
-            self.context.promoted = False
-        self.context.autocommit = flag
-        error, self._unreported = self._unreported, None
-        if error is not None and sys.exc_info()[0] is None:  # the block ends as if all were well
-            internals.note_autocommit(self.context.wrapper, flag)
-            raise error
+        Args:
+            statement: what it is for; None for nothing that is sent.
+        """
+        if self._direct is not None:
+            return self._direct
+        primary = self.primary
+        if primary is not None and (self.transaction_begun or primary.state is not None):
+            return primary
+        found = self.snapshot or self.reader.kept() or primary
+        if found is not None:
+            return found
+        self._enter(sys._getframe())
+        try:
+            link = self._connect_any(statement)
+        except ERRORS:
+            self._leave()
+            raise
+        self._leave()
+        return link
+
+    def _connect_any(self, statement: Statement | None) -> NodeConnection:
+        transaction = self.transaction
+        if transaction is not None and transaction.broken is not None:
+            transaction.refuse(statement)
+        readable = statement is None or statement.readable
+        if readable and self.reads_elsewhere() and self.reader.pinned() is not None:
+            return self.reader.connect()
+        return failover.connect_primary(self)
+
+    def is_open(self, link: NodeConnection) -> bool:
+        """Returns True if ``link`` may be spoken through."""
+        if link is self._direct:
+            return True
+        if self.primary is not None and self.primary.state is not None:
+            return link is self.primary
+        return link is self.primary or link is self.reader.kept(link.node)
 
     def commit(self) -> None:
         """Make the transaction final.
@@ -82,89 +218,332 @@ class Session:
             CommitOutcomeUnknown: the connection was lost before the answer came.
             Exception: the driver's error, where the server refused; it has rolled back.
         """
-        context = self.context
-        if context.broken is not None:
-            raise context.broken
-        links.end_snapshot(context)
-        if context.begun:
-            outcome.commit(context)
-        context.end_transaction()
+        self._enter(sys._getframe())
+        try:
+            self._commit()
+        except ERRORS:
+            self._leave()
+            raise
+        self._leave()
+
+    def _commit(self) -> None:
+        transaction = self.transaction
+        if transaction is None:
+            self._end_by_hand(b"COMMIT")
+            return
+        transaction.commit()
+        self.answers.ended()
+        self.transaction = Transaction(self)
 
     def rollback(self) -> None:
         """Undo the transaction; a lost connection has done so by itself."""
-        context = self.context
-        links.end_snapshot(context)
-        link = context.primary
-        if context.uncertain:  # part of it may be final already
-            context.note_write()
-            context.note_commit()
-        if context.begun and link is not None:
-            outcome.rollback(context, link)
-        self._unreported = context.broken if context.silent else None
-        context.end_transaction()
+        self._enter(sys._getframe())
+        try:
+            self._rollback()
+        except ERRORS:
+            self._leave()
+            raise
+        self._leave()
+
+    def _rollback(self) -> None:
+        transaction = self.transaction
+        if transaction is None:
+            self._end_by_hand(b"ROLLBACK")
+            return
+        try:
+            transaction.rollback()
+        finally:
+            self.answers.ended()
+            self._unreported = transaction.broken if transaction.swallowed else None
+            self.transaction = Transaction(self)
+
+    def _end_by_hand(self, statement: bytes) -> None:
+        """A transaction that the application has begun by a statement of its own."""
+        if self.primary is not None and self.primary.state is not None:
+            self.primary.query(statement)
+            self.primary.end_state("BEGIN", "START")
+
+    def set_autocommit(self, flag: bool) -> None:
+        """Turn autocommit on or off; the server's own stays on, transactions are explicit."""
+        if flag and self.transaction is not None:
+            if not self.transaction.is_untouched:
+                self.commit()  # as the server does
+            self.transaction = None
+        elif not flag and self.transaction is None:
+            self._forget_interrupted()
+            self.transaction = Transaction(self, first=True)
+        error, self._unreported = self._unreported, None
+        if error is not None and _says_nothing(sys.exc_info()[1]):
+            internals.note_autocommit(self.wrapper, flag)
+            raise error
 
     def ping(self) -> None:
         """Have the connection to the primary checked when it is next used, if it is.
 
         Raises:
-            Exception: the driver's error, if it has been closed.
+            MySQLdb.InterfaceError: it has been closed.
         """
         if self._closed:
-            raise self.context.wrapper.Database.InterfaceError(0, "closed")  # type: ignore[attr-defined]
-        if self.context.primary is not None:
-            self.context.primary.unchecked = True
+            raise MySQLdb.InterfaceError(0, "closed")
+        if self.primary is not None:
+            self.primary.unchecked = True
 
     def close(self) -> None:
         """Close the connection to the primary and forget what was set on it."""
         self._closed = True
-        context = self.context
-        links.end_snapshot(context)
-        link, context.primary = context.primary, None
-        inside = context.wrapper.in_atomic_block
-        context.end_transaction()
-        context.unpin()
-        context.reset_options()
-        context.forgotten = None
-        if inside:  # as with stock Django, nothing works until the block has been left
-            context.broken = InterfaceError(0, "the connection was closed in an atomic block")
+        self._forget_interrupted()
+        link, self.primary = self.primary, None
+        if self.transaction is not None:
+            self.transaction.abandon(inside=self.wrapper.in_atomic_block)
+        self.reader.unpin()
+        self.reset_options()
+        self.forgotten = None
         if link is not None:
             link.close()
 
     def driver(self) -> Any:
         """The driver's connection to the primary, for what only it can answer."""
-        context = self.context
-        if context.autocommit:
-            return failover.connect_primary(context).connection
-        if not context.begun:
-            failover.go_live(context)
-        context.journal.prevent("the driver's connection was used directly")
-        assert context.primary is not None
-        return context.primary.connection
+        if self._direct is not None:
+            return self._direct.connection
+        self._enter(sys._getframe())
+        try:
+            link = self._for_direct_use()
+        except ERRORS:
+            self._leave()
+            raise
+        self._leave()
+        return link.connection
 
-    # --- how
+    def _for_direct_use(self) -> NodeConnection:
+        self.following.note_write()
+        if self.transaction is None:
+            link = failover.connect_primary(self)
+            self.following.note_commit()
+            return link
+        return self.transaction.for_direct_use()
 
-    def _cursor(self, link: Link) -> Any:
-        cursor = link.connection.cursor(noting(link.connection.cursorclass))
-        cursor.note_call = self._note_call
-        return cursor
-
-    def _bind(self) -> Any:
-        """The primary's cursor for a ``callproc`` on a cursor that was not bound yet."""
-        context = self.context
-        if context.broken is not None:
-            raise context.broken
-        if context.autocommit:
-            return self._cursor(failover.connect_primary(context))
-        context.marking.wanted = True
-        if context.phase is not Phase.LIVE or not context.begun:
-            failover.go_live(context)
-        return self.cursor()
-
-    def _note_call(self) -> None:
-        context = self.context
-        context.note_write()
-        if context.autocommit:
-            context.note_commit()
+    @contextmanager
+    def question(self) -> Iterator[Any]:
+        """A cursor to ask any server with, outside the transaction and without a promotion."""
+        if self._direct is not None:
+            link = self._direct
+        elif self.primary is None and self.reads_elsewhere() and self.reader.pinned():
+            link = self.reader.connect()
         else:
-            context.journal.prevent("a stored procedure was called")
-            context.uncertain = True
+            link = self.primary or failover.connect_primary(self)
+        quietly = internals.uncounted(self.wrapper)
+        with self.directly(link), quietly, link.in_flight(), self.wrapper.cursor() as cursor:
+            yield cursor
+
+    # --- interruptions
+
+    def _enter(self, frame: FrameType) -> None:
+        """Begin something whose effect is not known before its end.
+
+        From here to :meth:`_leave` an exception of any kind (a signal handler's, Ctrl-C, a time
+        limit) may come between what a server did and what is noted of it here. So the note that
+        something is under way is made first and taken back last; whoever finds it gives up the
+        connections.
+        """
+        if self._busy is not None:
+            self._forget_interrupted()
+            if self._busy is not None:
+                raise MySQLdb.InterfaceError(
+                    0, "A statement was sent from within another one of the same connection."
+                )
+        self._busy = frame
+
+    def _leave(self) -> None:
+        self._call = None
+        self._busy = None
+        if self._events or self._records:
+            self._tell()
+
+    def hold(self, record: logging.LogRecord) -> bool:
+        """Keep a log record for later; returns True if something is under way.
+
+        A handler or receiver that uses the database would come in the middle of it.
+        """
+        if self._busy is None:
+            return False
+        self._records.append(record)
+        return True
+
+    def _tell(self) -> None:
+        records, self._records = self._records, []
+        events, self._events = self._events, []
+        for record in records:
+            logger.handle(record)
+        for event in events:
+            signals.report(event)
+
+    def _forget_interrupted(self) -> None:
+        """Nothing is known of what was interrupted: its connections are of no more use."""
+        if self._busy is None or _is_running(self._busy):
+            return
+        call, self._call = self._call, None
+        self.reader.drop_all()
+        self.lose_primary()
+        if self.transaction is not None:
+            self.transaction.interrupted(call)
+        elif call is not None and not call.statement.readable:
+            self.following.note_write()
+            self.following.note_commit()  # it may be there
+        self._busy = None
+
+    # --- connections
+
+    @contextmanager
+    def directly(self, link: NodeConnection) -> Iterator[None]:
+        """Let statements pass to ``link`` as they are: a connection is being set up."""
+        before, self._direct = self._direct, link
+        try:
+            yield
+        finally:
+            self._direct = before
+
+    def to_primary(self, node: Node) -> NodeConnection:
+        """The connection to ``node`` as primary; see :func:`opening.to_primary`."""
+        return opening.to_primary(self, node)
+
+    def opening_steps(self, link: NodeConnection) -> list[Step]:
+        """What begins a transaction on the primary."""
+        return [*opening.isolation(self, link), *opening.begin(link)]
+
+    def isolation_steps(self, link: NodeConnection) -> list[Step]:
+        """What ``lost_update_guard`` wants ahead of a transaction."""
+        return opening.isolation(self, link)
+
+    def transaction_ended(self, link: NodeConnection) -> None:
+        """The transaction that was open on the primary has ended."""
+        opening.ended(self, link)
+
+    def lose_primary(self, *, idle: bool = False) -> None:
+        """The connection to the primary is of no more use.
+
+        Args:
+            idle: nothing was under way on it.
+        """
+        link, self.primary = self.primary, None
+        if link is not None:
+            self.left = None if idle else link
+            link.drop()
+
+    def leave_all(self) -> list[NodeConnection]:
+        """Forget all connections and the transaction, as they are another process's."""
+        found = [link for link in (self.primary, *self.reader.leave_all()) if link is not None]
+        self.primary = self.left = None
+        self._busy = self._call = None
+        if self.transaction is not None:
+            self.transaction = Transaction(self)
+        return found
+
+    @property
+    def snapshot(self) -> NodeConnection | None:
+        """The secondary's connection on which the open transaction has its snapshot."""
+        state = self.transaction.state if self.transaction is not None else None
+        return state.link if isinstance(state, OnSecondary) else None
+
+    @property
+    def transaction_begun(self) -> bool:
+        """Returns True if the primary has the transaction open."""
+        return self.transaction is not None and self.transaction.is_on_primary
+
+    @property
+    def marking(self) -> Marking:
+        """How the open transaction stands to its marker."""
+        return self.transaction.marking if self.transaction is not None else Marking()
+
+    # --- where to read
+
+    @property
+    def mode(self) -> str:
+        """Where the running block wants its reads from; see ``galera_router.reads``."""
+        return scope.mode(self.cluster.alias) or self.options.reads
+
+    def reads_elsewhere(self) -> bool:
+        """Returns True if a read may now go to a secondary."""
+        if self.primary_only or (self.primary is not None and self.primary.state is not None):
+            return False
+        if self.forgotten is not None or self.mode == "primary":
+            return False
+        if self.transaction is not None:
+            return self.transaction.reads_elsewhere()
+        return self.mode == "any" or not (self.following.wrote and scope.in_request())
+
+    def pin(self) -> PinnedAlias:
+        """The cluster's alias, naming the node that a read would now go to."""
+        pinned = self.reader.pinned() if self.reads_elsewhere() else None
+        return PinnedAlias(self.cluster.alias, pinned.alias if pinned is not None else None)
+
+    def unmet(self, node: Node) -> list[Need]:
+        """What reads must include and ``node`` is not known to have."""
+        needs = scope.needs(self.cluster.alias)
+        if not needs or not self.options.wsrep_sync_after_write:
+            return []
+        return [need for need in needs if not need.is_met(node)]
+
+    # --- what is told
+
+    def tell(self, loss: Loss | None, node: Node, replayed: int) -> None:
+        """Report that ``node`` has taken over, when all is done, if another node was lost."""
+        if loss is not None and loss.node is not node:
+            self._events.append(loss.event(self.cluster.alias, node, replayed))
+
+    def new_request(self) -> None:
+        """A request or a task begins or has ended: its reads may go to any node again."""
+        self.reader.unpin()
+        self.following.new_request()
+        self.primary_only = False
+        self.can_run_again = False
+
+    @contextmanager
+    def on_primary(self, wanted: bool = True) -> Iterator[None]:
+        """Keep everything on the primary, as a second run does."""
+        before, self.primary_only = self.primary_only, wanted
+        try:
+            yield
+        finally:
+            self.primary_only = before
+
+
+def _says_nothing(error: BaseException | None) -> bool:
+    """Returns True if a block ends as if all were well, or only tells that it is broken."""
+    return error is None or isinstance(error, TransactionManagementError)
+
+
+def _is_running(frame: FrameType) -> bool:
+    """Returns True if ``frame`` is on the stack of this thread."""
+    found: FrameType | None = sys._getframe()
+    while found is not None and found is not frame:
+        found = found.f_back
+    return found is not None
+
+
+_ATTRIBUTE = "galera_session"
+
+
+def attach(wrapper: BaseDatabaseWrapper, cluster: Cluster) -> Session:
+    """Give ``wrapper`` its session, once."""
+    session = vars(wrapper).get(_ATTRIBUTE)
+    if session is None:
+        session = Session(wrapper, cluster)
+        setattr(wrapper, _ATTRIBUTE, session)
+    assert isinstance(session, Session)
+    return session
+
+
+def session_of(alias: str) -> Session | None:
+    """This thread's session of the cluster whose alias, or a node's alias, is ``alias``."""
+    cluster = cluster_of(alias)
+    if cluster is None:
+        return None
+    session = vars(connections[cluster.alias]).get(_ATTRIBUTE)
+    return session if isinstance(session, Session) else None
+
+
+def sessions() -> list[Session]:
+    """This thread's sessions of all clusters whose wrappers exist already."""
+    wrappers = [internals.existing(alias) for alias in roles()]
+    found = [vars(wrapper).get(_ATTRIBUTE) for wrapper in wrappers if wrapper is not None]
+    return [session for session in found if isinstance(session, Session)]

@@ -45,6 +45,8 @@ class Statement:
     ``state``: leaves or uses what lives on this one connection alone.
     ``insert``: an INSERT or REPLACE.
     ``impatient``: says how long it will wait for a lock (NOWAIT, WAIT n).
+    ``sets_next``: is for the next transaction alone (SET TRANSACTION …).
+    ``asks``: asks for the key or the rows of the statement before it.
     """
 
     verb: str
@@ -57,6 +59,8 @@ class Statement:
     state: bool
     insert: bool
     impatient: bool
+    sets_next: bool = False
+    asks: bool = False
 
 
 def _words(text: str) -> frozenset[str]:
@@ -82,18 +86,26 @@ _KEEP_NO_STATE = _READS | _WRITES | _SAVEPOINTS | _words("SHOW DO ANALYZE CHECK 
 # Words that use or leave something on the connection, on top of user variables.
 _STATE_CALLS = _words(
     "GET_LOCK RELEASE_LOCK RELEASE_ALL_LOCKS IS_FREE_LOCK IS_USED_LOCK LAST_INSERT_ID FOUND_ROWS"
-    " ROW_COUNT CONNECTION_ID LASTVAL WSREP_LAST_WRITTEN_GTID WSREP_LAST_SEEN_GTID"
+    " CONNECTION_ID LASTVAL WSREP_LAST_WRITTEN_GTID WSREP_LAST_SEEN_GTID"
 )
+# These are known on the client; LAST_INSERT_ID(n) sets what the next one gives.
+_ASKS = _words("LAST_INSERT_ID ROW_COUNT")
+_ASKED = re.compile(r"(?<![\w$])(?:LAST_INSERT_ID|ROW_COUNT)`?\s*\(\s*\)")
 _STATE = _STATE_CALLS | _words("SQL_CALC_FOUND_ROWS CURRVAL PREVIOUS")
 _STATE_USED = re.compile(
     r"(?<![\w$])(?:SQL_CALC_FOUND_ROWS|CURRVAL|PREVIOUS\s+VALUE\s+FOR)(?![\w$`])"
     # The server takes a function's name in backticks as well, and white space behind it.
-    rf"|(?<![\w$])(?:{'|'.join(_STATE_CALLS)})`?\s*\("
+    rf"|(?<![\w$])(?:{'|'.join(_STATE_CALLS - _ASKS)})`?\s*\("
+    r"|(?<![\w$])LAST_INSERT_ID`?\s*\((?!\s*\))"
 )
 # Words that have no business in a read on a secondary. UPDATE stands for FOR UPDATE, LOCK for
 # LOCK IN SHARE MODE, INTO for OUTFILE, DUMPFILE and variables: all reserved, so none is a column.
-_DOUBT = _STATE_CALLS | _words(
-    "UPDATE DELETE LOCK INTO PROCEDURE SQL_CALC_FOUND_ROWS NEXTVAL CURRVAL SETVAL LOAD_FILE"
+_DOUBT = (
+    _STATE_CALLS
+    | _ASKS
+    | _words(
+        "UPDATE DELETE LOCK INTO PROCEDURE SQL_CALC_FOUND_ROWS NEXTVAL CURRVAL SETVAL LOAD_FILE"
+    )
 )
 # Two words that raise a doubt only side by side: SELECT … FOR SHARE, NEXT VALUE FOR a sequence.
 _DOUBTFUL_PAIR = re.compile(r"(?<!\S)(?:FOR SHARE|VALUE FOR)(?!\S)")
@@ -182,6 +194,8 @@ def _classify(sql: str) -> Statement:
         hidden or (_any_state(upper) if multi else _state(verb, upper, code, words)),
         verb in _INSERTS,
         "NOWAIT" in words or "WAIT" in words,
+        words[:2] == ["SET", "TRANSACTION"],
+        not _ASKS.isdisjoint(words) and _ASKED.search(_visible(upper)) is not None,
     )
 
 
@@ -226,7 +240,7 @@ def _readable(verb: str, upper: str, code: str, words: list[str]) -> bool:
 
 
 def _calls_quoted(upper: str, code: str) -> bool:
-    """Whether a quoted name is called like a function: `get_lock`('a', 0) takes the lock."""
+    """Returns True if a quoted name is called like a function, as in `get_lock`('a', 0)."""
     return bool(_QUOTED_CALL.search(code)) and bool(_NAME_CALLED.search(_visible(upper)))
 
 

@@ -17,7 +17,7 @@ from galera_router import after, causal_token, expand, reads
 from galera_router.causality import scope
 from galera_router.cluster.nodes import clusters_met
 from galera_router.testing import GaleraCluster
-from galera_router.transactions.context import context_of
+from galera_router.transactions.session import session_of
 from tests.benchmarks.__main__ import ROUNDS, wait
 from tests.integration.support import use_databases
 from tests.shop.models import Author
@@ -61,9 +61,9 @@ def unknown(work: Work) -> Work:
 
 def behind() -> None:
     """The first read after a write of this thread: the node is asked to catch up."""
-    context = context_of("default")
+    context = session_of("default")
     assert context is not None
-    context.behind = set(context.cluster.nodes)
+    context.following.behind = set(context.cluster.nodes)
     read()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from galera_router import atomic
 from galera_router.exceptions import ReplayMismatch
-from galera_router.recovery import journal
+from galera_router.recovery import compare, journal, replay
 from galera_router.recovery import marker as markers
 from tests.chaos.config import BREAKS
 
@@ -28,33 +28,35 @@ def _touch(marker: markers.Marker, steps: int, more: str = "", condition: str = 
 
 def no_compare() -> None:
     """A replay is believed, whatever it has answered."""
-    _replace(journal.Entry, "same", lambda entry, other: True)
+    _replace(replay, "compare", lambda entry, other, **options: None)
 
 
 def blocks_differ() -> None:
     """Outside functions no replay is believed: each promotion in a block ends in a mismatch."""
-    same, run = journal.Entry.same, atomic.GaleraAtomic._run
+    run = atomic.GaleraAtomic._run
     functions = threading.local()
 
-    def noted(decorator: atomic.GaleraAtomic, call: Callable[[], Any]) -> Any:
+    def noted(decorator: atomic.GaleraAtomic, call: Callable[[], Any], name: str) -> Any:
         functions.inside = True
         try:
-            return run(decorator, call)
+            return run(decorator, call, name)
         finally:
             functions.inside = False
 
-    def believed(entry: journal.Entry, other: Any) -> bool:
-        return getattr(functions, "inside", False) and same(entry, other)
+    def believed(entry: journal.Entry, other: Any, **options: Any) -> Any:
+        if getattr(functions, "inside", False):
+            return compare.compare(entry, other, **options)
+        return compare.difference(entry.statement, compare.Kind.CHANGED)
 
     _replace(atomic.GaleraAtomic, "_run", noted)
-    _replace(journal.Entry, "same", believed)
+    _replace(replay, "compare", believed)
 
 
 def runs_twice() -> None:
     """Every function is undone when it has run, and run again."""
     run = atomic.GaleraAtomic._run
 
-    def twice(decorator: atomic.GaleraAtomic, call: Callable[[], Any]) -> Any:
+    def twice(decorator: atomic.GaleraAtomic, call: Callable[[], Any], name: str) -> Any:
         runs = []
 
         def undone_at_first() -> Any:
@@ -63,12 +65,12 @@ def runs_twice() -> None:
                 raise ReplayMismatch("nothing has changed")
             return runs[-1]
 
-        return run(decorator, undone_at_first)
+        return run(decorator, undone_at_first, name)
 
     _replace(atomic.GaleraAtomic, "_run", twice)
 
 
-def _replace(owner: type, name: str, function: Callable[..., Any]) -> None:
+def _replace(owner: Any, name: str, function: Callable[..., Any]) -> None:
     if name not in vars(owner):
         raise LookupError(f"{owner.__name__} has no {name} any more: break the router elsewhere")
     setattr(owner, name, function)

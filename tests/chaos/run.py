@@ -109,9 +109,15 @@ def _by_node(ways: Sequence[dict[str, Proxy]]) -> dict[str, Way]:
     return {name: Way([proxies[name] for proxies in ways]) for name in ways[0]}
 
 
-def _settings(options: Options) -> dict[str, Any]:
-    """Of the clients' database: the defaults, and the guard against lost updates."""
-    ours = {"lost_update_guard": options.guard}
+def _settings(options: Options, number: int) -> dict[str, Any]:
+    """Of a client's database: the defaults, and the guard against lost updates.
+
+    Every other client begins each block on a secondary, even where the blocks of its place write.
+    """
+    ours = {
+        "lost_update_guard": options.guard,
+        "optimistic_transactions": True if number % 2 else "auto",
+    }
     return {"ATOMIC_REQUESTS": True, "CONN_MAX_AGE": None, "OPTIONS": ours}
 
 
@@ -125,7 +131,7 @@ def _config(
     """Write down what the client process of this number is to know; returns where."""
     path = folder / CONFIG.format(number)
     Config(
-        databases=cluster.databases(proxies=ways[number], **_settings(options)),
+        databases=cluster.databases(proxies=ways[number], **_settings(options, number)),
         direct=[(node.name, node.host, node.port) for node in cluster.nodes],
         folder=str(folder),
         seed=options.seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.differential.compare import Difference, exception
-from tests.differential.faulty import Cut
+from tests.differential.faulty import Cut, Point
 from tests.differential.rules import FaultRule, Rule, any_of, op, sql
 
 OUT_OF_SYNC = ("OperationalError 2006", "ProgrammingError 2014")
@@ -16,6 +16,17 @@ def _better(difference: Difference) -> bool:
     return exception(difference.stock) in OUT_OF_SYNC and ours not in (*OUT_OF_SYNC, *NAMED)
 
 
+def _closing_failed(difference: Difference) -> bool:
+    ours = exception(difference.router)
+    stock = exception(difference.stock)
+    closed_late = difference.what == "closed at the end" and ours is None
+    return stock == OUT_OF_SYNC[0] and (ours == "TransactionManagementError" or closed_late)
+
+
+def _ddl_elsewhere(difference: Difference) -> bool:
+    return (difference.kind, difference.place) == ("nodes", "extra")
+
+
 ALLOWED: tuple[Rule | FaultRule, ...] = (
     FaultRule(
         "run again",
@@ -24,12 +35,33 @@ ALLOWED: tuple[Rule | FaultRule, ...] = (
         lambda case: isinstance(case, Cut),
         lambda difference: difference.kind == "runs",
     ),
+    FaultRule(
+        "block cut short",
+        "An exception at the very point at which a block is entered or left keeps Django from"
+        " doing either, with stock Django as well; the two sides have other numbers of points.",
+        lambda case: isinstance(case, Point),
+        lambda difference: difference.kind == "left" and difference.what == "state",
+    ),
     Rule(
         "unread",
         "An application that leaves answers unread gets 2014 from stock Django at its next"
         " statement. The router sends that on another connection, or has read the answers.",
         LEAVES_UNREAD,
         _better,
+    ),
+    Rule(
+        "closed",
+        "After connection.close() in a block Django refuses what follows; with stock Django the"
+        " driver then cannot close its cursor, and that error, 2006, takes the place of Django's.",
+        op("close", "close_old"),
+        _closing_failed,
+    ),
+    Rule(
+        "locked",
+        "Under LOCK TABLES a server refuses DDL on other tables with 1100, but only after Galera"
+        " has sent it to the other nodes: with stock Django as well.",
+        op("execute_locks"),
+        _ddl_elsewhere,
     ),
     Rule(
         "keys",

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import traceback
+from types import FrameType
 from typing import Any
 
 
@@ -18,7 +19,7 @@ def _path_first() -> None:
 def _programme(job: dict[str, Any]) -> dict[str, Any]:
     from tests.differential.language import Programme
     from tests.differential.run import Loss, Run
-    from tests.differential.scenes import in_a_thread, play
+    from tests.differential.scenes import in_a_thread, play, raised_of_request
 
     programme = Programme.from_json(job["programme"])
     loss = Loss(**job["loss"]) if "loss" in job else None
@@ -30,10 +31,12 @@ def _programme(job: dict[str, Any]) -> dict[str, Any]:
         runs[-1].programme(programme)
         runs[-1].finish()
 
-    in_a_thread(lambda: status.append(play(programme.scene, steps)))
+    with raised_of_request() as raised:
+        in_a_thread(lambda: status.append(play(programme.scene, steps)))
     last = runs[-1]
     return {
-        "events": last.events, "runs": len(runs), "status": status[0], "failed": last.failed_at
+        "events": last.events, "runs": len(runs), "status": status[0], "failed": last.failed_at,
+        "started": last.started, "request": raised[-1] if raised else None,
     }  # fmt: skip
 
 
@@ -41,9 +44,18 @@ class _Undo(Exception):
     """Ends the block in which a programme is interrupted."""
 
 
+def _ends_a_block(frame: FrameType | None) -> bool:
+    """Returns True before Django has taken the block that ends off its list."""
+    from django.db.transaction import Atomic
+
+    while frame is not None and frame.f_code is not Atomic.__exit__.__code__:
+        frame = frame.f_back
+    return frame is not None and "sid" not in frame.f_locals
+
+
 def _points(job: dict[str, Any]) -> dict[str, Any]:
     """Run a programme in a block that is undone, with an exception at one of its points; then
-    two statements more. The block's own beginning and end are not interrupted: there, stock
+    two statements more. The beginning and the end of a block are not interrupted: there, stock
     Django too loses count of its blocks.
     """
     from django.db import transaction
@@ -54,7 +66,7 @@ def _points(job: dict[str, Any]) -> dict[str, Any]:
     from tests.differential.scenes import in_a_thread
 
     programme = Programme.from_json(job["programme"])
-    interrupts = Interrupts(job["at"])
+    interrupts = Interrupts(job["at"], but_in=_ends_a_block)
     seen: dict[str, Any] = {"raised": None}
 
     def body(run: Run) -> None:

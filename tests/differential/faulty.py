@@ -102,14 +102,19 @@ class Cutter:
         self, case: Cut, stock: dict[str, Any], router: dict[str, Any], rows: dict[str, list[Any]]
     ) -> Difference | None:
         difference = compare_renamed(stock, router, rows)
-        name = difference and exception(difference.router)
-        if difference is None or name not in GIVES_UP or "hung" in router:
+        if difference is None or "hung" in router:
+            return difference
+        at_the_end = difference.kind == "status"
+        name = router["request"] if at_the_end else exception(difference.router)
+        if name not in GIVES_UP:
             return difference
         self.gave_up[name] = self.gave_up.get(name, 0) + 1
         if name == "ReplayMismatch":  # nobody else has written
             return difference
-        step, error = next(f for f in router["failed"] if f[1] == name)
-        return self._left(case, {"step": step, "error": error}, rows)
+        if at_the_end and _compare_rows(rows) is None:
+            return None
+        step = next((at for at, error in router["failed"] if error == name), router["started"])
+        return self._left(case, {"step": step, "error": name}, rows)
 
     def _left(
         self, case: Cut, loss: dict[str, Any], rows: dict[str, list[Any]]
@@ -119,12 +124,16 @@ class Cutter:
         found: list[Difference] = []
         for after in (False, True):
             _, left = self.both.alone(STOCK, case.programme, loss={**loss, "after": after})
-            nothing = {"events": [], "runs": 1, "status": 0}
-            other = compare_renamed(nothing, nothing, {**rows, STOCK: left[STOCK]})
+            other = _compare_rows({**rows, STOCK: left[STOCK]})
             if other is None:
                 return None
             found.append(other)
         return replace(found[0], kind="left", what=f"after {loss['error']}")
+
+
+def _compare_rows(rows: dict[str, list[Any]]) -> Difference | None:
+    nothing = {"events": [], "runs": 1, "status": 0}
+    return compare_renamed(nothing, nothing, rows)
 
 
 @dataclass(frozen=True)

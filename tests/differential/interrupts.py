@@ -8,6 +8,7 @@ raises, a soft time limit or Ctrl-C, at a point that can be counted and chosen.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -27,11 +28,18 @@ class Interrupts:
     Args:
         at: the point, counted from 1, at which to raise; 0 never does, and only counts.
         kind: the exception, Interrupted or one that is not an Exception.
+        but_in: True for a frame in which it is not raised, but at the next point outside.
     """
 
-    def __init__(self, at: int = 0, kind: type[BaseException] = Interrupted) -> None:
+    def __init__(
+        self,
+        at: int = 0,
+        kind: type[BaseException] = Interrupted,
+        but_in: Callable[[FrameType], bool] = lambda frame: False,
+    ) -> None:
         self.at = at
         self.kind = kind
+        self.but_in = but_in
         self.count = 0
         self.raised = False
 
@@ -51,7 +59,9 @@ class Interrupts:
         if event not in POINTS or frame.f_code is Interrupts.__exit__.__code__:
             return
         self.count += 1
-        if self.count == self.at:
+        if self.count == self.at and self.but_in(frame):
+            self.at += 1
+        elif self.count == self.at:
             self.raised = True
             sys.setprofile(None)
             raise self.kind(f"interrupted at point {self.at}")

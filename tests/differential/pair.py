@@ -130,7 +130,11 @@ def _changes_tables(programme: Programme) -> bool:
 def databases(
     cluster: GaleraCluster, side: str, proxies: Mapping[str, Proxy] | None = None
 ) -> dict[str, Any]:
-    """Django's DATABASES of one side; the router's reads go to a secondary."""
+    """Django's DATABASES of one side; the router's reads go to a secondary.
+
+    So do those of a block before its first write: all blocks are opened at one place in the code,
+    and with ``"auto"`` each would begin on the primary.
+    """
     found = cluster.databases(
         proxies=proxies, NAME=SCHEMAS[side], CONN_MAX_AGE=None, ATOMIC_REQUESTS=True
     )
@@ -141,6 +145,7 @@ def databases(
         default.update(HOST=first.host, PORT=first.port)
     else:
         default["HOST"] = READER
+        default.setdefault("OPTIONS", {})["optimistic_transactions"] = True
     return found
 
 

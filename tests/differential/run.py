@@ -41,13 +41,14 @@ class Run:
         loss: a step at which the connection is lost.
 
     Attributes:
+        started: how many steps have begun.
         failed_at: number and exception of each step that has raised, in the order of raising.
     """
 
     def __init__(self, number: int, loss: Loss | None = None) -> None:
         self.number = number
         self._loss = loss
-        self._started = 0
+        self.started = 0
         self.failed_at: list[list[Any]] = []
         self.events: list[Event] = []
         self.hooks = 0
@@ -128,8 +129,8 @@ class Run:
         if op.is_block:
             args.append(lambda: self._steps(step.body, place))
         self._place = place
-        self._started += 1
-        number = self._started
+        self.started += 1
+        number = self.started
         try:
             seen = self._act(number, lambda: op.act(self, *args))
         except Exception as error:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import got_request_exception
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
@@ -49,6 +52,21 @@ def play(scene: str, job: Job) -> int:
     response = _handler[0](environ, lambda *_: lambda _: None)
     response.close()
     return int(response.status_code)
+
+
+@contextmanager
+def raised_of_request() -> Iterator[list[str]]:
+    """The names of the exceptions that requests end with, in the time of the block."""
+    raised: list[str] = []
+
+    def note(**_: Any) -> None:
+        raised.append(type(sys.exc_info()[1]).__name__)
+
+    got_request_exception.connect(note)
+    try:
+        yield raised
+    finally:
+        got_request_exception.disconnect(note)
 
 
 def in_a_thread(job: Job) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import django
 import pytest
+from hypothesis import strategies as st
 
 from galera_router.testing import Proxy
-from tests.differential.examples import DIFFERING, MENDED, ONLY_DJANGO_5
+from tests.differential.examples import DIFFERING, MAY_DIFFER, MENDED
 from tests.differential.faulty import Interrupter, Point
 from tests.differential.language import Programme, Step
 from tests.differential.levels import level
@@ -47,11 +47,7 @@ def known_fault(name: str) -> pytest.MarkDecorator:
 
 
 def differing(what: str, fault: str, programme: Programme) -> Any:
-    """One that differs today; that some do with Django 5.2 alone is due to its other SQL."""
-    shows = what not in ONLY_DJANGO_5 or django.VERSION < (6, 0)
-    return pytest.param(
-        programme, id=f"{fault}-{what}", marks=[known_fault(fault)] if shows else []
-    )
+    return pytest.param(programme, id=f"{fault}-{what}", marks=[known_fault(fault)])
 
 
 EXAMPLES = [
@@ -67,7 +63,14 @@ def test_an_example_does_not_differ(both: Pair, programme: Programme) -> None:
     assert difference is None, str(difference)
 
 
-@pytest.mark.parametrize("side", [STOCK, pytest.param(ROUTER, marks=known_fault("S1"))])
+@pytest.mark.parametrize(("name", "programme"), MAY_DIFFER.values(), ids=MAY_DIFFER)
+def test_what_may_differ_is_explained(both: Pair, name: str, programme: Programme) -> None:
+    """It differs, and the rule of that name is why."""
+    report = Search(st.just(programme), lambda case: both.play(case).difference).run(1, SEED)
+    assert (dict(report.allowed), report.new) == ({name: 1}, {})
+
+
+@pytest.mark.parametrize("side", [STOCK, ROUTER])
 def test_an_interrupted_create_leaves_nothing(both: Pair, side: str) -> None:
     """Of a block that is undone nothing is left, wherever in it the exception came."""
     interrupter = Interrupter(both, side)

@@ -32,6 +32,17 @@ def test_raises_at_the_point(at: int, done: list[str]) -> None:
     assert (seen, interrupts.raised) == (done, True)
 
 
+def test_is_raised_at_the_next_point_elsewhere() -> None:
+    """The first point is the entry of ``work``, the second is still in it, the last is not."""
+    seen: list[str] = []
+    inside = work.__code__
+    with pytest.raises(Interrupted), Interrupts(1, but_in=lambda f: f.f_code is inside):
+        work(seen)
+        work([])
+        repr(seen)
+    assert seen == ["one", "two"]
+
+
 def test_beyond_the_last_point_nothing_is_raised() -> None:
     """The block ends as without it."""
     with Interrupts(points() + 1) as interrupts:

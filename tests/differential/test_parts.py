@@ -14,7 +14,7 @@ from tests.differential.examples import DIFFERING
 from tests.differential.faulty import Point
 from tests.differential.known import KNOWN
 from tests.differential.language import Programme, Step
-from tests.differential.rules import Rule, op, raised
+from tests.differential.rules import FaultRule, Rule, op, raised
 from tests.differential.search import Search
 from tests.differential.seeds import first_key, key_name, statements
 from tests.differential.strategies import programmes
@@ -108,8 +108,12 @@ def test_a_rule_takes_its_cause_out() -> None:
     assert RULE.without(BLOCK, Difference("seen", "0", "count", 1, 2)) is None
 
 
+def is_left(difference: Difference) -> bool:
+    return difference.kind == "left"
+
+
 def test_a_rule_for_faults_takes_the_fault_away() -> None:
-    rule = next(rule for rule in KNOWN if rule.name == "S1")
+    rule = FaultRule("X", "a test's own", lambda case: isinstance(case, Point), is_left)
     left = Difference("left", "", "read", 1, 2)
     assert rule.without(Point(BLOCK, 5), left) == Point(BLOCK, None)
     assert rule.without(BLOCK, left) is None

@@ -11,7 +11,7 @@ from django.db import connections
 from django.test import TestCase, TransactionTestCase
 from django.test.runner import DiscoverRunner
 
-from galera_router.conf.expand import ClusterConfig, cluster_config
+from galera_router.conf import ClusterConfig, cluster_config
 
 from .outcomes import FAILED, PASSED, SKIPPED, Outcomes
 from .sides import ROUTER

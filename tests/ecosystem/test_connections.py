@@ -11,7 +11,6 @@ import pytest
 from django.core.signals import request_finished, request_started
 from django.db import connection, connections, transaction
 
-from galera_router.transactions.context import Phase
 from tests.integration.support import Shop, wait_until
 from tests.shop.models import Author
 
@@ -35,14 +34,14 @@ def holds(shop: Shop, *, lose: str = "kill_connections") -> None:
     shop.settle()
     with request(), transaction.atomic():
         author = Author.objects.get()
-        assert phase(shop) is Phase.SNAPSHOT
-        assert shop.context.snapshot is not None
-        name = shop.context.snapshot.node.name
+        assert shop.session.snapshot is not None
+        assert shop.session.snapshot is not None
+        name = shop.session.snapshot.node.name
         shop.galera["db3" if name == "host" else name].kill_connections()
         assert Author.objects.count() == 1
         author.name = "Bea"
         author.save()
-        assert phase(shop) is Phase.LIVE
+        assert shop.session.transaction_begun
         shop.writing.kill_connections()
         Author.objects.create(name="Cleo")
         getattr(shop.galera["db1"], lose)()
@@ -52,10 +51,6 @@ def holds(shop: Shop, *, lose: str = "kill_connections") -> None:
     assert shop.everywhere("SELECT name FROM galera_router.shop_author ORDER BY name") == [
         ("Bea",), ("Cleo",), ("Dora",)
     ]  # fmt: skip
-
-
-def phase(shop: Shop) -> Phase:
-    return shop.context.phase
 
 
 def names() -> list[str]:
@@ -187,5 +182,5 @@ def test_the_socket_of_this_machines_node_beside_addresses(shop: Shop) -> None:
     shop.forget()
     with transaction.atomic():
         assert len(names()) == 3
-        assert shop.context.snapshot is not None
-        assert shop.context.snapshot.node.name == "host"
+        assert shop.session.snapshot is not None
+        assert shop.session.snapshot.node.name == "host"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ecosystem.support import REAL, environment, run, watched
-from tests.integration.support import Shop
+from tests.integration.support import OPTIMISTIC, Shop
 from tests.shop.models import Author
 
 COMMAND = ("django", "test", "--noinput", "tests.ecosystem.own.cases")
@@ -28,6 +28,11 @@ def filled(shop: Shop) -> Iterator[Shop]:
         node.query(f"DROP DATABASE `{name}`")
 
 
+def optimistic(shop: Shop) -> dict[str, str]:
+    """What leads to the cluster, with plain blocks that begin on a secondary."""
+    return environment(shop, shop.galera.databases(OPTIONS=OPTIMISTIC))
+
+
 def at_work(seen: list[tuple[str, str, str]]) -> defaultdict[str, set[str]]:
     """The databases in which tables were read or written, by node."""
     found: defaultdict[str, set[str]] = defaultdict(set)
@@ -40,7 +45,7 @@ def at_work(seen: list[tuple[str, str, str]]) -> defaultdict[str, set[str]]:
 @pytest.mark.parametrize("program", ["django", "tests.ecosystem.own.spawned"])
 def test_in_parallel_each_process_stays_in_its_own_clone(filled: Shop, program: str) -> None:
     with watched(filled) as seen:
-        output = run(environment(filled), program, *COMMAND[1:], "--parallel", "2")
+        output = run(optimistic(filled), program, *COMMAND[1:], "--parallel", "2")
     assert "OK" in output
     assert "galera_router_marker" not in output, "what a flush does is no news"
     assert "Cloning test database for alias 'default'" in output
@@ -52,11 +57,25 @@ def test_in_parallel_each_process_stays_in_its_own_clone(filled: Shop, program: 
 
 
 @pytest.mark.parametrize("parallel", [[], ["--parallel", "2"]], ids=["alone", "parallel"])
+def test_a_connection_from_before_the_tests_is_not_used(filled: Shop, parallel: list[str]) -> None:
+    """It leads to the real database, on each node."""
+    program = "tests.ecosystem.own.used_before"
+    labels = [f"{COMMAND[-1]}.{name}" for name in ("OnTheNodes", "LiveOnTheNodes")]
+    output = run(optimistic(filled), program, *COMMAND[1:-1], *labels, *parallel)
+    assert "OK" in output
+    assert ("Cloning" in output) is bool(parallel)
+
+
+def test_after_them_reads_are_in_the_real_database(filled: Shop) -> None:
+    run(optimistic(filled), "tests.ecosystem.own.used_after")
+
+
+@pytest.mark.parametrize("parallel", [[], ["--parallel", "2"]], ids=["alone", "parallel"])
 def test_databases_that_are_kept_are_used_again(filled: Shop, parallel: list[str]) -> None:
     command = [*COMMAND, "--keepdb", *parallel]
-    assert "OK" in run(environment(filled), *command)
+    assert "OK" in run(optimistic(filled), *command)
     with watched(filled) as seen:
-        output = run(environment(filled), *command)
+        output = run(optimistic(filled), *command)
     assert "Using existing" in output
     assert "OK" in output
     assert not [sql for *_, sql in seen if sql.startswith("CREATE TABLE")]

@@ -15,7 +15,7 @@ from django.db import connections
 
 from tests.ecosystem.servers import Server, Visitor, crowd, isolated, serving
 from tests.ecosystem.support import environment
-from tests.integration.support import Shop, wait_until
+from tests.integration.support import OPTIMISTIC, Shop, wait_until
 
 SITE = {"ROOT_URLCONF": "tests.ecosystem.site"}
 GUNICORN = ("gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "2", "--graceful-timeout", "5")
@@ -32,6 +32,7 @@ KINDS = {
 
 @contextmanager
 def server(shop: Shop, folder: Path, kind: str, *, atomic: bool, **more: Any) -> Iterator[Server]:
+    more["OPTIONS"] = {**OPTIMISTIC, **more.get("OPTIONS", {})}
     databases = shop.galera.databases(ATOMIC_REQUESTS=atomic, CONN_MAX_AGE=None, **more)
     around = environment(shop, databases, **SITE) | {"HOME": str(folder)}
     with serving(around, folder / "log", *KINDS[kind]) as started:

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
 
-from galera_router.cluster import vigil
+from galera_router.cluster import monitor
 from galera_router.exceptions import NoNodeAvailable
 from galera_router.testing import GaleraCluster
 from tests.ecosystem.test_connections import NODES, holds
@@ -76,16 +76,16 @@ def test_modes(shop: Shop, papers: Path, mode: str) -> None:
 
 def test_a_frozen_node_is_noticed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The watchdog's own connections have TLS as well, and it ends those that wait."""
-    monkeypatch.setattr(vigil, "ASK_WELL", 3.0)
+    monkeypatch.setattr(monitor, "ASK_WELL", 3.0)
     shop.stock()
     with transaction.atomic():
         assert Author.objects.count() == 1
         shop.reading.freeze()
         assert Author.objects.count() == 1
-    wait_until(lambda: sum(node.up for node in shop.context.cluster.nodes) == 2)
+    wait_until(lambda: sum(node.up for node in shop.session.cluster.nodes) == 2)
     for node in shop.galera.nodes:
         node.relieve()
-    wait_until(lambda: all(node.up for node in shop.context.cluster.nodes))
+    wait_until(lambda: all(node.up for node in shop.session.cluster.nodes))
 
 
 @pytest.mark.parametrize("options", ["other", None])

@@ -7,8 +7,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from galera_router.cluster import monitor
 from galera_router.cluster import nodes as registry
-from galera_router.cluster import vigil
 from galera_router.testing import GaleraNode
 from galera_router.testing.admin import open_connection
 from tests.faults.support import EitherShop
@@ -29,8 +29,8 @@ def be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "FAILBACK_DELAY", 0.0)
     monkeypatch.setattr(registry, "FAILBACK_SLOT", 0.1)
     monkeypatch.setattr(registry, "STARTED", 0.0)
-    monkeypatch.setattr(vigil, "ASK_WELL", 0.3)
-    monkeypatch.setattr(vigil, "ASK_ILL", 0.3)
+    monkeypatch.setattr(monitor, "ASK_WELL", 0.3)
+    monkeypatch.setattr(monitor, "ASK_ILL", 0.3)
 
 
 def fail_over(shop: EitherShop) -> None:
@@ -46,6 +46,6 @@ def fail_back(shop: EitherShop) -> None:
     """Have db1 take all again, and wait until it is the primary."""
     if shop.is_stock:
         return
-    cluster = shop.context.cluster
+    cluster = shop.session.cluster
     shop.galera["db1"].accept_queries()
     wait_until(lambda: cluster.primary() is cluster.nodes[0])

@@ -14,8 +14,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Length
 
 from galera_router import galera_atomic
-from galera_router.exceptions import ReplayMismatch
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book
 
@@ -63,7 +62,7 @@ def _read(limit: int) -> None:
     assert sorted(last, reverse=True) == last
 
 
-@fault("E2", raises=ReplayMismatch)
+@both()
 @limits
 def test_a_block_that_reads_and_then_writes(filled: EitherShop, limit: int) -> None:
     with transaction.atomic():
@@ -72,7 +71,7 @@ def test_a_block_that_reads_and_then_writes(filled: EitherShop, limit: int) -> N
     assert filled.everywhere("SELECT DISTINCT stock FROM galera_router.shop_book") == [(1,)]
 
 
-@fault("E2")
+@both()
 @limits
 def test_a_function_is_run_once(filled: EitherShop, limit: int) -> None:
     runs = []
@@ -88,7 +87,7 @@ def test_a_function_is_run_once(filled: EitherShop, limit: int) -> None:
     assert filled.everywhere("SELECT DISTINCT stock FROM galera_router.shop_book") == [(1,)]
 
 
-@fault("E2", raises=ReplayMismatch)
+@both()
 @limits
 def test_the_secondary_is_lost_between_two_reads(filled: EitherShop, limit: int) -> None:
     with transaction.atomic():

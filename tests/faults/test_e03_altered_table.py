@@ -15,7 +15,7 @@ from django.test.utils import override_settings
 from django.urls import path
 
 from galera_router import galera_atomic
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.limits import spared
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book
@@ -62,19 +62,19 @@ def view_that_writes(request: HttpRequest) -> HttpResponse:
 urlpatterns = [path("reads/", view), path("writes/", view_that_writes)]
 
 
-@fault("E3")
+@both()
 def test_in_a_block(altered: EitherShop) -> None:
     with spared(1412), transaction.atomic():
         assert _two_reads() == 3
 
 
-@fault("E3")
+@both()
 def test_in_a_function_that_can_be_run_again(altered: EitherShop) -> None:
     with spared(1412):
         assert galera_atomic(_two_reads)() == 3
 
 
-@fault("E3")
+@both()
 @pytest.mark.parametrize("what", ["reads", "writes"])
 @override_settings(ROOT_URLCONF=__name__)
 def test_in_a_request(altered: EitherShop, what: str) -> None:
@@ -85,7 +85,7 @@ def test_in_a_request(altered: EitherShop, what: str) -> None:
     assert altered.everywhere("SELECT name FROM galera_router.shop_author ORDER BY id") == names
 
 
-@fault("E3")
+@both()
 def test_a_table_is_made_anew(altered: EitherShop) -> None:
     """By a statement that copies its rows."""
     alter = "ALTER TABLE galera_router.shop_book MODIFY title VARCHAR(101) NOT NULL, FORCE"

@@ -12,7 +12,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import F
 
 from galera_router.exceptions import ClusterError
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.limits import within
 from tests.faults.support import EitherShop
 from tests.shop.models import Author
@@ -70,7 +70,7 @@ def _refused(shop: EitherShop, caplog: pytest.LogCaptureFixture, work: Callable[
     assert Author.objects.count() == COUNT
 
 
-@fault("E4")
+@both()
 @changes
 def test_outside_a_transaction(
     limited: EitherShop, caplog: pytest.LogCaptureFixture, change: Callable[[], None]
@@ -78,7 +78,7 @@ def test_outside_a_transaction(
     _refused(limited, caplog, change)
 
 
-@fault("E4")
+@both()
 @pytest.mark.parametrize("change", [delete, update, insert, one_by_one])
 def test_in_a_block(
     limited: EitherShop, caplog: pytest.LogCaptureFixture, change: Callable[[], None]
@@ -86,7 +86,7 @@ def test_in_a_block(
     _refused(limited, caplog, transaction.atomic(change))
 
 
-@fault("E4")
+@both()
 def test_hooks_do_not_run(limited: EitherShop, caplog: pytest.LogCaptureFixture) -> None:
     hooks = []
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.db import OperationalError, close_old_connections, connection, transaction
 
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.limits import within
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book
@@ -83,7 +83,7 @@ def _refused(shop: EitherShop, caplog: pytest.LogCaptureFixture, work: Callable[
 large = pytest.mark.parametrize("work", [create, update, raw, several, read])
 
 
-@fault("E5")
+@both()
 @large
 def test_outside_a_transaction(
     limited: EitherShop, caplog: pytest.LogCaptureFixture, work: Callable[[], None]
@@ -91,7 +91,7 @@ def test_outside_a_transaction(
     _refused(limited, caplog, work)
 
 
-@fault("E5")
+@both()
 @large
 def test_in_a_block(
     limited: EitherShop, caplog: pytest.LogCaptureFixture, work: Callable[[], None]

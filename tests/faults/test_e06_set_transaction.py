@@ -10,7 +10,7 @@ import time
 import pytest
 from django.db import connection, transaction
 
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.limits import spared
 from tests.faults.support import EitherShop
 from tests.shop.models import Author
@@ -33,7 +33,7 @@ def _level(shop: EitherShop) -> object:
     return level
 
 
-@fault("E6")
+@both()
 @levels
 def test_first_in_a_block(shop: EitherShop, level: str) -> None:
     with spared(1568), transaction.atomic():
@@ -46,7 +46,7 @@ def test_first_in_a_block(shop: EitherShop, level: str) -> None:
     assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(2,)]
 
 
-@fault("E6")
+@both()
 @levels
 def test_before_a_block(shop: EitherShop, level: str) -> None:
     with spared(1568):
@@ -57,14 +57,14 @@ def test_before_a_block(shop: EitherShop, level: str) -> None:
     assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(1,)]
 
 
-@fault("E6")
+@both()
 def test_read_only(shop: EitherShop) -> None:
     with spared(1568), transaction.atomic():
         _execute("SET TRANSACTION READ ONLY")
         assert Author.objects.count() == 0
 
 
-@fault("E6")
+@both()
 def test_two_of_them(shop: EitherShop) -> None:
     with spared(1568), transaction.atomic():
         _execute("SET TRANSACTION READ WRITE")

@@ -1,4 +1,4 @@
-"""Querysets and raw SQL that stock Django takes and the router does not."""
+"""Querysets and raw SQL that stock Django takes, and the router as well."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from galera_router.exceptions import FailoverImpossible, ReadOnlyNode
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.limits import spared
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book
@@ -23,7 +22,7 @@ def _books() -> list[tuple[str, int]]:
 # --- querysets --------------------------------------------------------------------------------
 
 
-@fault("E7", raises=ValueError)
+@both()
 def test_a_subquery_that_names_the_alias(shop: EitherShop) -> None:
     shop.stock()
     ann = Author.objects.using("default").filter(name="Ann")
@@ -31,7 +30,7 @@ def test_a_subquery_that_names_the_alias(shop: EitherShop) -> None:
     assert Book.objects.exclude(author__in=ann.values("pk")).count() == 0
 
 
-@fault("E7", raises=transaction.TransactionManagementError)
+@both()
 def test_a_locking_queryset_as_a_subquery(shop: EitherShop) -> None:
     shop.stock()
     with transaction.atomic():
@@ -39,21 +38,21 @@ def test_a_locking_queryset_as_a_subquery(shop: EitherShop) -> None:
         assert Book.objects.filter(author__in=locked).count() == 1
 
 
-@fault("E7", raises=ValueError)
+@both()
 def test_a_subquery_of_values_that_names_the_alias(shop: EitherShop) -> None:
     shop.stock(2)
     books = Book.objects.using("default").values("author")
     assert [author.name for author in Author.objects.filter(pk__in=books)] == ["Ann"]
 
 
-@fault("E7", raises=ReadOnlyNode)
+@both()
 def test_a_raw_queryset_that_inserts(shop: EitherShop) -> None:
     (made,) = Author.objects.raw("INSERT INTO shop_author (name) VALUES ('Bea') RETURNING id, name")
     assert made.name == "Bea"
     assert shop.everywhere("SELECT id, name FROM galera_router.shop_author") == [(made.pk, "Bea")]
 
 
-@fault("E7", raises=ReadOnlyNode)
+@both()
 def test_a_raw_queryset_that_deletes_in_a_block(shop: EitherShop) -> None:
     shop.stock()
     with transaction.atomic():
@@ -84,7 +83,7 @@ def _execute(sql: str) -> None:
             cursor.fetchall()
 
 
-@fault("E7")
+@both()
 @pytest.mark.parametrize("sql", WRITES)
 def test_a_comment_outside_a_transaction(shop: EitherShop, sql: str) -> None:
     """The next statement finds an answer that is not its own."""
@@ -97,7 +96,7 @@ def test_a_comment_outside_a_transaction(shop: EitherShop, sql: str) -> None:
     assert _books() == [("t0", 7 if "UPDATE shop" in sql else 10)]
 
 
-@fault("E7")
+@both()
 @comments
 def test_each_comment_outside_a_transaction(shop: EitherShop, comment: str) -> None:
     shop.stock()
@@ -108,7 +107,7 @@ def test_each_comment_outside_a_transaction(shop: EitherShop, comment: str) -> N
     assert _books() == [("t0", 7)]
 
 
-@fault("E7")
+@both()
 @comments
 @pytest.mark.parametrize("before", [False, True])
 def test_a_comment_behind_a_read_of_a_block(shop: EitherShop, comment: str, before: bool) -> None:
@@ -159,7 +158,7 @@ def _call() -> CursorWrapper:
     return cursor
 
 
-@fault("E7", raises=FailoverImpossible)
+@both()
 def test_an_unread_call_on_an_open_cursor(procedure: EitherShop) -> None:
     cursor = _call()
     assert Book.objects.count() == 1
@@ -168,7 +167,7 @@ def test_an_unread_call_on_an_open_cursor(procedure: EitherShop) -> None:
     cursor.close()
 
 
-@fault("E7", raises=FailoverImpossible)
+@both()
 def test_an_unread_call_and_then_a_write(procedure: EitherShop) -> None:
     cursor = _call()
     Author.objects.create(name="Bea")

@@ -16,7 +16,7 @@ from django.test import Client
 from django.test.utils import override_settings
 from django.urls import path
 
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.shop.models import Book
 
@@ -59,7 +59,7 @@ def _post(count: int) -> list[str]:
     return Client().post("/", {"file": files}).content.decode().split()
 
 
-@fault("E8", raises=FileNotFoundError)
+@both()
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_run_that_has_stored_it_is_repeated(place: Path, shop: EitherShop, count: int) -> None:
     names = _post(count)

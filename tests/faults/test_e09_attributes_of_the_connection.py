@@ -10,7 +10,7 @@ import inspect
 import pytest
 from django.db import connection, transaction
 
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.shop.models import Book
 
@@ -23,7 +23,7 @@ def _is_another_driver(name: str) -> bool:
     return hasattr(driver, name) and inspect.isroutine(getattr(driver, name))
 
 
-@fault("E9", stock=False)
+@both(stock=False)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_block_that_only_reads_leaves_the_primary_alone(shop: EitherShop, name: str) -> None:
     shop.stock()
@@ -35,7 +35,7 @@ def test_a_block_that_only_reads_leaves_the_primary_alone(shop: EitherShop, name
     assert sent["db1"] == []
 
 
-@fault("E9", stock=False)
+@both(stock=False)
 def test_before_the_first_read(shop: EitherShop) -> None:
     shop.stock()
     shop.warm()

@@ -1,4 +1,4 @@
-"""Only a HOST that is no member is left, and it lags: the read looks for a node without an end."""
+"""Only a HOST that is no member is left, and it lags: the read looks for a node with an end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError, transaction
 
 from galera_router.testing import Proxy
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.limits import in_time
 from tests.faults.support import EitherShop
 from tests.shop.models import Author
@@ -31,7 +31,7 @@ def _configure(shop: EitherShop, proxies: dict[str, Proxy]) -> None:
     )
 
 
-@fault("E14", stock=False)
+@both(stock=False)
 @pytest.mark.parametrize("block", [nullcontext, transaction.atomic], ids=["plain", "block"])
 def test_a_read_of_ones_own_write(shop: EitherShop, block: Callable[[], Any]) -> None:
     """It must not be answered with what was before, and nobody else is there: an error."""

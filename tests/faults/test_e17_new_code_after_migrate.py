@@ -14,7 +14,7 @@ import pytest
 from django.db import transaction
 from django.db.models.expressions import RawSQL
 
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.limits import spared
 from tests.faults.support import EitherShop
 from tests.shop.models import Author
@@ -63,21 +63,21 @@ def _new_table() -> object:
     return Author.objects.annotate(rows=RawSQL("(SELECT COUNT(*) FROM shop_e17)", [])).get().rows
 
 
-@fault("E17")
+@both()
 def test_a_new_column(migrating: EitherShop) -> None:
     add = "ALTER TABLE galera_router.shop_author ADD COLUMN e17 INT NOT NULL DEFAULT 7"
     with _new_process(migrating, add):
         assert _new_column() == 7
 
 
-@fault("E17")
+@both()
 def test_a_new_table(migrating: EitherShop) -> None:
     create = "CREATE TABLE galera_router.shop_e17 (id INT PRIMARY KEY)"
     with _new_process(migrating, create):
         assert _new_table() == 0
 
 
-@fault("E17")
+@both()
 def test_in_a_block(migrating: EitherShop) -> None:
     create = "CREATE TABLE galera_router.shop_e17 (id INT PRIMARY KEY)"
     with _new_process(migrating, create), transaction.atomic():
@@ -85,7 +85,7 @@ def test_in_a_block(migrating: EitherShop) -> None:
         assert _new_table() == 0
 
 
-@fault("E17")
+@both()
 def test_a_table_that_was_given_another_name(migrating: EitherShop) -> None:
     create = "CREATE TABLE galera_router.shop_e17a (id INT PRIMARY KEY)"
     rename = "RENAME TABLE galera_router.shop_e17a TO galera_router.shop_e17"

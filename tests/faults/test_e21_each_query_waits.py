@@ -16,7 +16,7 @@ from django.test.utils import override_settings
 from django.urls import path
 
 from galera_router.testing import Proxy
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book
 
@@ -68,7 +68,7 @@ def lost(shop: EitherShop) -> Iterator[dict[str, Proxy]]:
         yield proxies
 
 
-@fault("E21", stock=False)
+@both(stock=False)
 def test_further_queries_fail_at_once(lost: dict[str, Proxy]) -> None:
     first, *others = Client().get("/").json()
     assert first >= WAIT / 2, "the cluster may need a moment"
@@ -76,7 +76,7 @@ def test_further_queries_fail_at_once(lost: dict[str, Proxy]) -> None:
     assert max(others) < SOON, others
 
 
-@fault("E21", stock=False)
+@both(stock=False)
 def test_the_error_page_fails_at_once(lost: dict[str, Proxy]) -> None:
     began = time.monotonic()
     taken = Client(raise_request_exception=False).get("/fails/").json()
@@ -85,7 +85,7 @@ def test_the_error_page_fails_at_once(lost: dict[str, Proxy]) -> None:
     assert time.monotonic() - began < 2 * WAIT
 
 
-@fault("E21", stock=False)
+@both(stock=False)
 def test_the_next_request_waits_again(lost: dict[str, Proxy]) -> None:
     """It may be well by then."""
     Client().get("/")

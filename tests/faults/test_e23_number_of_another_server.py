@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from galera_router.exceptions import ClusterError
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.limits import within
 from tests.faults.support import EitherShop
 from tests.shop.models import Author
@@ -31,7 +31,7 @@ def _create() -> None:
         cursor.execute(CREATE)
 
 
-@fault("E23")
+@both()
 @pytest.mark.parametrize("inside", [False, True])
 def test_the_error_is_told_as_it_is(
     triggers: EitherShop, inside: bool, caplog: pytest.LogCaptureFixture
@@ -43,7 +43,7 @@ def test_the_error_is_told_as_it_is(
     assert "is down" not in caplog.text
 
 
-@fault("E23")
+@both()
 def test_the_connection_lives_on(triggers: EitherShop) -> None:
     Author.objects.create(name="Ann")
     with triggers.traffic() as sent:

@@ -12,7 +12,7 @@ import pytest
 from environ import Env
 
 from galera_router import expand
-from galera_router.conf.expand import cluster_config
+from galera_router.conf import cluster_config
 from galera_router.exceptions import ConfigurationError
 from tests.faults.known import both, fault
 
@@ -54,7 +54,6 @@ NO_CLUSTER = [
 ELSEWHERE = [
     (f"mysql://u:/{SECRET}@h1,h2/app", f"/{SECRET}"),
     (f"mysql://u:12/{SECRET}@h1,h2/app", f"12/{SECRET}"),
-    (f"mysql://u:{SECRET},h1,h2/app", SECRET),
 ]
 #: What django-environ alone makes something else of.
 OF_ENVIRON = [
@@ -70,6 +69,7 @@ AS_MEANT = [
     (f"mysql://u:a/{SECRET}@h1,h2/app", f"a/{SECRET}"),
     (f"mysql://u:a?{SECRET}@h1,h2/app", f"a?{SECRET}"),
     (f"mysql://u:{SECRET}@h1:3306;h2:3306/app", SECRET),
+    (f"mysql://u:{SECRET},h1,h2/app", SECRET),
     (f"jdbc:mysql://u:{SECRET}@h1,h2/app", SECRET),
 ]
 urls = pytest.mark.parametrize
@@ -99,7 +99,7 @@ def test_other_urls(side: str, url: str, password: str) -> None:
     _is_as_meant({"default": url}, password)
 
 
-@fault("E25", stock=False)
+@both(stock=False)
 def test_a_password_as_the_port_of_a_host(side: str) -> None:
     """The @ was forgotten: what should be a port is not told."""
     databases = {"ENGINE": "django.db.backends.mysql", "NAME": "app", "HOST": f"u:{SECRET},h2"}

@@ -1,7 +1,7 @@
 """An exception while a statement is out leaves no transaction open that nobody knows of.
 
-A signal's handler, Ctrl-C or a soft time limit may raise at any point. Today the server is left
-with an open transaction: the next BEGIN commits its rows, or later reads see its old snapshot.
+A signal's handler, Ctrl-C or a soft time limit may raise at any point. If the server is left
+with an open transaction, the next BEGIN commits its rows, or later reads see its old snapshot.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.db.models import F
 from MySQLdb import Error as MySQLError
 
 from tests.differential.interrupts import Interrupted, Interrupts
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.server import Counted
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book, Tag
@@ -80,7 +80,7 @@ def changed(shop: EitherShop) -> Any:
 closed_late = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@fault("S1")
+@both()
 @closed_late
 @pytest.mark.parametrize("kind", [Interrupted, Stopped])
 @pytest.mark.parametrize("write", [create, raw, update, many])
@@ -99,7 +99,7 @@ def test_an_interrupted_write_is_rolled_back(
     assert leaks == []
 
 
-@fault("S1")
+@both()
 @closed_late
 @pytest.mark.parametrize("kind", [Interrupted, Stopped])
 def test_an_interrupted_read_leaves_no_old_snapshot(

@@ -1,8 +1,8 @@
 """A transaction on the alias that Django names is a transaction, whoever has named it.
 
-A queryset, a manager, an instance and the router name the alias that a read goes to. Today that is
-the alias of one node: ``atomic``, ``on_commit`` and others with ``using=`` speak of another
-connection than the writes, which go to the cluster's alias in autocommit.
+A queryset, a manager, an instance and the router name the alias that a read goes to. With
+``using=`` that alias, ``atomic``, ``on_commit`` and others must speak of the connection that the
+writes go to.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections.abc import Callable
 import pytest
 from django.db import connections, router, transaction
 
-from galera_router.exceptions import ReadOnlyNode
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.server import secondaries_held
 from tests.faults.support import EitherShop
 from tests.shop.models import Author
@@ -50,7 +49,7 @@ def rename(author: Author) -> None:
     author.save()
 
 
-@fault("S2")
+@both()
 @namings
 def test_a_write_in_the_block_is_undone(shop: EitherShop, author: Author, naming: Naming) -> None:
     """The exception rolls the block back."""
@@ -73,7 +72,7 @@ def test_an_alias_to_write_to_names_the_transaction(
     assert names(shop) == ["Ann"]
 
 
-@fault("S2")
+@both()
 @namings
 def test_a_hook_waits_for_the_commit(shop: EitherShop, author: Author, naming: Naming) -> None:
     """``on_commit(using=…)`` inside a block runs when the block has ended, not at once."""
@@ -86,7 +85,7 @@ def test_a_hook_waits_for_the_commit(shop: EitherShop, author: Author, naming: N
     assert ran == ["hook"]
 
 
-@fault("S2")
+@both()
 @namings
 def test_a_hook_of_what_is_undone_does_not_run(
     shop: EitherShop, author: Author, naming: Naming
@@ -101,7 +100,7 @@ def test_a_hook_of_what_is_undone_does_not_run(
     assert ran == []
 
 
-@fault("S2")
+@both()
 @namings
 def test_a_durable_block_inside_another_is_refused(
     shop: EitherShop, author: Author, naming: Naming
@@ -116,7 +115,7 @@ def test_a_durable_block_inside_another_is_refused(
         rename(author)
 
 
-@fault("S2")
+@both()
 @namings
 def test_the_connection_of_the_alias_is_in_the_block(
     shop: EitherShop, author: Author, naming: Naming
@@ -128,7 +127,7 @@ def test_the_connection_of_the_alias_is_in_the_block(
         assert not transaction.get_autocommit(using=alias)
 
 
-@fault("S2", raises=transaction.TransactionManagementError)
+@both()
 @namings
 def test_set_rollback_undoes_the_block(shop: EitherShop, author: Author, naming: Naming) -> None:
     """``set_rollback(True, using=…)`` is how a framework undoes a block without an exception."""
@@ -139,7 +138,7 @@ def test_set_rollback_undoes_the_block(shop: EitherShop, author: Author, naming:
     assert names(shop) == ["Ann"]
 
 
-@fault("S2")
+@both()
 @namings
 def test_a_savepoint_is_one_of_the_transaction(
     shop: EitherShop, author: Author, naming: Naming
@@ -153,7 +152,7 @@ def test_a_savepoint_is_one_of_the_transaction(
     assert names(shop) == ["Ann"]
 
 
-@fault("S2", raises=ReadOnlyNode)
+@both()
 @namings
 def test_an_instance_is_saved_where_it_was_read(
     shop: EitherShop, author: Author, naming: Naming
@@ -164,7 +163,7 @@ def test_an_instance_is_saved_where_it_was_read(
     assert names(shop) == ["Bob"]
 
 
-@fault("S2", raises=transaction.TransactionManagementError)
+@both()
 @namings
 def test_a_row_is_locked_in_the_block(shop: EitherShop, author: Author, naming: Naming) -> None:
     """``select_for_update`` through the alias is in the block's transaction."""
@@ -175,7 +174,7 @@ def test_a_row_is_locked_in_the_block(shop: EitherShop, author: Author, naming: 
     assert names(shop) == ["Bob"]
 
 
-@fault("S2")
+@both()
 def test_an_alias_kept_from_before_a_write_sees_the_write(shop: EitherShop, author: Author) -> None:
     """In the block and behind it, as through any other."""
     alias = Author.objects.all().db

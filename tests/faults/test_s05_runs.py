@@ -1,6 +1,6 @@
 """A request or a function is run again only if nothing else was done.
 
-What the failed run has committed elsewhere is committed a second time today: by middleware in the
+What the failed run has committed elsewhere would be committed a second time: by middleware in the
 response phase, on a plain database or another cluster, in a thread of the view, by a hook.
 """
 
@@ -19,7 +19,7 @@ from django.test.utils import override_settings
 from django.urls import path
 
 from galera_router import expand, galera_atomic
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.server import tags
 from tests.faults.support import EitherShop
 from tests.integration.support import elsewhere, use_databases
@@ -107,14 +107,14 @@ DEEDS: dict[str, Callable[[], Any]] = {
 }
 
 
-@fault("S5")
+@both()
 def test_middleware_in_the_response_phase_works_once(atomic: EitherShop) -> None:
     """What it has written is not written again by another run."""
     requested("tests.faults.test_s05_runs.Logging")
     assert tags(atomic) == ["log"]
 
 
-@fault("S5")
+@both()
 @pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
 @pytest.mark.parametrize("run", [requested, called])
 def test_what_was_committed_beside_the_transaction_is_done_once(
@@ -126,7 +126,7 @@ def test_what_was_committed_beside_the_transaction_is_done_once(
     assert tags(atomic) == ["log"]
 
 
-@fault("S5")
+@both()
 @pytest.mark.parametrize("first", ["read", "nothing"])
 def test_a_hook_that_has_run_does_not_run_again(atomic: EitherShop, first: str) -> None:
     """The second hook fails as a transaction does that may be run again."""

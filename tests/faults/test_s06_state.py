@@ -1,6 +1,6 @@
 """What was set on the connection holds for every statement behind it, the ORM's reads included.
 
-Today reads of the ORM go to a secondary's connection, which knows nothing of it.
+A secondary's connection knows nothing of it, so reads go where it was set.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import CharField, Func, Value
 
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book, Tag
 
@@ -46,7 +46,7 @@ def hide_books() -> None:
     assert Book.objects.count() == 1
 
 
-@fault("S6")
+@both()
 def test_a_temporary_table_is_read_from(shop: EitherShop) -> None:
     """It hides the real one, which has a book, until it is dropped."""
     shop.stock()
@@ -61,7 +61,7 @@ def test_a_temporary_table_is_read_from_in_a_block(shop: EitherShop) -> None:
         hide_books()
 
 
-@fault("S6")
+@both()
 def test_a_temporary_table_is_read_from_in_a_later_block(shop: EitherShop) -> None:
     """The connection has it, not the block that has made it."""
     shop.stock()
@@ -70,7 +70,7 @@ def test_a_temporary_table_is_read_from_in_a_later_block(shop: EitherShop) -> No
         assert Book.objects.count() == 0
 
 
-@fault("S6")
+@both()
 @SETTINGS
 def test_what_was_set_holds_for_reads(
     shop: EitherShop, setting: str, question: tuple[Any, ...], answer: str
@@ -81,7 +81,7 @@ def test_what_was_set_holds_for_reads(
     assert str(ask(*question)) == answer
 
 
-@fault("S6")
+@both()
 @SETTINGS
 def test_what_was_set_holds_for_later_blocks(
     shop: EitherShop, setting: str, question: tuple[Any, ...], answer: str
@@ -105,7 +105,7 @@ def test_what_was_set_holds_in_the_block(
         assert str(ask(*question)) == answer
 
 
-@fault("S6")
+@both()
 @pytest.mark.parametrize("begin", ["START TRANSACTION", "BEGIN", "SET autocommit = 0"])
 def test_a_transaction_begun_by_hand_sees_its_own_writes(shop: EitherShop, begin: str) -> None:
     """Until it is rolled back."""
@@ -116,7 +116,7 @@ def test_a_transaction_begun_by_hand_sees_its_own_writes(shop: EitherShop, begin
     assert (seen, Tag.objects.count()) == (1, 0)
 
 
-@fault("S6", raises=OperationalError)
+@both()
 def test_locked_tables_are_read_from_by_who_has_locked_them(shop: EitherShop) -> None:
     """The read comes through the connection that holds the lock, and does not wait for it.
 

@@ -18,7 +18,7 @@ from django.test.utils import override_settings
 from django.urls import path
 
 from galera_router import reads
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.server import secondaries_held
 from tests.faults.support import EitherShop
 from tests.integration.support import elsewhere
@@ -84,7 +84,7 @@ def urls() -> Iterator[None]:
         yield
 
 
-@fault("S8")
+@both()
 @pytest.mark.usefixtures("urls")
 @pytest.mark.parametrize("where", ["written", "read"])
 def test_a_view_and_its_thread_see_what_the_other_has_written(warm: EitherShop, where: str) -> None:
@@ -93,7 +93,7 @@ def test_a_view_and_its_thread_see_what_the_other_has_written(warm: EitherShop, 
         assert Client().get(f"/{where}/").content == b"1"
 
 
-@fault("S8")
+@both()
 @pytest.mark.usefixtures("urls")
 def test_the_next_request_sees_what_a_thread_has_written(warm: EitherShop) -> None:
     """The response carries a token, whoever has written."""
@@ -141,7 +141,7 @@ WAYS = {
 }
 
 
-@fault("S8")
+@both()
 @pytest.mark.parametrize("write", [with_drivers_cursor, with_drivers_query])
 def test_own_writes_are_seen(warm: EitherShop, write: Callable[[], None]) -> None:
     """Behind the write, in the same thread."""
@@ -169,7 +169,7 @@ def test_own_writes_of_a_block_are_seen(warm: EitherShop, write: Callable[[], No
         assert count() == 1
 
 
-@fault("S8")
+@both()
 @pytest.mark.usefixtures("urls")
 @pytest.mark.parametrize("way", ["with_drivers_cursor", "with_drivers_query", "with_callproc"])
 def test_the_next_request_sees_what_one_has_written(warm: EitherShop, way: str) -> None:
@@ -180,7 +180,7 @@ def test_the_next_request_sees_what_one_has_written(warm: EitherShop, way: str) 
         assert elsewhere(lambda: client.get("/count/")).content == b"1"
 
 
-@fault("S8")
+@both()
 def test_own_writes_are_seen_in_a_block_on_every_alias(warm: EitherShop) -> None:
     """Whoever wants a transaction everywhere opens one on each alias of the settings."""
     with secondaries_held(warm), contextlib.ExitStack() as stack:
@@ -201,7 +201,7 @@ def from_db(cls: Any, db: str, field_names: Any, values: Any) -> Any:
     return instance
 
 
-@fault("S8")
+@both()
 def test_own_writes_are_seen_beside_a_model_that_loads_itself(
     warm: EitherShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,7 +222,7 @@ def names() -> Generator[str, None, None]:
         yield from ("a", "b")
 
 
-@fault("S8")
+@both()
 def test_the_mode_of_a_generator_is_not_its_consumers(warm: EitherShop) -> None:
     """Between two of its items own writes are seen as ever."""
     with secondaries_held(warm):
@@ -231,7 +231,7 @@ def test_the_mode_of_a_generator_is_not_its_consumers(warm: EitherShop) -> None:
             assert count() == 1
 
 
-@fault("S8")
+@both()
 def test_a_generator_that_is_closed_late_ends_no_others_block(warm: EitherShop) -> None:
     """``reads("primary")`` holds until its own end."""
     with secondaries_held(warm):

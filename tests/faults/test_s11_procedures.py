@@ -1,7 +1,7 @@
 """A procedure that commits and begins again inside: what it committed is final, the rest is not.
 
-The server says afterwards that a transaction is open, which is taken for the one of before today.
-So what came before its COMMIT is done twice by another run, or what came after it is lost.
+The server says afterwards that a transaction is open, which is not the one of before. Taken for
+that, what came before its COMMIT would be done twice by another run, or what came after it be lost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection, transaction
 
 from galera_router import galera_atomic
 from galera_router.testing import Proxy, Rule
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.server import tags
 from tests.faults.support import EitherShop
 from tests.shop.models import Book, Tag
@@ -48,7 +48,7 @@ def lost(shop: EitherShop, restart: Callable[[], None], lose: Callable[..., Rule
     return True
 
 
-@fault("S11")
+@both()
 @ways
 def test_what_came_after_is_there_if_success_is_told(
     shop: EitherShop, proxy: Proxy, restart: Callable[[], None]
@@ -68,7 +68,7 @@ def test_what_came_after_is_there_once(
     assert tags(shop) == ["first", "last", "one", "two"]
 
 
-@fault("S11")
+@both()
 @ways
 def test_what_came_before_is_done_once(shop: EitherShop, restart: Callable[[], None]) -> None:
     """A conflict after it does not have the whole function run again."""

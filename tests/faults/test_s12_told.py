@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.server import cut_primary, tags
 from tests.faults.support import EitherShop
 from tests.shop.models import Tag
@@ -30,7 +30,7 @@ def callproc() -> None:
         cursor.callproc("shop_restart", ["one", "two"])
 
 
-@fault("S12", stock=False)
+@both(stock=False)
 @pytest.mark.parametrize("commit", [truncate, call, callproc])
 def test_nobody_says_that_nothing_was_committed(
     shop: EitherShop, commit: Callable[[], None]

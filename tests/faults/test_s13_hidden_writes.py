@@ -1,8 +1,8 @@
 """A write hidden in a SELECT is not told as success where its COMMIT was lost.
 
 Whether the transaction had anything to commit is found out by running its reads again in a
-read-only one, which the server refuses at the hidden write. Where that takes more than one packet
-today, it does not come to it if a read before it gives another answer than before.
+read-only one, which the server refuses at the hidden write. Where that takes more than one
+packet, it must come to it also if a read before it gives another answer than before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.server import tags
 from tests.faults.support import EitherShop
 
@@ -55,7 +55,7 @@ SPLIT: dict[str, tuple[dict[str, Any], str]] = {
 split = pytest.mark.parametrize(("options", "filler"), SPLIT.values(), ids=SPLIT)
 
 
-@fault("S13")
+@both()
 @split
 def test_in_several_packets(shop: EitherShop, options: dict[str, Any], filler: str) -> None:
     """What was read has changed: the reads behind it are not made again."""

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import OperationalError, connection, transaction
 from MySQLdb import Error as DriverError
 
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Tag
 
@@ -78,13 +78,13 @@ def wrong(shop: EitherShop, read: Callable[[], Any]) -> dict[int, Any]:
     raise AssertionError("the answer has no end")
 
 
-@fault("S14")
+@both()
 def test_the_first_read_of_a_block(shop: EitherShop) -> None:
     """BEGIN and the read are one packet; the answer to the read is cut in its columns."""
     assert wrong(shop, in_a_block) == {}
 
 
-@fault("S14")
+@both()
 def test_a_read_by_a_cursor(shop: EitherShop) -> None:
     assert wrong(shop, by_a_cursor) == {}
 
@@ -94,12 +94,12 @@ def test_a_read_outside_a_block(shop: EitherShop) -> None:
     assert wrong(shop, outside) == {}
 
 
-@fault("S14")
+@both()
 def test_the_first_read_on_the_primary(shop: EitherShop) -> None:
     assert wrong(shop, on_the_primary) == {}
 
 
-@fault("S14")
+@both()
 def test_a_read_that_waits_for_an_own_write(shop: EitherShop) -> None:
     """The wait and the read are one packet."""
     assert wrong(shop, after_a_write) == {}

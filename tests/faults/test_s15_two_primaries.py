@@ -129,7 +129,7 @@ def test_the_primary_is_desynced(office: EitherShop, purchase: Buy) -> None:
     def desync() -> None:
         office.galera["db1"].query("SET GLOBAL wsrep_desync = ON")
         if not office.is_stock:
-            cluster = office.context.cluster
+            cluster = office.session.cluster
             wait_until(lambda: cluster.primary() is cluster.nodes[1])
 
     told = two_buyers(office, purchase, desync, lambda: purchase(no_hold))

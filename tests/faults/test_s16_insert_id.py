@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 
-from tests.faults.known import WRONG, fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Tag
 
@@ -20,7 +20,7 @@ def insert_with_own_key(key: int) -> None:
         cursor.execute("INSERT INTO shop_author (id, name) VALUES (%s, 'Ann')", [key])
 
 
-@fault("S16")
+@both()
 def test_the_next_insert_has_a_key_of_its_own(shop: EitherShop) -> None:
     """The replay of a raw insert that names its key says SET INSERT_ID, and nothing uses it up."""
     key = key_far_ahead()
@@ -31,7 +31,7 @@ def test_the_next_insert_has_a_key_of_its_own(shop: EitherShop) -> None:
     assert tag.pk < key
 
 
-@fault("S16", raises=(*WRONG, IntegrityError))
+@both()
 def test_the_next_insert_into_the_same_table_succeeds(shop: EitherShop) -> None:
     """Else it draws the key that is there already."""
     key = key_far_ahead()
@@ -42,7 +42,7 @@ def test_the_next_insert_into_the_same_table_succeeds(shop: EitherShop) -> None:
     assert bob.pk > key
 
 
-@fault("S16")
+@both()
 def test_the_next_transaction_has_keys_of_its_own(shop: EitherShop) -> None:
     """What is left over stays with the connection, not with the transaction."""
     key = key_far_ahead()

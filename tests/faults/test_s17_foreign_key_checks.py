@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from galera_router.exceptions import ReplayMismatch
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.integration.support import elsewhere
 from tests.shop.models import Author, Book, Tag
@@ -26,7 +26,7 @@ def write_checked() -> None:
         Book.objects.create(author_id=NOBODY, title="by nobody")
 
 
-@fault("S17")
+@both()
 def test_a_mismatch_in_a_block_without_checks(shop: EitherShop) -> None:
     """The replay has begun with SET foreign_key_checks = 0; what follows does not undo it."""
     checks_off = connection.constraint_checks_disabled()
@@ -40,7 +40,7 @@ def test_a_mismatch_in_a_block_without_checks(shop: EitherShop) -> None:
     write_checked()
 
 
-@fault("S17")
+@both()
 def test_a_mismatch_after_a_block_without_checks(shop: EitherShop) -> None:
     """The checks are on again, but the replay does not come to where they were turned on."""
     with suppress(ReplayMismatch, Undo), transaction.atomic():

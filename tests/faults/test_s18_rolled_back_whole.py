@@ -13,7 +13,7 @@ from django.db import OperationalError, connection, connections, transaction
 from galera_router import expand
 from galera_router.testing import GaleraCluster
 from galera_router.testing.admin import open_connection
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.integration.support import elsewhere, use_databases
 from tests.shop.models import Author, Tag
@@ -53,7 +53,7 @@ def change_behind_a_snapshot() -> None:
 
 
 @pytest.mark.parametrize("option", [{"conflict_retries": 0}, {"failover_enable": False}])
-@fault("S18")
+@both()
 def test_a_row_newer_than_the_snapshot(shop: EitherShop, option: dict[str, Any]) -> None:
     shop.configure(OPTIONS={**SNAPSHOTS, **option})
     Author.objects.create(name="Ann")
@@ -74,7 +74,7 @@ def strict_cluster(migrated: GaleraCluster) -> Iterator[GaleraCluster]:
         connections.close_all()
 
 
-@fault("S18")
+@both()
 def test_a_lock_waited_for_in_vain(strict_cluster: GaleraCluster, side: str) -> None:
     EitherShop(strict_cluster, side).configure(
         OPTIONS={"init_command": ONE_SECOND, "conflict_retries": 0}

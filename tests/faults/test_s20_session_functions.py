@@ -6,8 +6,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from galera_router.exceptions import CommitOutcomeUnknown
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Tag
 
@@ -33,7 +32,7 @@ def test_the_last_key_after_a_failover_in_a_transaction(shop: EitherShop) -> Non
         assert ask("SELECT LAST_INSERT_ID()") == key
 
 
-@fault("S20")
+@both()
 def test_the_last_key_of_a_model_after_a_failover_in_a_transaction(shop: EitherShop) -> None:
     """Its insert is replayed with the key written into it: the server has drawn none."""
     with transaction.atomic():
@@ -42,21 +41,21 @@ def test_the_last_key_of_a_model_after_a_failover_in_a_transaction(shop: EitherS
         assert ask("SELECT LAST_INSERT_ID()") == key
 
 
-@fault("S20")
+@both()
 def test_the_last_key_after_a_failover_between_statements(shop: EitherShop) -> None:
     key = insert("Ann")
     shop.lose_primary()
     assert ask("SELECT LAST_INSERT_ID()") == key
 
 
-@fault("S20")
+@both()
 def test_the_number_of_rows_of_an_update(shop: EitherShop) -> None:
     Author.objects.create(name="Ann")
     Author.objects.filter(name="Ann").update(name="Bob")
     assert ask("SELECT ROW_COUNT()") == 1
 
 
-@fault("S20")
+@both()
 def test_the_number_of_rows_of_a_delete(shop: EitherShop) -> None:
     Tag.objects.bulk_create([Tag(name="a"), Tag(name="b")])
     with connection.cursor() as cursor:
@@ -65,13 +64,13 @@ def test_the_number_of_rows_of_a_delete(shop: EitherShop) -> None:
         assert cursor.fetchone() == (2,)
 
 
-@fault("S20")
+@both()
 def test_the_number_of_rows_of_an_update_of_none(shop: EitherShop) -> None:
     Author.objects.filter(name="Nobody").update(name="Bob")
     assert ask("SELECT ROW_COUNT()") == 0
 
 
-@fault("S20", stock=False, raises=CommitOutcomeUnknown)
+@both(stock=False)
 def test_a_lost_commit_is_settled_after_a_use_of_it(shop: EitherShop) -> None:
     with shop.proxied() as proxies:
         key = insert("Ann")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.nodes import be_quick, fail_back, fail_over, stalled
 from tests.faults.support import EitherShop
 from tests.shop.models import Tag
 
 
-@fault("S22", stock=False)
+@both(stock=False)
 def test_a_read_on_the_old_primary_includes_the_write(
     shop: EitherShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

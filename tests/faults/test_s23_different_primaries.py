@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 
 from galera_router import reads
-from galera_router.transactions.context import context_of
+from galera_router.transactions.session import session_of
 from tests.faults.children import Child, ChildError
 from tests.faults.known import fault
 from tests.faults.nodes import stalled
@@ -26,7 +26,7 @@ TOO_MANY = 1040
 def write() -> str:
     """Add a tag; returns the name of the node that it was written to."""
     Tag.objects.create(name="new")
-    context = context_of("default")
+    context = session_of("default")
     assert context is not None
     assert context.primary is not None
     return context.primary.node.name

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from django.db import OperationalError, connection, connections
+from django.db import connection, connections
 
 from galera_router import after, causal_token
 from galera_router.testing import Proxy
 from tests.faults.balancer import Balancer
-from tests.faults.known import fault
+from tests.faults.known import both, fault
 from tests.faults.nodes import stalled
 from tests.faults.support import EitherShop
 from tests.integration.support import elsewhere, wait_until
@@ -29,7 +29,7 @@ def write() -> str:
     return causal_token()
 
 
-@fault("S24", raises=OperationalError)
+@both()
 def test_a_long_statement_is_let_alone(shop: EitherShop) -> None:
     """The question how it is comes to the other server, which does not know of it."""
     with Balancer([shop.galera["db1"], shop.galera["db2"]]) as balancer:

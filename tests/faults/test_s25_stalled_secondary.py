@@ -7,7 +7,7 @@ import time
 import pytest
 from django.db import transaction
 
-from galera_router.cluster import vigil
+from galera_router.cluster import monitor
 from tests.faults.known import fault
 from tests.faults.nodes import stalled
 from tests.faults.support import EitherShop
@@ -21,7 +21,7 @@ LONG_ENOUGH = 3.0
 @pytest.fixture
 def reading_on_db2(shop: EitherShop, monkeypatch: pytest.MonkeyPatch) -> EitherShop:
     """Reads go to db2 while it is well, and the nodes are asked often."""
-    monkeypatch.setattr(vigil, "ASK_WELL", 0.5)
+    monkeypatch.setattr(monitor, "ASK_WELL", 0.5)
     second = shop.galera["db2"]
     if shop.is_stock:
         shop.configure()

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from galera_router import reads
 from tests.differential.interrupts import Interrupts
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Tag
 
@@ -84,7 +84,7 @@ def names_by_a_cursor(lock: str = "") -> list[str]:
         return [name for (name,) in cursor.fetchall()]
 
 
-@fault("S27")
+@both()
 def test_the_first_read_of_a_block(shop: EitherShop) -> None:
     """BEGIN and the read are one packet: what is left of it is taken for the cursor's own."""
     assert wrong(names_by_a_cursor) == {}
@@ -95,13 +95,13 @@ def test_a_read(shop: EitherShop) -> None:
     assert wrong(names) == {}
 
 
-@fault("S27")
+@both()
 def test_a_read_that_waits_for_an_own_write(shop: EitherShop) -> None:
     """The wait and the read are one packet."""
     assert wrong(names, before=lambda: Tag.objects.create(name="new")) == {}
 
 
-@fault("S27")
+@both()
 def test_the_first_read_on_the_primary(shop: EitherShop) -> None:
     with reads("primary"):
         assert wrong(lambda: names_by_a_cursor(" FOR UPDATE")) == {}

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from tests.faults.children import Child
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.integration.support import elsewhere
 from tests.shop.models import Author
@@ -74,7 +74,7 @@ def cached(shop: EitherShop) -> Iterator[Child]:
         read_update_in_another_thread_read,
     ],
 )
-@fault("S28")
+@both()
 def test_the_new_value_is_read(cached: Child, work: object) -> None:
     assert callable(work)
     assert cached.call(work) == ["Ann", "Bob"]

@@ -20,8 +20,8 @@ from django.test.utils import setup_test_environment, teardown_test_environment 
 
 from galera_router import expand  # noqa: E402
 from galera_router.cluster import membership as identity  # noqa: E402
+from galera_router.cluster import monitor  # noqa: E402
 from galera_router.cluster import nodes as registry  # noqa: E402
-from galera_router.cluster import vigil  # noqa: E402
 from galera_router.testing import GaleraCluster  # noqa: E402
 from tests.integration.support import Shop, use_databases  # noqa: E402
 
@@ -39,7 +39,7 @@ def migrated(galera_cluster: GaleraCluster) -> Iterator[GaleraCluster]:
     if _ready:
         yield galera_cluster
         return
-    before, vigil.ASK_WELL = vigil.ASK_WELL, math.inf
+    before, monitor.ASK_WELL = monitor.ASK_WELL, math.inf
     asked, identity.ASK = identity.ASK, False
     setup_test_environment()
     use_databases(expand(galera_cluster.databases()))
@@ -48,7 +48,7 @@ def migrated(galera_cluster: GaleraCluster) -> Iterator[GaleraCluster]:
     yield galera_cluster
     connections.close_all()
     teardown_test_environment()
-    vigil.ASK_WELL = before
+    monitor.ASK_WELL = before
     identity.ASK = asked
 
 

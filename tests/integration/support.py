@@ -20,7 +20,7 @@ from galera_router.testing import GaleraCluster, GaleraNode, Proxy
 from galera_router.testing.admin import open_connection
 from galera_router.testing.options import server_command
 from galera_router.testing.process import ServerProcess
-from galera_router.transactions.context import Context, context_of
+from galera_router.transactions.session import Session, session_of
 from tests.shop.models import Author, Book
 
 TABLES = (
@@ -29,6 +29,10 @@ TABLES = (
     "django_session", "django_admin_log",
     "auth_user_user_permissions", "auth_user_groups", "auth_user",
 )  # fmt: skip
+
+
+#: A plain block begins on a secondary at once, not only when its place has proven to read.
+OPTIMISTIC = {"optimistic_transactions": True}
 
 
 def use_databases(databases: dict[str, Any]) -> None:
@@ -51,6 +55,7 @@ class Shop:
     def configure(self, *, proxies: Mapping[str, Proxy] | None = None, **overrides: Any) -> None:
         """Use the cluster with ``overrides`` of the default alias's settings."""
         overrides.setdefault("CONN_MAX_AGE", None)
+        overrides["OPTIONS"] = {**OPTIMISTIC, **overrides.get("OPTIONS", {})}
         use_databases(expand(self.galera.databases(proxies=proxies, **overrides)))
 
     @contextmanager
@@ -104,13 +109,13 @@ class Shop:
 
     def forget(self) -> None:
         """As if this thread had never written."""
-        context = self.context
-        context.new_request()
-        context.behind.clear()
+        session = self.session
+        session.new_request()
+        session.following.behind.clear()
 
     def forget_positions(self) -> None:
         """As if nobody had asked the nodes how far they have come."""
-        for node in self.context.cluster.nodes:
+        for node in self.session.cluster.nodes:
             node.position = None
 
     def warm(self) -> None:
@@ -124,22 +129,22 @@ class Shop:
         self.forget()
 
     @property
-    def context(self) -> Context:
-        context = context_of("default")
-        assert context is not None
-        return context
+    def session(self) -> Session:
+        session = session_of("default")
+        assert session is not None
+        return session
 
     @property
     def reading(self) -> GaleraNode:
         """The secondary that the open transaction reads from."""
-        assert self.context.snapshot is not None
-        return self.galera[self.context.snapshot.node.name]
+        assert self.session.snapshot is not None
+        return self.galera[self.session.snapshot.node.name]
 
     @property
     def writing(self) -> GaleraNode:
         """The primary that the open transaction writes to."""
-        assert self.context.primary is not None
-        return self.galera[self.context.primary.node.name]
+        assert self.session.primary is not None
+        return self.galera[self.session.primary.node.name]
 
     @contextmanager
     def traffic(self) -> Iterator[dict[str, list[str]]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connections, transaction
 
-from galera_router.cluster import vigil
+from galera_router.cluster import monitor
 from galera_router.exceptions import NoNodeAvailable
 from tests.integration.support import Shop, elsewhere, wait_until
 from tests.shop.models import Author
@@ -61,10 +61,10 @@ def test_the_watchdog_does_not_say_it_again(
     shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ASK_WELL", "ASK_REFUSED"):
-        monkeypatch.setattr(vigil, name, 1.0)
+        monkeypatch.setattr(monitor, name, 1.0)
     configure(shop, "db1", PASSWORD="wr0ng")
     Author.objects.create(name="Ann")
-    node = shop.context.cluster.nodes[0]
+    node = shop.session.cluster.nodes[0]
     before = node.failures
     wait_until(lambda: bool(Author.objects.count()) and node.failures >= before + 3)
     assert caplog.text.count("Access denied") == 1

@@ -13,6 +13,7 @@ import pytest
 from django.core.checks import CheckMessage, run_checks
 from django.db import connections
 from django.test import override_settings
+from MySQLdb.cursors import Cursor, DictCursor, SSCursor
 
 from galera_router import expand
 from galera_router.middleware import GaleraMiddleware
@@ -41,17 +42,10 @@ class OwnMiddleware(GaleraMiddleware):
 
 
 class ToPrimary:
-    """Leaves ours nothing to do."""
+    """Names the cluster for all models."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str:
         return "default"
-
-
-class AuthToPrimary:
-    """Legitimate: some reads have to come from the primary."""
-
-    def db_for_read(self, model: Any, **hints: Any) -> str | None:
-        return "default" if model._meta.app_label == "auth" else None
 
 
 class WritesToNode:
@@ -105,10 +99,9 @@ def test_a_router_listed_twice() -> None:
         assert found() == []
 
 
-def test_a_router_that_leaves_ours_nothing_to_do() -> None:
-    with override_settings(DATABASE_ROUTERS=[f"{HERE}.ToPrimary", ROUTER]):
-        only("W013", "ToPrimary stands before GaleraRouter", "behind GaleraRouter")
-    for routers in ([ROUTER, f"{HERE}.ToPrimary"], [f"{HERE}.AuthToPrimary", ROUTER]):
+def test_a_router_of_ones_own_may_stand_before_ours() -> None:
+    """Reads that it sends to the cluster's alias are routed like any other."""
+    for routers in ([f"{HERE}.ToPrimary", ROUTER], [ROUTER, f"{HERE}.ToPrimary"]):
         with override_settings(DATABASE_ROUTERS=routers):
             assert found() == []
 
@@ -211,6 +204,16 @@ def test_nodes_with_different_names_of_the_database() -> None:
     nodes = {**CLUSTER["NODES"], "db3": {"HOST": "10.0.1.4", "NAME": "ship"}}
     use_databases(expand({"default": {**CLUSTER, "NODES": nodes}}))
     only("E018", "db2 'shop', db3 'ship'", "one NAME beside NODES")
+
+
+def test_a_function_that_makes_cursors() -> None:
+    """A class is fine."""
+    for made in (SSCursor, DictCursor):
+        use_databases(expand({"default": {**CLUSTER, "OPTIONS": {"cursorclass": made}}}))
+        assert found() == []
+    factory = {"cursorclass": lambda connection: Cursor(connection)}
+    use_databases(expand({"default": {**CLUSTER, "OPTIONS": factory}}))
+    only("W015", "cursorclass of 'default' is a function", "built on one of MySQLdb.cursors")
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_it_is_kept_from_one_statement_to_the_next(shop: Shop, sql: str) -> None
     """Transactions, failures and reads of ours do not touch it."""
     shop.stock()
     run(sql)
-    before = shop.context.primary
+    before = shop.session.primary
     with transaction.atomic():
         Author.objects.count()
         Tag.objects.create(name="x")
@@ -103,7 +103,7 @@ def test_it_is_kept_from_one_statement_to_the_next(shop: Shop, sql: str) -> None
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         Tag.objects.create(name="undone")
         raise ZeroDivisionError
-    assert shop.context.primary is before
+    assert shop.session.primary is before
     assert tags(shop) == ["x", "y"]
 
 

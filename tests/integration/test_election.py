@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from galera_router.cluster import monitor
 from galera_router.cluster import nodes as registry
-from galera_router.cluster import vigil
 from galera_router.testing import GaleraNode, Statement
 from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Tag
@@ -31,14 +31,14 @@ import django
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 django.setup()
 from galera_router import expand
-from galera_router.transactions.context import context_of
+from galera_router.transactions.session import session_of
 from tests.integration.support import use_databases
 from tests.shop.models import Tag
 use_databases(expand(json.loads(sys.argv[1])))
 until = time.monotonic() + 90
 while time.monotonic() < until:
     Tag.objects.create(name="x")
-    print(json.dumps([time.time(), context_of("default").primary.node.name]), flush=True)
+    print(json.dumps([time.time(), session_of("default").primary.node.name]), flush=True)
     time.sleep(0.1)
 """
 
@@ -177,7 +177,7 @@ def test_a_failback_costs_each_thread_one_connection(
     monkeypatch.setattr(registry, "FAILBACK_DELAY", 1.0)
     monkeypatch.setattr(registry, "FAILBACK_SLOT", 1.0)
     monkeypatch.setattr(registry, "STARTED", 0.0)
-    monkeypatch.setattr(vigil, "ASK_WELL", 1.0)
+    monkeypatch.setattr(monitor, "ASK_WELL", 1.0)
     used: dict[int, list[str]] = {number: [] for number in range(6)}
     done = threading.Event()
 

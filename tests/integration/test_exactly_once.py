@@ -342,8 +342,8 @@ def test_without_a_marker_it_is_a_success_or_said_to_be_unknown(
     stock = 10
     for _ in range(TIMES):
         with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-        link = shop.context.primary
+            cursor.execute("DO 0")
+        link = shop.session.primary
         assert link is not None
         rule = fault(unmarked["db1"])
         try:

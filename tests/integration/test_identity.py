@@ -13,7 +13,7 @@ from django.db import connections, transaction
 
 from galera_router import expand
 from galera_router.cluster import membership as identity
-from galera_router.cluster import vigil
+from galera_router.cluster import monitor
 from galera_router.exceptions import ClusterError
 from galera_router.testing import GaleraCluster, GaleraNode, Proxy
 from galera_router.testing.relay import Server
@@ -72,7 +72,7 @@ def lead_to(proxy: Proxy, node: GaleraNode) -> None:
 
 
 def down(shop: Shop) -> set[str]:
-    return {node.name for node in shop.context.cluster.nodes if not node.up}
+    return {node.name for node in shop.session.cluster.nodes if not node.up}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_host_may_not_be_a_stranger_either(
 def test_where_all_of_ours_have_died_a_stranger_does_not_take_over(
     mixed: Callable[..., None], shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vigil, "ASK_WELL", 1.0)
+    monkeypatch.setattr(monitor, "ASK_WELL", 1.0)
     mixed("db1", "db2", "stranger", OPTIONS={"reconnect_wait_time": 1.0})
     assert names() == ["Ann"]
     Author.objects.create(name="Bea")
@@ -184,7 +184,7 @@ def test_a_cluster_that_is_built_anew_is_used_without_a_restart(
     strangers: GaleraCluster, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All nodes lead elsewhere from now on, as they do when the servers are installed anew."""
-    monkeypatch.setattr(vigil, "ASK_ILL", 1.0)
+    monkeypatch.setattr(monitor, "ASK_ILL", 1.0)
     Author.objects.create(name="Ann")
     new = strangers.nodes[0]
     new.query("DELETE FROM galera_router.shop_author")

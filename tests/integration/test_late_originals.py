@@ -66,7 +66,7 @@ def write_late(
 
     def work(number: int, hold: Callable[[], None]) -> int:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+            cursor.execute("DO 0")
         return write(pks[number], hold)
 
     def strike_and_heal() -> None:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.integration.support import Shop
+from tests.integration.support import OPTIMISTIC, Shop
 from tests.shop.models import Author
 
 
@@ -18,7 +18,7 @@ def run(shop: Shop, *labels: str) -> str:
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.project.settings",
-        "PROJECT_DATABASES": json.dumps(shop.galera.databases()),
+        "PROJECT_DATABASES": json.dumps(shop.galera.databases(OPTIONS=OPTIMISTIC)),
     }
     command = [sys.executable, "-m", "django", "test", "--noinput", *labels]
     done = subprocess.run(

@@ -13,8 +13,8 @@ from tests.shop.models import Author
 
 def server_thread(shop: Shop) -> int:
     """The server's number of the connection to the primary; keeps no reference to it."""
-    assert shop.context.primary is not None
-    return int(shop.context.primary.connection.thread_id())
+    assert shop.session.primary is not None
+    return int(shop.session.primary.connection.thread_id())
 
 
 def test_parent_and_child_go_on_with_connections_of_their_own(shop: Shop) -> None:
@@ -66,7 +66,7 @@ def test_an_atomic_block_in_a_new_thread_is_lazy(shop: Shop) -> None:
 
 def test_a_connection_is_not_shared_between_threads(shop: Shop) -> None:
     Author.objects.create(name="x")
-    mine = shop.context.primary
-    theirs = elsewhere(lambda: (Author.objects.create(name="y"), shop.context.primary)[1])
+    mine = shop.session.primary
+    theirs = elsewhere(lambda: (Author.objects.create(name="y"), shop.session.primary)[1])
     assert mine is not theirs
     assert connection.connection is not None

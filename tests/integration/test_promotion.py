@@ -182,7 +182,7 @@ def test_locking_reads_lock_on_the_primary(shop: Shop, sql: str) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql)
         assert len(cursor.fetchall()) == 1
-        assert shop.context.begun
+        assert shop.session.transaction_begun
         rows = shop.galera["db1"].query(
             "SELECT trx_rows_locked FROM information_schema.innodb_trx WHERE trx_rows_locked > 0"
         )
@@ -392,7 +392,7 @@ def test_the_snapshot_ends_with_the_promotion(shop: Shop) -> None:
         Author.objects.count()
         node = shop.reading
         Tag.objects.create(name="x")
-        assert shop.context.snapshot is None
+        assert shop.session.snapshot is None
         assert node.query("SELECT COUNT(*) FROM information_schema.innodb_trx") == [(0,)]
 
 

@@ -122,6 +122,7 @@ def test_autocommit_reads_of_a_request_go_to_one_secondary_until_it_writes(warm:
     assert len(secondary) == 2
     assert [s[:12] for s in primary] == [
         "Query BEGIN ",
+        "Query START ",
         "Query INSERT",
         "Query UPDATE",  # the marker
         "Query IF ROW",
@@ -140,7 +141,7 @@ def test_autocommit_reads_outside_of_requests_wait_for_each_write_once(warm: Sho
                 Author.objects.count()
     primary, secondary = split(sent)
     assert not [s for s in primary if "__count" in s]
-    wait = "Query SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1"
+    wait = "Query SET STATEMENT wsrep_sync_wait=1, max_statement_time=0 FOR SELECT 1"
     count = "Query SELECT COUNT(*) AS `__count` FROM `shop_author`"
     assert secondary == [wait, count, count, count] * 2
 
@@ -190,7 +191,7 @@ def test_the_host_is_read_first(shop: Shop) -> None:
 def test_the_secondary_is_chosen_anew_per_request(warm: Shop) -> None:
     with warm.traffic() as sent:
         for _ in range(30):
-            warm.context.new_request()
+            warm.session.new_request()
             with transaction.atomic():
                 Author.objects.count()
     assert sent["db1"] == []
@@ -218,7 +219,7 @@ def test_a_test_that_may_not_read_on_nodes_does_not_keep_to_one(warm: Shop) -> N
 
     def pins() -> bool:
         assert Author.objects.count() == 1
-        return warm.context.pin is not None
+        return warm.session.reader.pin is not None
 
     assert pins()
     OnlyTheRole.setUpClass()
@@ -234,7 +235,7 @@ def test_a_thread_without_requests_chooses_anew_and_waits(
     warm: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never back in time: the first read on another node is behind a wait."""
-    monkeypatch.setattr("galera_router.transactions.context.PINNED", 0.0)
+    monkeypatch.setattr("galera_router.transactions.reading.PINNED", 0.0)
     with warm.traffic() as sent:
         for _ in range(30):
             with transaction.atomic():
@@ -264,10 +265,10 @@ def test_health_checks_leave_the_primary_alone(shop: Shop) -> None:
     with shop.traffic() as sent:
         assert Client().get("/ten/").content == b"10"
     assert sent[PRIMARY] == []
-    assert shop.context.primary is not None
-    assert shop.context.primary.unchecked, "it is checked when it is next used"
+    assert shop.session.primary is not None
+    assert shop.session.primary.unchecked, "it is checked when it is next used"
     Author.objects.create(name="Bea")
-    assert not shop.context.primary.unchecked
+    assert not shop.session.primary.unchecked
 
 
 @override_settings(INSTALLED_APPS=["django.contrib.contenttypes"])

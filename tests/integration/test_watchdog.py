@@ -22,14 +22,13 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from galera_router import expand
+from galera_router import expand, reads
 from galera_router.causality import scope
 from galera_router.cluster import monitor as watchdog
 from galera_router.cluster import nodes as registry
-from galera_router.cluster import vigil
 from galera_router.connections import connection as wire
 from galera_router.testing import GaleraNode, Proxy
-from tests.integration.support import Shop, elsewhere, use_databases
+from tests.integration.support import OPTIMISTIC, Shop, elsewhere, use_databases
 from tests.shop.models import Author, Book, Shelf, Tag
 
 ESTABLISHED = b"\x01"  # the first byte of Linux's struct tcp_info
@@ -41,7 +40,7 @@ THREAD = "galera_router: watchdog"
 def watched(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """The shop, its nodes asked all the time, those that other tests have restarted as well."""
     monkeypatch.setattr(registry, "STARTED", 0.0)
-    monkeypatch.setattr(vigil, "ASK_WELL", 1.0)
+    monkeypatch.setattr(watchdog, "ASK_WELL", 1.0)
     return shop
 
 
@@ -55,6 +54,7 @@ def proxies(shop: Shop) -> Iterator[dict[str, Proxy]]:
 
 
 def through(shop: Shop, proxies: dict[str, Proxy], **overrides: Any) -> None:
+    overrides["OPTIONS"] = {**OPTIMISTIC, **overrides.get("OPTIONS", {})}
     databases = shop.galera.databases(proxies=proxies, CONN_MAX_AGE=None, **overrides)
     use_databases(expand(databases))
 
@@ -67,10 +67,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
 
 
 def state(shop: Shop, node: GaleraNode) -> registry.Node:
-    return shop.context.cluster.node(f"default_{node.name}")
+    return shop.session.cluster.node(f"default_{node.name}")
 
 
-def links_to(node: registry.Node) -> list[wire.Link]:
+def links_to(node: registry.Node) -> list[wire.NodeConnection]:
     return [link for link in wire.links() if link.node is node]
 
 
@@ -92,7 +92,7 @@ def test_the_secondary_freezes_in_a_transaction(shop: Shop) -> None:
         assert frozen.frozen
         report("read in a snapshot", since)
         assert shop.reading is not frozen
-        assert not shop.context.begun, "reads must not have gone to the primary"
+        assert not shop.session.transaction_begun, "reads must not have gone to the primary"
 
 
 def test_the_secondary_freezes_in_the_middle_of_a_read(shop: Shop) -> None:
@@ -194,13 +194,13 @@ def test_who_comes_later_waits_for_nothing(shop: Shop, monkeypatch: pytest.Monke
     frozen.freeze()
     Author.objects.create(name="the one that waits")
     met: list[str] = []
-    original = wire.Link.__init__
+    original = wire.NodeConnection.__init__
 
-    def meet(link: wire.Link, node: registry.Node, *args: Any, **kwargs: Any) -> None:
+    def meet(link: wire.NodeConnection, node: registry.Node, *args: Any, **kwargs: Any) -> None:
         met.append(node.name)
         original(link, node, *args, **kwargs)
 
-    monkeypatch.setattr(wire.Link, "__init__", meet)
+    monkeypatch.setattr(wire.NodeConnection, "__init__", meet)
     asked: list[str] = []
     elected = registry.Cluster.primary
 
@@ -231,7 +231,7 @@ def test_an_idle_node_that_freezes_is_noticed_before_it_is_used(watched: Shop) -
     assert frozen.frozen
 
 
-def ended(link: wire.Link) -> bool:
+def ended(link: wire.NodeConnection) -> bool:
     """Whether the connection was ended on our side; its descriptor is open still."""
     with socket.socket(fileno=os.dup(link._descriptor)) as end:
         return end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != ESTABLISHED
@@ -262,13 +262,14 @@ def test_a_long_statement_on_a_healthy_node_is_left_alone(
 ) -> None:
     shop.configure(OPTIONS={"watchdog_after": 0.2})
     Tag.objects.create(name="x")
-    before = shop.context.primary
+    before = shop.session.primary
     node = shop.writing
     mark = node.log_mark()
-    with caplog.at_level(logging.WARNING, "galera_router"), connection.cursor() as cursor:
+    warnings = caplog.at_level(logging.WARNING, "galera_router")
+    with warnings, reads("primary"), connection.cursor() as cursor:
         cursor.execute("SELECT SLEEP(4)")
         assert cursor.fetchall() == ((0,),)
-    assert shop.context.primary is before
+    assert shop.session.primary is before
     assert not caplog.text
     pings = sum("galera_router_no_such_table" in s.sql for s in node.log_since(mark))
     assert 2 <= pings <= 5, "it is asked for, at growing intervals"
@@ -280,9 +281,10 @@ def test_a_result_that_takes_long_to_take_in_is_no_lost_answer(
     """The server is done while the client still makes objects of the rows."""
     shop.configure(OPTIONS={"watchdog_after": 0.1})
     Tag.objects.create(name="x")
-    link = shop.context.primary
+    link = shop.session.primary
     assert link is not None
-    with caplog.at_level(logging.WARNING, "galera_router"), connection.cursor() as cursor:
+    warnings = caplog.at_level(logging.WARNING, "galera_router")
+    with warnings, reads("primary"), connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         cursor = cursor.cursor
         link.busy = time.monotonic()  # as in the midst of it
@@ -291,7 +293,7 @@ def test_a_result_that_takes_long_to_take_in_is_no_lost_answer(
         link.busy = 0.0
     assert not caplog.text
     Tag.objects.create(name="y")
-    assert shop.context.primary is link
+    assert shop.session.primary is link
 
 
 def test_nobody_is_asked_because_of_short_statements(shop: Shop) -> None:
@@ -346,10 +348,10 @@ def test_other_connections_are_left_alone_then(
 ) -> None:
     def slow() -> tuple[Any, bool]:
         Tag.objects.create(name="slow")
-        before = shop.context.primary
+        before = shop.session.primary
         with connection.cursor() as cursor:
             cursor.execute("SELECT SLEEP(4)")
-            return cursor.fetchone(), shop.context.primary is before
+            return cursor.fetchone(), shop.session.primary is before
 
     outcome: list[Any] = []
     thread = threading.Thread(target=lambda: outcome.append(elsewhere(slow)))
@@ -366,7 +368,7 @@ def test_other_connections_are_left_alone_then(
 def test_a_statement_that_stays_behind_on_a_node_out_of_the_cluster(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vigil, "OUT_PATIENCE", 1.0)
+    monkeypatch.setattr(watchdog, "OUT_PATIENCE", 1.0)
     with transaction.atomic():
         Author.objects.create(name="Bea")
         node = shop.writing
@@ -390,13 +392,13 @@ def test_a_desynced_node_is_not_read_from(watched: Shop) -> None:
     wait_until(lambda: not state(watched, node).fit)
     assert state(watched, node).up
     for _ in range(20):
-        watched.context.new_request()
+        watched.session.new_request()
         with transaction.atomic():
             Tag.objects.count()
             assert watched.reading.name == "db3"
     for name in ("db1", "db3"):
         watched.galera[name].query("SET GLOBAL wsrep_desync = 1")
-    wait_until(lambda: not any(n.fit for n in watched.context.cluster.nodes if touch(watched)))
+    wait_until(lambda: not any(n.fit for n in watched.session.cluster.nodes if touch(watched)))
     with transaction.atomic():
         assert Book.objects.count() == 1, "there is no better one"
     for each in watched.galera.nodes:
@@ -405,7 +407,7 @@ def test_a_desynced_node_is_not_read_from(watched: Shop) -> None:
 
 def touch(shop: Shop) -> bool:
     """Use the cluster, so that it stays watched."""
-    shop.context.cluster.reader()
+    shop.session.cluster.reader()
     return True
 
 
@@ -429,7 +431,7 @@ def run(script: str, shop: Shop, *arguments: str, **options: Any) -> subprocess.
         os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
         django.setup()
         from django.db import connection, transaction
-        from galera_router import expand
+        from galera_router import expand, reads
         from tests.integration.support import use_databases
         from tests.shop.models import Author, Tag
         use_databases(expand(json.loads(sys.argv[1])))
@@ -508,7 +510,7 @@ def test_a_forked_child_has_a_watchdog_of_its_own(shop: Shop) -> None:
     shop.stock()
     Author.objects.create(name="before the fork")
     assert THREAD in [thread.name for thread in threading.enumerate()]
-    before = shop.context.primary
+    before = shop.session.primary
     assert before is not None
     ours, theirs = socket.socketpair()
     child = os.fork()

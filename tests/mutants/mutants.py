@@ -49,6 +49,10 @@ BYTES, PROGRAMMES, POINTS = "differential-bytes", "differential", "differential-
 CHAOS, ALARMS, HISTORY, LATE = "chaos", "alarms", "history", "late"
 ORDERS, LOCKS, SINGLES, COMMITS = "orders", "locks", "singles", "commits"
 MOVES = "moves"
+ANSWERS, GARBAGE, HOT, NAMED_NODES = "answers", "garbage", "hot-rows", "named-nodes"
+LAGGING, LOST_STATE, ONCE = "lagging", "lost-state", "once"
+INTERRUPTS, LIMITS, RAISED = "interrupts", "limits", "raised"
+PROCEDURES, STATE, SWALLOWED = "procedures", "state", "swallowed"
 
 #: Whatever a checker finds here is a false alarm of its own, or a fault of the router.
 CONTROL = Mutant("control", "nothing: the router as it is", "", "", "", ())
@@ -59,17 +63,19 @@ MUTANTS = (
         "commit-is-repeated",
         "a COMMIT whose answer was lost is taken for one that was never made",
         "recovery/outcome.py",
-        "            if doubt.settle(error, functools.partial(_replay, doubt, error))"
-        " is not None:\n                break\n",
-        "            failover.recover(context, error)\n",
+        "                doubt = doubt or Doubt(transaction, link, error)\n"
+        "                if doubt.settle(error, functools.partial(_replay, doubt, error))"
+        " is not None:\n                    break\n",
+        "                rebuilding.recover(transaction, error)\n",
         (COMMITS, CHAOS, BYTES),
     ),
     Mutant(
         "commit-is-believed",
         "a COMMIT whose answer was lost is taken for success",
         "recovery/outcome.py",
-        "            if doubt.settle(error, functools.partial(_replay, doubt, error)) is not None:",
-        "            if doubt:",
+        "                if doubt.settle(error, functools.partial(_replay, doubt, error))"
+        " is not None:",
+        "                if doubt:",
         (COMMITS, CHAOS, BYTES),
     ),
     Mutant(
@@ -84,28 +90,38 @@ MUTANTS = (
         "refusal-is-success",
         "a COMMIT that certification has refused is told as success",
         "recovery/outcome.py",
-        "                _refused(context, error)\n                continue\n",
+        "                _refused(transaction, error)\n",
         "                break\n",
         (CHAOS, HISTORY),
     ),
     Mutant(
         "no-marker",
         "the marker is never advanced",
-        "recovery/failover.py",
-        "    if context.marking.wanted and marker is not None:",
+        "recovery/rebuilding.py",
+        "    if transaction.marking.wanted and marker is not None:",
         "    if False and marker is not None:",
-        (BYTES, CHAOS),
+        (COMMITS, BYTES, CHAOS),
     ),
     Mutant(
         "marker-given-back-early",
         "a marker goes back to the pool before its COMMIT is answered",
         "recovery/outcome.py",
-        '            link.query(b"COMMIT")\n        except links.errors(context) as error:\n'
+        '            link.query(b"COMMIT")\n        except ERRORS as error:\n'
         "            if doubt is None and not is_lost(error):",
-        "            give_back(context, link, committed=True)\n"
-        '            link.query(b"COMMIT")\n        except links.errors(context) as error:\n'
+        "            give_back(session, transaction.marking, link, committed=True)\n"
+        '            link.query(b"COMMIT")\n        except ERRORS as error:\n'
         "            if doubt is None and not is_lost(error):",
-        (BYTES, CHAOS),
+        (ONCE, BYTES, CHAOS),
+    ),
+    Mutant(
+        "marker-given-back-unproven",
+        "a marker goes back to the pool although nobody knows if it has moved",
+        "transactions/outside.py",
+        "        except ERRORS as error:\n            if is_lost(error):\n"
+        "                doubt = doubt or",
+        "        except BaseException as error:\n            if is_lost(error):\n"
+        "                doubt = doubt or",
+        (LIMITS, POINTS),
     ),
     Mutant(
         "fence-does-nothing",
@@ -127,41 +143,41 @@ MUTANTS = (
         "row-count-is-invented",
         "an UPDATE whose answer was lost is told with a wrong number of rows",
         "transactions/outside.py",
-        "    internals.put_answer(call.cursor, None, rows)\n    return rows",
-        "    internals.put_answer(call.cursor, None, rows + 1)\n    return rows + 1",
+        "    return call.put_answer(None, rows)",
+        "    return call.put_answer(None, rows + 1)",
         (SINGLES, BYTES),
     ),
     Mutant(
         "key-is-invented",
         "an INSERT whose answer was lost is told with a wrong key",
         "transactions/outside.py",
-        "        internals.put_answer(call.cursor, ((key,),), 1)",
-        "        internals.put_answer(call.cursor, ((key + 1,),), 1)",
+        "    return call.put_answer(((key,),), 1)",
+        "    return call.put_answer(((key + 1,),), 1)",
         (SINGLES, BYTES),
     ),
     # --- replay
     Mutant(
         "no-comparison",
         "a replay is believed, whatever it has answered",
-        "recovery/journal.py",
-        "        if mine is None:\n            return True",
-        "        if True:\n            return True",
+        "recovery/compare.py",
+        "    if mine is None:\n        return None",
+        "    if True:\n        return None",
         (HISTORY, CHAOS),
     ),
     Mutant(
         "order-ignored",
         "a replay in which ORDER BY gives another order is taken for the same",
-        "recovery/journal.py",
-        "        return same_rows(mine.rows, other.rows, ordered=self.ordered)",
-        "        return same_rows(mine.rows, other.rows, ordered=False)",
+        "recovery/compare.py",
+        "        if not entry.ordered or keys is not None or select is None:",
+        "        if True:",
         (ORDERS,),
     ),
     Mutant(
         "keys-not-kept",
         "a replayed INSERT draws a new key",
         "recovery/replay.py",
-        "        elif rewritten := with_keys(entry):",
-        "        elif rewritten := None:",
+        "        elif (kept := self._kept(entry)) is not None:",
+        "        elif (kept := None) is not None:",
         (BYTES, ALARMS),
     ),
     Mutant(
@@ -184,25 +200,50 @@ MUTANTS = (
     Mutant(
         "conflict-forgets",
         "after a conflict only the last statement is sent again",
-        "transactions/writes.py",
-        "        failover.repeat(context, error)\n    else:\n        note_error",
-        "        failover.undo(context)\n        context.journal.clear()\n    else:\n"
-        "        note_error",
+        "transactions/writing.py",
+        "        rebuilding.repeat(transaction, error)\n    else:\n",
+        "        failover.undo(transaction.session)\n        transaction.to_pending()\n"
+        "        transaction.journal.clear()\n    else:\n",
         (CHAOS, HISTORY),
     ),
     Mutant(
         "replay-past-an-obstacle",
-        "a transaction that cannot be replayed is replayed",
-        "recovery/failover.py",
-        "    return context.journal.obstacle or (link.state if link is not None else None)",
+        "the gate asks for no obstacle: a transaction that cannot be replayed is replayed",
+        "recovery/rebuilding.py",
+        "    return transaction.journal.obstacle or (link.state if link is not None else None)",
         "    return None",
-        (BYTES, CHAOS),
+        (LOST_STATE, BYTES, CHAOS),
+    ),
+    # --- answers
+    Mutant(
+        "fewer-answers-are-no-rows",
+        "a packet with fewer answers than statements counts as one without rows",
+        "connections/packet.py",
+        "    if driver.next_result() != 0:",
+        "    if driver.next_result() > 0:",
+        (ANSWERS, BYTES),
+    ),
+    Mutant(
+        "cut-answer-is-empty",
+        "an answer that was cut inside its columns counts as one without rows",
+        "transactions/cursor.py",
+        "        if self.statement.readable and cursor.description is None:",
+        "        if False:",
+        (ANSWERS, BYTES),
+    ),
+    Mutant(
+        "foreign-cursor-drains",
+        "a cursor that is closed in the middle of another one's packet takes its results",
+        "transactions/cursor.py",
+        "        if self._link is not None and self._ticket == self._link.ticket:",
+        "        if self._link is not None:",
+        (GARBAGE,),
     ),
     # --- reads
     Mutant(
         "no-snapshot",
         "the reads of a transaction are not of one snapshot",
-        "transactions/links.py",
+        "transactions/opening.py",
         'BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"',
         'BEGIN_READ_ONLY = b"DO 0"',
         (HISTORY, CHAOS),
@@ -210,66 +251,78 @@ MUTANTS = (
     Mutant(
         "snapshot-stays-open",
         "a snapshot is not ended with its transaction",
-        "transactions/links.py",
-        '        link.query(b"COMMIT")\n    except errors(context) as error:'
-        "  # it had nothing to lose",
-        "        pass\n    except errors(context) as error:  # it had nothing to lose",
+        "transactions/reading.py",
+        '        link.query(b"COMMIT")\n    except ERRORS as error:  # it had nothing to lose',
+        "        pass\n    except ERRORS as error:  # it had nothing to lose",
         (PROGRAMMES, HISTORY),
     ),
     Mutant(
         "own-writes-not-awaited",
         "a read on a secondary does not wait for the thread's own write",
-        "transactions/context.py",
-        "        self.behind = {node for node in self.cluster.nodes if node is not self.seen}",
+        "transactions/following.py",
+        "        self.behind = {other for other in self._session.cluster.nodes"
+        " if other is not node}",
         "        self.behind = set()",
-        (PROGRAMMES, HISTORY, CHAOS),
+        (HISTORY, CHAOS),
     ),
     Mutant(
         "token-ignored",
         "a read does not wait for what its token names",
         "causality/after.py",
-        "            found[alias] = _later(found.get(alias), new)\n    return found",
-        "            pass\n    return found",
+        "            found[alias] = later(found.get(alias), new)\n",
+        "            pass\n",
         (HISTORY,),
     ),
     Mutant(
         "back-in-time",
         "a thread that moves to another secondary may read older data there",
-        "transactions/waits.py",
-        "    synced = node in context.behind or (seen is not None and seen is not node)",
-        "    synced = node in context.behind",
+        "transactions/waiting.py",
+        "    synced = node in session.following.behind or (seen is not None and seen is not node)",
+        "    synced = node in session.following.behind",
         (MOVES, HISTORY),
     ),
     Mutant(
         "no-catch-up",
         "a new primary is written to before it has applied what the old one has committed",
-        "transactions/links.py",
-        "    moved = _lags(context, link.node)\n    deadline",
+        "transactions/opening.py",
+        "    moved = _lags(session, link.node)\n    deadline",
         "    moved = False\n    deadline",
         (MOVES, HISTORY, CHAOS),
     ),
     Mutant(
         "reads-stay-on-the-secondary",
-        "a transaction that has written goes on reading on its secondary",
-        "transactions/recorder.py",
-        "    if context.phase is Phase.LIVE:",
-        "    if context.phase is Phase.LIVE and not call.statement.repeatable:",
+        "a transaction that has written goes on reading on a secondary",
+        "transactions/transaction.py",
+        "    link: NodeConnection\n\n"
+        "    def execute(self, transaction: Transaction, call: Call) -> Any:\n",
+        "    link: NodeConnection\n\n"
+        "    def execute(self, transaction: Transaction, call: Call) -> Any:\n"
+        "        if call.statement.repeatable and transaction.session.reader.pinned():\n"
+        "            return reading.outside(transaction.session, call)\n",
         (PROGRAMMES,),
+    ),
+    Mutant(
+        "state-does-not-hold-for-reads",
+        "what was set on the connection to the primary does not hold for routed reads",
+        "transactions/session.py",
+        "        if self.primary_only"
+        " or (self.primary is not None and self.primary.state is not None):",
+        "        if self.primary_only:",
+        (STATE, PROGRAMMES),
     ),
     # --- what a transaction is
     Mutant(
         "for-update-dropped",
         "SELECT … FOR UPDATE takes no lock",
-        "transactions/calls.py",
-        "    return Call(execute, sql, params, many, context, classify(sql))",
-        '    sql = sql.replace(" FOR UPDATE", "") if isinstance(sql, str) else sql\n'
-        "    return Call(execute, sql, params, many, context, classify(sql))",
+        "transactions/cursor.py",
+        "        q = bytes(q)\n",
+        '        q = bytes(q).replace(b" FOR UPDATE", b"")\n',
         (LOCKS,),
     ),
     Mutant(
         "guard-off",
         "lost_update_guard does nothing",
-        "transactions/links.py",
+        "transactions/opening.py",
         '        f"SET SESSION innodb_snapshot_isolation = {guarded:d}",',
         '        "SET SESSION innodb_snapshot_isolation = 0",',
         (HISTORY, CHAOS),
@@ -278,9 +331,9 @@ MUTANTS = (
         "rollback-commits",
         "a transaction that is rolled back is committed",
         "recovery/outcome.py",
-        '        link.query(b"ROLLBACK")\n    except links.errors(context) as error:\n'
+        '        link.query(b"ROLLBACK")\n    except ERRORS as error:\n'
         "        if not is_lost(error):",
-        '        link.query(b"COMMIT")\n    except links.errors(context) as error:\n'
+        '        link.query(b"COMMIT")\n    except ERRORS as error:\n'
         "        if not is_lost(error):",
         (PROGRAMMES, POINTS, CHAOS),
     ),
@@ -288,76 +341,123 @@ MUTANTS = (
         "hooks-twice",
         "hooks of on_commit run twice",
         "transactions/session.py",
-        "            outcome.commit(context)\n        context.end_transaction()",
-        "            outcome.commit(context)\n"
-        "            context.wrapper.run_on_commit *= 2\n        context.end_transaction()",
+        "        transaction.commit()\n",
+        "        transaction.commit()\n        self.wrapper.run_on_commit *= 2\n",
         (PROGRAMMES,),
+    ),
+    Mutant(
+        "alias-is-another-transaction",
+        "atomic() on the alias of a node is a transaction that writes do not belong to",
+        "compat/internals.py",
+        "        found: Wrapper = original(using if using is None else role_of(using))",
+        "        found: Wrapper = original(using)",
+        (NAMED_NODES,),
     ),
     Mutant(
         "session-state-dropped",
         "what was set on a connection is not known, and lost in a failover without an error",
-        "transactions/calls.py",
-        '        if self.statement.state or verb in {"BEGIN", "START"}:',
-        "        if False:",
-        (BYTES, CHAOS),
+        "transactions/writing.py",
+        '    elif verb != "UNLOCK" and (call.statement.state or verb in {"BEGIN", "START"}):',
+        "    elif False:",
+        (STATE, BYTES, CHAOS),
     ),
     Mutant(
         "implicit-commit-overlooked",
         "a transaction that DDL has ended goes on as if it had not been",
-        "transactions/writes.py",
-        "    if statement.may_end_transaction:\n        context.uncertain = True\n"
-        '        journal.prevent(f"{statement.verb} cannot be replayed")\n'
-        "    if not context.options",
-        "    if not context.options",
-        (PROGRAMMES, BYTES),
+        "transactions/writing.py",
+        "    if statement.may_end_transaction:\n        transaction.uncertain = True\n"
+        "        journal.prevent(_why_not(statement))\n    if not",
+        "    if not",
+        (PROCEDURES, PROGRAMMES, BYTES),
+    ),
+    Mutant(
+        "commit-inside-overlooked",
+        "a procedure that commits and begins again inside is taken for one that has not",
+        "transactions/writing.py",
+        "        same = transaction.probed and _is_same(link)",
+        "        same = True",
+        (PROCEDURES,),
     ),
     Mutant(
         "broken-is-forgotten",
         "a block ends as if it had committed when a part of it was lost and the error swallowed",
+        "transactions/transaction.py",
+        "        if self.broken is not None:\n            raise self.broken\n"
+        "        if self._lost is not None:\n            self._after_interruption(None)",
+        "        if self._lost is not None:\n            self._after_interruption(None)",
+        (SWALLOWED, CHAOS, BYTES),
+    ),
+    Mutant(
+        "swallowed-is-not-told",
+        "an error that Django has swallowed is not told at the end of the transaction",
         "transactions/session.py",
-        "        if context.broken is not None:\n            raise context.broken\n"
-        "        links.end_snapshot(context)",
-        "        links.end_snapshot(context)",
-        (CHAOS, BYTES),
+        "            self._unreported = transaction.broken if transaction.swallowed else None",
+        "            self._unreported = None",
+        (SWALLOWED, BYTES, CHAOS),
+    ),
+    # --- interruptions
+    Mutant(
+        "interruption-forgotten",
+        "the note of a statement under way is cleared when an exception interrupts it",
+        "transactions/session.py",
+        "                rows = outside.execute(self, call)\n        except ERRORS:",
+        "                rows = outside.execute(self, call)\n        except BaseException:",
+        (POINTS, INTERRUPTS),
+    ),
+    Mutant(
+        "interrupted-write-goes-on",
+        "a transaction goes on without a write of its own that was interrupted",
+        "transactions/transaction.py",
+        "        if not harmless and not undone:",
+        "        if False:",
+        (RAISED, POINTS),
     ),
     # --- running again
     Mutant(
         "each-promotion-fails",
         "a transaction that reads, then writes, ends in ReplayMismatch without a reason",
-        "recovery/failover.py",
-        "        replay(context, link, begin(context, link))\n    except ReplayMismatch:",
-        "        replay(context, link, begin(context, link))\n"
-        "        if context.journal.entries:\n"
+        "recovery/rebuilding.py",
+        "        replay(transaction, link, _opening(transaction, link))\n"
+        "    except ReplayMismatch:",
+        "        replay(transaction, link, _opening(transaction, link))\n"
+        "        if transaction.journal.entries:\n"
         '            raise ReplayMismatch("for no reason")\n'
         "    except ReplayMismatch:",
         (PROGRAMMES, ALARMS),
     ),
     Mutant(
+        "always-optimistic",
+        "each block begins on a secondary, whatever the blocks of its place have done",
+        "transactions/places.py",
+        "        return place in self._wrote or self._reads.get(place, 0) < self._enough",
+        "        return False",
+        (HOT,),
+    ),
+    Mutant(
         "functions-run-twice",
         "a function under galera_atomic is run again though nothing has failed",
         "atomic.py",
-        "                with context.on_primary(on_primary), self._atomic:\n"
+        "                with run, session.on_primary(on_primary), self._atomic:\n"
         "                    return call()",
-        "                with context.on_primary(on_primary), self._atomic:\n"
+        "                with run, session.on_primary(on_primary), self._atomic:\n"
         "                    call()\n                    return call()",
         (ALARMS, CHAOS),
     ),
     Mutant(
         "run-again-after-a-commit",
         "a request or function is run again although it has committed something",
-        "recovery/retry.py",
-        "        if self._left <= 0 or any(c.commits != before for c, before in"
-        " self._commits.items()):",
-        "        if self._left <= 0:",
+        "recovery/runs.py",
+        "        self.effect = self.effect or effect\n",
+        "",
         (ORDERS,),
     ),
     Mutant(
         "lag-is-a-mismatch",
         "a replay on a secondary that only lags is a ReplayMismatch",
-        "transactions/readers.py",
-        "        _replay_or_end(context, link, waits.last_resort(context, link,"
-        " links.BEGIN_READ_ONLY))",
+        "transactions/reading.py",
+        "        last = waiting.last_resort(transaction.session, link, BEGIN_READ_ONLY)\n"
+        "        _replay_or_end(transaction, link, last)",
         "        raise",
-        (ALARMS,),
+        (LAGGING, ALARMS),
     ),
 )

@@ -35,9 +35,9 @@ def test_a_mutant_can_be_made(mutant: Mutant) -> None:
 
 
 def test_there_are_enough_and_each_has_a_name_of_its_own() -> None:
-    """At least 25."""
+    """At least 35."""
     names = Counter(mutant.name for mutant in MUTANTS)
-    assert len(names) == len(MUTANTS) >= 25
+    assert len(names) == len(MUTANTS) >= 35
 
 
 def test_the_copy_is_changed_and_the_project_is_not() -> None:
@@ -97,7 +97,14 @@ def test_the_control_must_not_be_found() -> None:
 
 
 def test_the_table_has_seeds_and_seconds() -> None:
-    """A row for each mutant, a column for each checker that was tried."""
+    """A row for each mutant, with the checkers that were tried."""
     made = table([MUTANT], [trial(True, 1), trial(True, 3), trial(False, 2), trial(False, 1, "d")])
-    assert made[0] == "| mutant | what it breaks | c | d |"
-    assert made[2] == "| `a-mutant` | nothing holds | 2 of 3, 20 s | 0 of 1 |"
+    assert made[2] == "| `a-mutant` | nothing holds | `c` 2 of 3, 20 s; `d` 0 of 1 |"
+
+
+def test_a_test_is_a_checker() -> None:
+    """It is run with the router alone, and its mark of a known fault does not count."""
+    command = checkers.CHECKERS["garbage"](1, 60.0)
+    assert "--runxfail" in command
+    assert command[-1] == "router"
+    assert all((ROOT / word).is_file() for word in command if word.startswith("tests/"))

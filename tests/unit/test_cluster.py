@@ -11,7 +11,7 @@ import pytest
 from galera_router.cluster import nodes as module
 from galera_router.cluster.nodes import Cluster, Node
 from galera_router.cluster.position import Position
-from galera_router.conf.expand import cluster_config, expand
+from galera_router.conf import cluster_config, expand
 
 
 class Clock:

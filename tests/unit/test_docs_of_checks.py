@@ -15,7 +15,7 @@ def given_out() -> set[str]:
     for path in (ROOT / "galera_router" / "checks").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             found |= numbered(node)
-    text = (ROOT / "galera_router" / "conf" / "installation.py").read_text("utf-8")
+    text = (ROOT / "galera_router" / "conf" / "expand.py").read_text("utf-8")
     return found | set(re.findall(r"galera_router\.([EW]\d{3})", text))
 
 

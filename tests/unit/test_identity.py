@@ -11,6 +11,7 @@ from galera_router import expand
 from galera_router.cluster.membership import Membership, of
 from galera_router.cluster.nodes import Cluster, Node
 from galera_router.cluster.probe import Answer
+from galera_router.conf import cluster_config
 
 OLD, NEW, OTHER = "old", "new", "other"
 
@@ -18,7 +19,9 @@ OLD, NEW, OTHER = "old", "new", "other"
 def cluster(size: int = 3, **changes: Any) -> Cluster:
     nodes = {f"db{n}": {"HOST": f"h{n}"} for n in range(1, size + 1)}
     settings = {"ENGINE": "django.db.backends.mysql", "NODES": nodes, **changes}
-    return Cluster(expand({"x": settings})["x"]["GALERA"])
+    config = cluster_config(expand({"x": settings})["x"])
+    assert config is not None
+    return Cluster(config)
 
 
 def agreed(known: Membership, nodes: tuple[Node, ...], identity: str = OLD) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from galera_router import expand
 from galera_router.cluster.nodes import Cluster, Node
-from galera_router.conf.expand import cluster_config
+from galera_router.conf import cluster_config
 from galera_router.recovery import marker as markers
 from galera_router.recovery.marker import TABLE, Marker, Marking, Pool, moved, pool_of
 

@@ -9,12 +9,11 @@ import pytest
 from MySQLdb import OperationalError
 
 from galera_router.cluster import monitor as watchdog
-from galera_router.cluster import vigil as module
 from galera_router.cluster.membership import membership
+from galera_router.cluster.monitor import Moment, NodeMonitor
 from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.position import Position
 from galera_router.cluster.probe import Answer
-from galera_router.cluster.vigil import Moment, Vigil
 from galera_router.connections import connection as wire
 from tests.unit.test_cluster import make
 
@@ -61,7 +60,7 @@ class Scene:
     def __init__(self, **options: float) -> None:
         self.cluster = make(OPTIONS=options)
         self.node = self.cluster.nodes[0]
-        self.vigil = Vigil(self.node)
+        self.monitor = NodeMonitor(self.node)
         self.link = Link(self.cluster)
         self.links = [self.link]
         self.now = 1000.0
@@ -80,7 +79,7 @@ class Scene:
         self.now += 0.125
         moment = Moment(self.now, self.now - self.asleep, 1_700_000_000.0 + self.now)
         before = len(Ping.sent)
-        self.vigil.look(moment, self.links, active=self.active)  # type: ignore[arg-type]
+        self.monitor.look(moment, self.links, active=self.active)  # type: ignore[arg-type]
         self.asked += [self.now] * (len(Ping.sent) - before)
         if self.reply is not None and Ping.sent:
             Ping.sent[-1].answer = self.reply
@@ -89,8 +88,8 @@ class Scene:
 @pytest.fixture(autouse=True)
 def pings(monkeypatch: pytest.MonkeyPatch) -> list[Ping]:
     Ping.sent = []
-    monkeypatch.setattr(module, "Ping", Ping)
-    monkeypatch.setattr(module, "ASK_WELL", 3.0)
+    monkeypatch.setattr(watchdog, "Ping", Ping)
+    monkeypatch.setattr(watchdog, "ASK_WELL", 3.0)
     return Ping.sent
 
 
@@ -152,7 +151,7 @@ def test_a_long_statement_is_asked_for_more_and_more_rarely(pings: list[Ping]) -
     scene.reply = WELL
     scene.run(600)
     assert scene.link.cuts == 0
-    assert len(pings) <= 1.05 * 600 / module.ASK_STILL  # the first ones come faster
+    assert len(pings) <= 1.05 * 600 / watchdog.ASK_STILL  # the first ones come faster
 
 
 def test_another_long_statement_is_asked_for_at_once(pings: list[Ping]) -> None:
@@ -242,9 +241,9 @@ def test_a_node_out_of_the_cluster_is_given_time_to_end_a_statement() -> None:
     scene.reply = refused(1047)
     scene.run(1.0)
     assert not scene.node.up
-    scene.run(module.OUT_PATIENCE - 0.5)
+    scene.run(watchdog.OUT_PATIENCE - 0.5)
     assert scene.link.cuts == 0
-    scene.run(module.ASK_STILL + 0.5)
+    scene.run(watchdog.ASK_STILL + 0.5)
     assert scene.link.cuts == 1
 
 

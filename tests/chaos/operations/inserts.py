@@ -37,7 +37,7 @@ def raw_insert_in_autocommit(client: Client, token: str) -> Job:
     return Job([("entry", token)], lambda: _insert(token), runs=1)
 
 
-@kind("raw insert returning", 0.5, fault="E1")
+@kind("raw insert returning", 0.5)
 def raw_insert_returning(client: Client, token: str) -> Job:
     def body() -> dict[str, int]:
         with connection.cursor() as cursor:
@@ -49,7 +49,7 @@ def raw_insert_returning(client: Client, token: str) -> Job:
     return in_function([("entry", token)], body)
 
 
-@kind("executemany", 0.5, fault="E1")
+@kind("executemany", 0.5)
 def executemany(client: Client, token: str) -> Job:
     tokens = [f"{token}/{n}" for n in range(3)]
 
@@ -62,7 +62,7 @@ def executemany(client: Client, token: str) -> Job:
     return in_function([("entry", one) for one in tokens], body)
 
 
-@kind("insert from a select", 0.5, fault="E1")
+@kind("insert from a select", 0.5)
 def insert_select(client: Client, token: str) -> Job:
     tokens = [f"{token}/{n}" for n in (1, 2, 3)]
 

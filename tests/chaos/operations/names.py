@@ -143,7 +143,7 @@ def get_or_create_in_autocommit(client: Client, token: str) -> Job:
     return job
 
 
-@kind("insert what is new", 0.5, fault="E1")
+@kind("insert what is new", 0.5)
 def ignore_conflicts(client: Client, token: str) -> Job:
     """`bulk_create(ignore_conflicts=True)` of names that others insert too; then read whose."""
     base = _wanted(client)

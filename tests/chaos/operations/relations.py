@@ -146,17 +146,17 @@ def delete_basket(client: Client, token: str) -> Job:
     return job
 
 
-@kind("m2m add", 0.5, fault="E1")
+@kind("m2m add", 0.5)
 def m2m_add(client: Client, token: str) -> Job:
     return _change(client, token, in_function, _add, filled=False)
 
 
-@kind("m2m add in a block", 0.5, block=True, fault="E1")
+@kind("m2m add in a block", 0.5, block=True)
 def m2m_add_in_block(client: Client, token: str) -> Job:
     return _change(client, token, in_block, _add, filled=False)
 
 
-@kind("m2m set", 0.5, fault="E1")
+@kind("m2m set", 0.5)
 def m2m_set(client: Client, token: str) -> Job:
     return _change(client, token, in_function, _set, filled=True)
 

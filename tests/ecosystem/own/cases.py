@@ -10,7 +10,7 @@ from django.db import connection, connections, transaction
 from django.test import LiveServerTestCase, TestCase, TransactionTestCase, runner
 
 from galera_router.cluster import nodes as cluster
-from galera_router.transactions.context import context_of
+from galera_router.transactions.session import session_of
 from tests.shop.models import Author
 
 # The first node is the primary, even if a test has only just started its server.
@@ -106,7 +106,7 @@ class OnTheNodes(TransactionTestCase):
         fresh()
         with transaction.atomic():
             assert Author.objects.count() == 1
-            context = context_of("default")
+            context = session_of("default")
             assert context is not None
             assert context.snapshot is not None
         assert not context.promoted, "nothing has come to the primary"

@@ -16,11 +16,11 @@ from django.db import transaction
 from galera_router import causal_token, reads
 from galera_router.causality import scope
 from galera_router.celery import install
-from galera_router.cluster import vigil
+from galera_router.cluster import monitor
 
 URL = os.environ.get("QUEUE_URL", "memory://")
 if os.environ.get("QUEUE_WORKER"):
-    vigil.ASK_WELL = float("inf")  # a node whose applier is held would be left alone
+    monitor.ASK_WELL = float("inf")  # a node whose applier is held would be left alone
 
 app = Celery("tests", broker=URL, backend=URL.replace("memory", "cache+memory"))
 app.conf.task_default_queue = "one"

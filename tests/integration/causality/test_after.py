@@ -18,7 +18,7 @@ from galera_router import after, causal_token, galera_atomic, reads
 from galera_router.causality import scope, tokens
 from galera_router.cluster import position as positions
 from galera_router.cluster.position import EVERYTHING, Position
-from galera_router.exceptions import ConfigurationError, NotCommitted
+from galera_router.exceptions import ConfigurationError, NotCommitted, ReplayMismatch
 from tests.integration.causality.support import BEGIN, REACH, SYNC, count, write
 from tests.integration.support import Shop, elsewhere, use_databases
 from tests.shop.models import Author, Book
@@ -52,25 +52,50 @@ def test_a_snapshot_that_was_open_before_is_not_enough(warm: Shop) -> None:
         Book.objects.count()
         with after(token):
             assert count() == 2
-            assert warm.context.primary is not None
-            assert warm.context.begun
+            assert warm.session.primary is not None
+            assert warm.session.transaction_begun
 
 
 def test_a_snapshot_that_is_older_than_a_token_is_a_mismatch(warm: Shop) -> None:
     """What was read in it has changed since: the function runs again, on the primary."""
     runs: list[int] = []
+    tokens_made: list[str] = []
+    asked, done = threading.Event(), threading.Event()
+
+    def client() -> None:
+        """Somebody else: a thread that the function had started would be a part of it."""
+        asked.wait(10)
+        tokens_made.append(write())
+        done.set()
 
     @galera_atomic
     def work() -> int:
         runs.append(count())
-        if len(runs) == 1:
-            tokens_made.append(write())
+        asked.set()
+        assert done.wait(10)
         with after(tokens_made[0]):
             return count()
 
-    tokens_made: list[str] = []
+    thread = threading.Thread(target=client)
+    thread.start()
     assert work() == 2
+    thread.join()
     assert runs == [1, 2]
+
+
+def test_what_a_thread_of_the_function_has_committed_is_not_done_twice(warm: Shop) -> None:
+    runs: list[int] = []
+
+    @galera_atomic
+    def work() -> None:
+        runs.append(count())
+        with after(write()):
+            count()
+
+    with pytest.raises(ReplayMismatch):
+        work()
+    assert runs == [1]
+    assert count() == 2
 
 
 def test_blocks_around_and_within_a_transaction(warm: Shop) -> None:
@@ -286,8 +311,8 @@ def test_a_failover_goes_on_where_the_lost_node_was(shop: Shop) -> None:
         node.reject_queries("ALL_KILL")
         threading.Timer(0.5, late.release_applier).start()
         assert count() == 2
-    assert shop.context.seen is not None
-    assert shop.context.seen.name != "db2"
+    assert shop.session.following.seen is not None
+    assert shop.session.following.seen.name != "db2"
 
 
 def test_so_does_one_in_a_transaction_behind_another(shop: Shop) -> None:
@@ -383,7 +408,7 @@ def test_a_primary_that_others_wrote_past_catches_up_first(warm: Shop) -> None:
 def test_a_primary_that_lost_its_place_and_has_it_back_catches_up(warm: Shop) -> None:
     with reads("primary"):
         count()
-    cluster = warm.context.cluster
+    cluster = warm.session.cluster
     late = warm.galera["db1"]
     with late.hold_applier():
         warm.galera["db2"].query("INSERT INTO galera_router.shop_author (name) VALUES ('Bea')")
@@ -400,7 +425,7 @@ def test_what_is_lost_with_a_connection_is_asked_again(warm: Shop) -> None:
     warm.settle()
     with after(token):
         count()
-    assert warm.context.cluster.nodes[1].position is not None
+    assert warm.session.cluster.nodes[1].position is not None
     warm.galera["db2"].kill_connections()
     with warm.traffic() as sent, after(token):
         count()

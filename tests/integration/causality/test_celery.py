@@ -148,18 +148,18 @@ def test_a_task_sees_what_its_sender_has_written(workers: Shop) -> None:
         assert answer(AsyncResult(answer(queue.pass_on.delay(name)), app=queue.app)) is True
     with pytest.raises(ZeroDivisionError):
         answer(queue.fail.apply_async(queue="two"))
-    workers.context.new_request()
+    workers.session.new_request()
     for _ in range(4):
         assert answer(queue.needs.apply_async(queue="two")) == [0, ""]
 
 
 def test_an_eager_task_is_a_part_of_its_sender(shop: Shop) -> None:
     Author.objects.create(name="Ann")
-    before = shop.context.writes_before
+    before = shop.session.following.writes_before
     with ExitStack() as stack:
         stack.callback(queue.app.conf.update, task_always_eager=False)
         queue.app.conf.task_always_eager = True
         assert queue.seen.delay("Ann").get() is True
-    assert shop.context.writes_before == before
-    assert shop.context.writes > before
+    assert shop.session.following.writes_before == before
+    assert shop.session.following.writes > before
     connections.close_all()

@@ -55,11 +55,11 @@ def test_a_question_of_the_watchdog_tells_it_too(warm: Shop) -> None:
     token = write()
     warm.settle()
     warm.forget_positions()
-    known = warm.context.cluster.nodes[1]
+    known = warm.session.cluster.nodes[1]
     ping = Ping(known, (), 5)
     ping._run()
     assert ping.answer is not None
-    warm.context.cluster.note_position(known, ping.answer.position)
+    warm.session.cluster.note_position(known, ping.answer.position)
     with warm.traffic() as sent:
         read_request(token)
     assert len(sent["db2"]) == 3

@@ -119,6 +119,7 @@ def pinned(cluster: GaleraCluster, name: str, **overrides: Any) -> dict[str, Any
     """DATABASES of a worker that reads on the node ``name`` first."""
     node = cluster[name]
     overrides.setdefault("CONN_MAX_AGE", None)
+    overrides["OPTIONS"] = {"optimistic_transactions": True, **overrides.get("OPTIONS", {})}
     return cluster.databases(HOST=node.host, PORT=node.port, **overrides)
 
 
@@ -152,10 +153,10 @@ def main() -> None:
     import django
 
     django.setup()
-    from galera_router.cluster import vigil
+    from galera_router.cluster import monitor
 
     # A node whose applier is held says that it is out of step, and would be left alone.
-    vigil.ASK_WELL = math.inf
+    monitor.ASK_WELL = math.inf
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), flush=True)
 

@@ -1,0 +1,99 @@
+"""One packet: statements of ours that travel with one of the application's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import MySQLdb
+from MySQLdb.constants import CLIENT, CR
+
+
+def _nothing(rows: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A statement of ours that travels with one of the application's.
+
+    Attributes:
+        statement: without parameters.
+        done: called with the number of affected rows when the server has answered it.
+    """
+
+    statement: bytes
+    done: Callable[[int], None] = _nothing
+
+
+class Packet:
+    """Stands in for the driver's connection while one packet is sent and answered.
+
+    The application's cursor sends its statement through it and sees the answer to that alone.
+    Where a statement fails, the server does not come to those behind it.
+
+    Args:
+        driver: the driver's connection.
+        before: sent ahead of the statement.
+        head, tail: make one compound statement of it. The affected rows are then those of the
+            whole: those of the application's statement and one more.
+    """
+
+    def __init__(
+        self, driver: Any, before: Sequence[Step], head: bytes = b"", tail: bytes = b""
+    ) -> None:
+        self.driver = driver
+        self._before = before
+        self._head = head
+        self._tail = tail
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.driver, name)
+
+    def query(self, statement: bytes) -> None:
+        """Send the statement and take the answers to those ahead of it."""
+        statement = self._head + statement + self._tail
+        if not several_statements(self.driver):
+            self._one_by_one()
+            self.driver.query(statement)
+            return
+        ahead = b"".join(step.statement + b"; " for step in self._before)
+        self.driver.query(ahead + statement)
+        for step in self._before:
+            self._answered(step)
+            next_answer(self.driver)
+
+    def _one_by_one(self) -> None:
+        for step in self._before:
+            self.driver.query(step.statement)
+            self._answered(step)
+
+    def _answered(self, step: Step) -> None:
+        rows = self.driver.affected_rows()
+        self.driver.discard_result()
+        step.done(rows)
+
+    @property
+    def encloses(self) -> bool:
+        """Returns True if the application's statement is a part of a compound one."""
+        return bool(self._tail)
+
+    def affected_rows(self) -> int:
+        """The rows that the application's statement has changed or found."""
+        rows: int = self.driver.affected_rows()
+        return rows - 1 if self._tail and self.driver.field_count() == 0 else rows
+
+
+def next_answer(driver: Any) -> None:
+    """Go on to the next answer of a packet.
+
+    Raises:
+        MySQLdb.OperationalError: there is none: what the server did is unknown.
+    """
+    if driver.next_result() != 0:
+        raise MySQLdb.OperationalError(CR.SERVER_LOST, "fewer answers than statements")
+
+
+def several_statements(connection: Any) -> bool:
+    """Returns True if one packet may carry several statements (the driver's default)."""
+    return bool(connection.client_flag & CLIENT.MULTI_STATEMENTS)

@@ -1,0 +1,227 @@
+"""The one gate: each rebuild of a transaction goes through here.
+
+A promotion, a failover, a conflict, a marker that was renewed, an interruption: all begin the
+transaction on some primary, send its journal there and compare. What keeps a transaction from
+being rebuilt is asked in :func:`obstacle`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import MySQLdb
+
+from galera_router.connections.connection import NodeConnection
+from galera_router.connections.errors import Verdict, is_conflict, verdict
+from galera_router.connections.packet import Step
+from galera_router.exceptions import ClusterError, FailoverImpossible, ReplayMismatch
+
+from . import failover
+from .failover import Loss
+from .journal import Entry
+from .marker import MarkerGone, acquire, renew
+from .replay import Replay
+
+if TYPE_CHECKING:
+    from galera_router.transactions.transaction import Transaction
+
+
+#: How the message of a mismatch begins: at the first write, and after it.
+BEFORE = "Somebody has changed what this transaction had read on a secondary before its first write"
+AFTER = "Somebody has changed what this transaction had read before it was begun again"
+#: Where nobody runs the code again.
+ADVICE = (
+    "Decorate the function with galera_atomic, which runs it again; or lock what it reads with"
+    " select_for_update(), or change the row with F()."
+)
+
+
+def go_live(transaction: Transaction) -> NodeConnection:
+    """Begin on the primary and bring the transaction to where its journal ends.
+
+    Afterwards the primary has it open, or it is broken and the error says why.
+
+    Raises:
+        ReplayMismatch: what was read is not what the primary has.
+        NoNodeAvailable: no node answered within ``reconnect_wait_time``.
+    """
+    try:
+        return transaction.conflicts.persist(lambda link: _begin(transaction, link))
+    except Exception as error:
+        transaction.broken = error
+        raise
+
+
+def _begin(transaction: Transaction, link: NodeConnection) -> None:
+    session = transaction.session
+    acquire(session, transaction.marking, link)
+    try:
+        replay(transaction, link, _opening(transaction, link))
+    except ReplayMismatch:
+        failover.undo(session)
+        raise
+    except MarkerGone:
+        session.lose_primary()
+        renew(session, transaction.marking)
+        _begin(transaction, session.to_primary(link.node))
+    else:
+        transaction.to_primary(link)
+
+
+def prepare(transaction: Transaction) -> list[Step]:
+    """Have a connection on which the transaction can begin; returns what it begins with.
+
+    For a transaction that has nothing to replay: its BEGIN travels with its first statement.
+
+    Raises:
+        NoNodeAvailable: no node answered within ``reconnect_wait_time``.
+    """
+    session, marking = transaction.session, transaction.marking
+    link = transaction.conflicts.persist(lambda link: acquire(session, marking, link))
+    steps = _opening(transaction, link)
+    last = steps.pop()
+
+    def done(rows: int) -> None:
+        last.done(rows)
+        transaction.to_primary(link)
+
+    return [*steps, Step(last.statement, done)]
+
+
+def _opening(transaction: Transaction, link: NodeConnection) -> list[Step]:
+    """What opens the transaction on ``link``, its marker included if it is to write."""
+    steps = transaction.session.opening_steps(link)
+    marker = transaction.marking.marker
+    if transaction.marking.wanted and marker is not None:
+        steps.append(Step(marker.advance(), found))
+    return steps
+
+
+def found(rows: int) -> None:
+    """Check that an advance has met its row."""
+    if rows != 1:
+        raise MarkerGone
+
+
+def replay(
+    transaction: Transaction,
+    link: NodeConnection,
+    begin: Sequence[Step],
+    entries: Iterable[Entry] | None = None,
+) -> None:
+    """Send the journal, or only ``entries`` of it, to ``link`` behind ``begin`` and compare.
+
+    Raises:
+        ReplayMismatch: an answer differs; the message says what to do about it in this place.
+    """
+    phrase = AFTER if transaction.stays else BEFORE
+    run = Replay(link, error=MySQLdb.Error, conflict=MySQLdb.OperationalError, phrase=phrase).run
+    try:
+        run(begin, transaction.journal if entries is None else entries)
+    except ReplayMismatch as error:
+        advice = "" if transaction.can_run_again else f" {ADVICE}"
+        raise ReplayMismatch(f"{error} {transaction.told()}{advice}") from error.__cause__
+
+
+# --- why ----------------------------------------------------------------------------------
+
+
+def recover(transaction: Transaction, error: Exception) -> None:
+    """Move the open transaction of a lost primary to another node.
+
+    Raises:
+        FailoverImpossible: the transaction cannot be replayed; the message says why.
+        ReplayMismatch: its replay gave other answers.
+        NoNodeAvailable: no node answered within ``reconnect_wait_time``.
+    """
+    session = transaction.session
+    link = session.primary
+    assert link is not None, "only a transaction on the primary is recovered"
+    loss = Loss(link.node, error)
+    session.lose_primary()
+    transaction.to_pending()
+    if verdict(error) is Verdict.OUT:
+        session.cluster.mark_down(link.node, error)
+    refuse(transaction, link, error)
+    found = go_live(transaction)
+    session.tell(loss, found.node, len(transaction.journal))
+
+
+def may_repeat(transaction: Transaction, error: Exception) -> bool:
+    """Returns True if a transaction that has met a conflict may be replayed; waits a moment."""
+    session = transaction.session
+    if not session.options.failover_enable or obstacle(transaction, session.primary):
+        return False
+    return transaction.conflicts.worth_while(error)
+
+
+def repeat(transaction: Transaction, error: Exception) -> None:
+    """Replay on the same primary a transaction that has met the conflict ``error``.
+
+    Raises:
+        Exception: ``error``, where the replay differs or meets conflicts without an end.
+    """
+    failover.undo(transaction.session)
+    transaction.to_pending()
+    try:
+        go_live(transaction)
+    except Exception as failure:
+        if not isinstance(failure, ReplayMismatch) and not is_conflict(failure):
+            raise
+        transaction.broken = error
+        raise error from failure
+
+
+def renew_marker(transaction: Transaction) -> None:
+    """The marker's row has gone: begin again with another one.
+
+    Raises:
+        FailoverImpossible: the transaction cannot be replayed; nothing of it was committed.
+    """
+    session = transaction.session
+    renew(session, transaction.marking)
+    link = session.primary
+    begun = transaction.is_on_primary
+    transaction.to_pending()
+    reason = obstacle(transaction, link) if begun else None
+    if reason is not None:
+        transaction.broken = FailoverImpossible(
+            f"The marker of the transaction has gone, and it cannot be begun again: {reason}."
+            f" {transaction.told()}",
+            again=link is None or link.state is None,
+        )
+        raise transaction.broken
+    if transaction.journal.entries:
+        go_live(transaction)
+
+
+def refuse(transaction: Transaction, link: NodeConnection, error: Exception) -> None:
+    """Raise where the transaction cannot be replayed, and answer all that follows with it."""
+    if not transaction.session.options.failover_enable:
+        transaction.broken = error
+        raise error
+    reason = obstacle(transaction, link)
+    if reason is None:
+        return
+    transaction.broken = impossible(transaction, link, error, reason)
+    raise transaction.broken from error
+
+
+def impossible(
+    transaction: Transaction, link: NodeConnection, error: Exception, reason: str
+) -> ClusterError:
+    """The error for a transaction that was lost with ``link`` and cannot be replayed."""
+    return FailoverImpossible(
+        f"Node {link.node.name} of {transaction.session.cluster.alias!r} was lost ({error}) and the"
+        f" open transaction cannot be moved to another node: {reason}. {transaction.told()}",
+        again=link.state is None and not transaction.partly,
+    )
+
+
+def obstacle(transaction: Transaction, link: NodeConnection | None) -> str | None:
+    """Why the open transaction cannot be replayed; None if it can."""
+    if transaction.journal.full:
+        limit = transaction.session.options.failover_history_limit
+        return f"it has more than {limit} statements (failover_history_limit)"
+    return transaction.journal.obstacle or (link.state if link is not None else None)

@@ -1,0 +1,163 @@
+"""One run of a request or a function, and what it has done that another run would do twice.
+
+A run lives in a context variable, so coroutines and the threads of asgiref belong to it. A plain
+thread and the job of an executor belong to the run that has started them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any
+
+from galera_router.causality import scope
+from galera_router.causality.scope import Scope
+from galera_router.compat import threads
+
+_current: ContextVar[Run | None] = ContextVar("galera_router_run", default=None)
+_ATTRIBUTE = "galera_run"
+#: Begins the names of this package's own threads, which outlive any run and write nothing.
+OWN_THREADS = "galera_router"
+
+
+class Run:
+    """A context manager: what is done in the block, and in threads that it starts, is noted.
+
+    A run inside another one is a part of it: what it has done, the outer one has done too.
+
+    Args:
+        at_hooks: called when a transaction of the run was committed, ahead of its hooks.
+
+    Attributes:
+        effect: what has been done that cannot be undone, in words; None if nothing.
+    """
+
+    def __init__(self, at_hooks: Callable[[], None] = lambda: None) -> None:
+        self.effect: str | None = None
+        self.at_hooks = at_hooks
+        self._outer: Run | None = None
+        self._token: Token[Run | None] | None = None
+        self._threads: list[threading.Thread] = []
+        self._jobs: list[Future[Any]] = []
+
+    def __enter__(self) -> Run:
+        self._outer = current()
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._token is not None, "a run is entered once"
+        _current.reset(self._token)
+
+    def note_effect(self, effect: str) -> None:
+        """Something that cannot be undone is done, or may be."""
+        self.effect = self.effect or effect
+        if self._outer is not None:
+            self._outer.note_effect(effect)
+
+    def note_thread(self, thread: threading.Thread) -> None:
+        """The run has started ``thread``."""
+        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
+        if self._outer is not None:
+            self._outer.note_thread(thread)
+
+    def note_job(self, job: Future[Any]) -> None:
+        """The run has given ``job`` to an executor."""
+        self._jobs = [*(known for known in self._jobs if not known.done()), job]
+        if self._outer is not None:
+            self._outer.note_job(job)
+
+    def obstacle(self) -> str | None:
+        """Return why the code must not be run again, in words; None if it may.
+
+        A thread that is still at work may yet commit what another run would commit once more.
+        """
+        if self.effect is None and any(thread.is_alive() for thread in self._threads):
+            return "a thread that it started is still running"
+        if self.effect is None and not all(job.done() for job in self._jobs):
+            return "a job that it gave to an executor is not done"
+        return self.effect
+
+
+def current() -> Run | None:
+    """Return the run that the calling code belongs to; None outside of requests and functions."""
+    run = _current.get()
+    if run is None:
+        run = getattr(threading.current_thread(), _ATTRIBUTE, None)
+    return run
+
+
+def note_commit(alias: str) -> None:
+    """Something was committed on the database ``alias``, or may have been."""
+    run = current()
+    if run is not None:
+        run.note_effect(f"something was committed on {alias!r}")
+
+
+def note_hooks(alias: str) -> None:
+    """A transaction on ``alias`` was committed, and its ``on_commit`` hooks run now."""
+    run = current()
+    if run is not None:
+        run.note_effect(f"on_commit hooks of {alias!r} were run")
+        run.at_hooks()
+
+
+def install() -> None:
+    """Have plain threads and the jobs of executors belong to the run that starts them."""
+    threads.on_start(_started)
+    threads.on_submit(_submitted)
+
+
+def _started(thread: threading.Thread) -> None:
+    if thread.name.startswith(OWN_THREADS):
+        return
+    run = current()
+    if run is not _NOBODY:
+        scope.inherit(thread)
+    if run is not None:
+        setattr(thread, _ATTRIBUTE, run)
+        run.note_thread(thread)
+
+
+def _submitted(
+    submit: Callable[..., Future[Any]], job: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Future[Any]:
+    run, held = current(), scope.current()
+    token = _current.set(_NOBODY)  # the executor's own threads outlive the run
+    try:
+        future = submit(_within, run, held, job, *args, **kwargs)
+    finally:
+        _current.reset(token)
+    if run is not None:
+        run.note_job(future)
+    return future
+
+
+def _within(
+    run: Run | None, held: Scope, job: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
+    token = _current.set(run)
+    try:
+        with scope.resumed(held):
+            return job(*args, **kwargs)
+    finally:
+        _current.reset(token)
+
+
+class _Nobody(Run):
+    """In the place of a run, for what belongs to none."""
+
+    def note_effect(self, effect: str) -> None: ...
+    def note_thread(self, thread: threading.Thread) -> None: ...
+    def note_job(self, job: Future[Any]) -> None: ...
+
+
+_NOBODY = _Nobody()

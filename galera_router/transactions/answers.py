@@ -1,0 +1,75 @@
+"""What ``LAST_INSERT_ID()`` and ``ROW_COUNT()`` would give if there were one server alone.
+
+They live on one connection, and are those of the statement before. After a failover the new
+connection knows nothing of them, and what we send along with a statement changes them.
+"""
+
+from __future__ import annotations
+
+from galera_router.connections.connection import NodeConnection
+from galera_router.connections.packet import Step
+from galera_router.recovery.lexer import tokens
+
+from .cursor import Call
+
+#: Bytes of a statement that is worth looking through.
+LONG = 64 * 1024
+
+
+class Answers:
+    """Of one session."""
+
+    def __init__(self) -> None:
+        self._key = 0
+        self._rows = 0  # as after what sets a connection up
+        self._link: NodeConnection | None = None  # on which the server knows the key by itself
+
+    def note(self, call: Call, link: NodeConnection | None) -> None:
+        """A statement has been answered on ``link``; None if not by a server."""
+        statement, cursor = call.statement, call.cursor
+        self._rows = -1 if cursor.description is not None else cursor.rowcount
+        if not statement.insert:
+            return
+        key = _key(call)
+        if key:
+            self._key, self._link = key, link
+
+    def ended(self) -> None:
+        """A transaction has ended; with stock Django ``SET autocommit = 1`` follows."""
+        self._rows = 0
+
+    def ahead(self, call: Call, link: NodeConnection) -> list[Step]:
+        """What has to be sent ahead of ``call`` so that it is given the right key."""
+        if not call.statement.asks or not self._key or self._link is link:
+            return []
+        return [Step(b"SET LAST_INSERT_ID = %d" % self._key)]
+
+    def fill_in(self, call: Call) -> None:
+        """Write the number of rows into a statement that asks for it."""
+        if call.statement.asks and b"ROW_COUNT" in call.sql.upper() and len(call.sql) < LONG:
+            call.sql = _with_rows(call.sql, self._rows)
+
+
+def _key(call: Call) -> int:
+    cursor = call.cursor
+    if cursor.description is None:
+        return int(cursor.lastrowid or 0)
+    first = cursor._rows[0] if cursor._rows else ()
+    value = first[0] if isinstance(first, tuple) and len(first) == 1 else 0
+    return value if isinstance(value, int) else 0
+
+
+def _with_rows(sql: bytes, rows: int) -> bytes:
+    """``sql`` with the number in the place of each ``ROW_COUNT()``."""
+    found = tokens(sql)
+    for first, opening, closing in reversed(list(zip(found, found[1:], found[2:], strict=False))):
+        if first.word == b"ROW_COUNT" and (opening.text, closing.text) == (b"(", b")"):
+            alias = b" AS `ROW_COUNT()`" if _is_column(found, closing.end) else b""
+            sql = sql[: first.start] + b"%d" % rows + alias + sql[closing.end :]
+    return sql
+
+
+def _is_column(found: object, end: int) -> bool:
+    """Returns True for ``SELECT ROW_COUNT()`` alone, whose column has that name."""
+    assert isinstance(found, tuple)
+    return len(found) == 4 and found[0].word == b"SELECT" and found[-1].end == end

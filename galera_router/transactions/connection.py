@@ -1,0 +1,117 @@
+"""The one door: what sits in ``DatabaseWrapper.connection`` in place of the driver's connection.
+
+Django's ``Atomic``, ``ATOMIC_REQUESTS`` and ``on_commit`` keep their state on the wrapper and
+reach the server only through that attribute. With this object there, Django's own state machine
+runs unmodified and becomes lazy: no server hears of a transaction before its first statement, and
+the primary not before the first write.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Protocol
+
+from MySQLdb.connections import Connection as DriverConnection
+
+from galera_router.connections.connection import NodeConnection
+
+from .cursor import Call, door
+from .statements import Statement
+
+if TYPE_CHECKING:
+    from .cursor import _Door
+
+
+class Owner(Protocol):
+    """Whose door it is: a cluster's session, or one node by its alias."""
+
+    @property
+    def cursorclass(self) -> type: ...
+    def run(self, call: Call) -> Any: ...
+    def any_link(self, statement: Statement | None) -> NodeConnection: ...
+    def is_open(self, link: NodeConnection) -> bool: ...
+    def commit(self) -> None: ...
+    def rollback(self) -> None: ...
+    def set_autocommit(self, flag: bool) -> None: ...
+    def ping(self) -> None: ...
+    def close(self) -> None: ...
+    def driver(self) -> Any: ...
+
+
+class Connection:
+    """The DB-API connection that a wrapper sees; anything unusual is asked of the driver's.
+
+    Args:
+        owner: who carries it out.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+
+    def cursor(self, cursorclass: Any = None) -> Any:
+        """A cursor that belongs to no server yet.
+
+        Args:
+            cursorclass: the driver's, or a class built on one; without, that of the settings.
+        """
+        chosen = cursorclass or self._owner.cursorclass
+        if not isinstance(chosen, type):  # a factory: there is no class to build on
+            return chosen(self._owner.driver())
+        return door(chosen)(self)
+
+    def commit(self) -> None:
+        self._owner.commit()
+
+    def rollback(self) -> None:
+        self._owner.rollback()
+
+    def autocommit(self, flag: bool) -> None:
+        self._owner.set_autocommit(bool(flag))
+
+    def ping(self, *args: Any) -> None:
+        self._owner.ping()
+
+    def close(self) -> None:
+        self._owner.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def next_result(self, *args: Any) -> int:
+        """No result waits for a cursor that has not been executed."""
+        return -1
+
+    def __getattr__(self, name: str) -> Any:
+        """What a driver's connection has, without a promotion for the mere look at it."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = inspect.getattr_static(DriverConnection, name, None)
+        if inspect.isroutine(found):
+            if name in _ON_THE_CLIENT:
+                return getattr(self._owner.any_link(None).connection, name)
+            return lambda *args, **kwargs: getattr(self._owner.driver(), name)(*args, **kwargs)
+        return getattr(self._owner.any_link(None).connection, name)
+
+    # --- what a cursor asks
+
+    def run(self, call: Call) -> Any:
+        """Send a statement to where it belongs; returns the number of rows."""
+        return self._owner.run(call)
+
+    def writes_literals_for(self, cursor: _Door, statement: Statement) -> NodeConnection:
+        """Have ``cursor`` speak through some connection: how values are written depends on it."""
+        link: NodeConnection | None = cursor._link
+        if link is None or not self._owner.is_open(link):
+            link = self._owner.any_link(statement)
+            cursor._discard()
+            cursor._link, cursor._ticket = link, -1
+        cursor.connection = link.connection
+        return link
+
+
+_ON_THE_CLIENT = frozenset(
+    {"literal", "escape", "escape_string", "string_literal", "character_set_name"}
+)

@@ -1,0 +1,232 @@
+"""The one door: a DB-API cursor that belongs to no server until its statement needs one.
+
+It is a subclass of the cursor class that the user has chosen, and takes the place of the driver's
+cursor. Execute wrappers, debug cursors and whatever else wraps a cursor stand above it and see
+each statement of the application once; what is sent again for a replay never passes them.
+
+``execute``, ``executemany`` and ``callproc`` decide what a statement is. It is sent in ``_query``,
+the last step of mysqlclient's cursor: there its bytes are final, and the batches of
+``executemany`` pass one by one.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import MySQLdb
+from MySQLdb.constants import CR
+
+from galera_router.connections.connection import NodeConnection
+from galera_router.connections.packet import Packet, Step, next_answer
+from galera_router.recovery.journal import Answer, Entry
+
+from .statements import Statement, classify
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+
+#: Bytes from which on a statement may be more than the server takes, and what may go with it.
+LARGE, SPARE = 256 * 1024, 1024
+
+
+@dataclass(slots=True)
+class Call:
+    """One statement of the application, on its way to a server.
+
+    Attributes:
+        cursor: the application's cursor.
+        statement: what it is.
+        sql: the bytes to send.
+        query: the driver's own way to send them.
+    """
+
+    cursor: Any
+    statement: Statement
+    sql: bytes
+    query: Callable[[bytes], Any]
+
+    def send(
+        self,
+        link: NodeConnection,
+        before: Sequence[Step] = (),
+        *,
+        head: bytes = b"",
+        tail: bytes = b"",
+        until: float = 0.0,
+    ) -> Any:
+        """Send it on ``link`` and take its answer; returns the number of rows.
+
+        Args:
+            link: the connection.
+            before: statements of ours that go ahead of it in its packet.
+            head, tail: make one compound statement of it.
+            until: when the wait that the packet begins with is to be ended (monotonic seconds).
+
+        Raises:
+            MySQLdb.Error: the server's or the driver's error.
+        """
+        cursor = self.cursor
+        cursor.point_at(link)
+        if len(self.sql) >= LARGE:
+            link.check_size(len(self.sql) + SPARE)
+        link.until = until
+        link.busy = time.monotonic()
+        try:
+            if before or head:
+                return self._in_packet(cursor, Packet(link.connection, before, head, tail))
+            rows = self.query(self.sql)
+            self._check_answer(cursor)
+            return rows
+        finally:
+            link.busy = link.until = 0.0
+            if cursor.connection is not None:
+                cursor.connection = link.connection
+
+    def _in_packet(self, cursor: Any, packet: Packet) -> Any:
+        cursor.connection = packet
+        rows = self.query(self.sql)
+        self._check_answer(cursor)
+        if packet.encloses and cursor.description is not None:
+            next_answer(packet.driver)  # that of the compound statement, behind the rows
+            packet.driver.discard_result()
+        return rows
+
+    def _check_answer(self, cursor: Any) -> None:
+        """A connection that was cut inside an answer may look as if there were no rows."""
+        if self.statement.readable and cursor.description is None:
+            raise MySQLdb.OperationalError(CR.SERVER_LOST, "the answer has no columns")
+
+    @property
+    def buffered(self) -> bool:
+        """Returns True if the answer will be held on the client, where it can be noted."""
+        return hasattr(self.cursor, "scroll")
+
+    def entry(self) -> Entry:
+        """The journal's entry of what has just been answered; only if it is buffered."""
+        statement = self.statement
+        if statement.savepoint is not None:
+            return Entry(self.sql)
+        entry = Entry(self.sql, self._answer(), statement.ordered, statement.insert)
+        entry.session = statement.verb == "SET"
+        return entry
+
+    def failed(self, number: int) -> Entry:
+        """The journal's entry of a statement that has failed with error ``number``."""
+        return Entry(self.sql, insert=self.statement.insert, error=number)
+
+    def _answer(self) -> Answer:
+        cursor = self.cursor
+        if cursor.description is None:
+            return Answer(None, cursor.rowcount, cursor.lastrowid)
+        return Answer(cursor._rows, cursor.rowcount, cursor.lastrowid, cursor.description)
+
+    def put_answer(self, rows: tuple[Any, ...] | None, rowcount: int) -> int:
+        """Give the cursor an answer that came another way than by its own connection."""
+        cursor = self.cursor
+        cursor._executed = self.sql
+        cursor._result = None
+        cursor._rows = rows or ()
+        cursor.rownumber = 0
+        cursor.rowcount = rowcount
+        cursor.lastrowid = 0
+        cursor.description = None if rows is None else (("", None, None, None, None, None, False),)
+        return rowcount
+
+
+@functools.cache
+def door(base: type) -> type:
+    """The cursor class ``base`` as a door to the cluster."""
+    return type(base.__name__, (_Door, base), {"__module__": base.__module__})
+
+
+class _Door:
+    """What :func:`door` puts on top of the driver's cursor class."""
+
+    connection: Any
+    description: Any
+    _rows: Any
+    _result: Any
+    rownumber: Any
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)  # type: ignore[call-arg]
+        self._home = connection
+        self._link: NodeConnection | None = None
+        self._ticket = -1
+        self._statement: Statement | None = None  # what is being executed
+
+    # --- what the application calls
+
+    def execute(self, query: Any, args: Any = None) -> Any:
+        execute = super().execute  # type: ignore[misc]
+        if self._statement is not None:  # a batch of executemany
+            return execute(query, args)
+        return self._run(classify(query), "execute", execute, query, args)
+
+    def executemany(self, query: Any, args: Any) -> Any:
+        if not isinstance(args, (list, tuple)) and args is not None:
+            args = list(args)
+        executemany = super().executemany  # type: ignore[misc]
+        return self._run(classify(query), "executemany", executemany, query, args)
+
+    def callproc(self, procname: Any, args: Any = ()) -> Any:
+        callproc = super().callproc  # type: ignore[misc]
+        return self._run(classify(b"CALL p()"), "callproc", callproc, procname, args)
+
+    def _run(self, statement: Statement, name: str, run: Any, *args: Any) -> Any:
+        if self.connection is None:
+            raise MySQLdb.ProgrammingError("cursor closed")
+        if self._statement is not None:  # called through a proxy around the driver's connection
+            return run(*args)
+        self._statement = statement
+        try:
+            link = self._home.writes_literals_for(self, statement)
+            if link.proxied:
+                return self._through_proxy(link, name, args)
+            return run(*args)
+        finally:
+            self._statement = None
+
+    def _through_proxy(self, link: NodeConnection, name: str, args: Any) -> Any:
+        """Have a proxy around the driver's connection, such as a tracer's, see the statement."""
+        return getattr(link.connection.cursor(lambda connection: self), name)(*args)
+
+    # --- what the driver's cursor does with it
+
+    def _query(self, q: Any) -> Any:
+        query = super()._query  # type: ignore[misc]
+        statement = self._statement
+        if statement is None:
+            return query(q)
+        q = bytes(q)
+        if statement.verb == "CALL":
+            statement = classify(q)
+        return self._home.run(Call(self, statement, q, query))
+
+    def point_at(self, link: NodeConnection) -> None:
+        """Speak through ``link`` from now on."""
+        if self._link is not link:
+            self._discard()
+            self._link = link
+        self.connection = link.connection
+        link.drain()
+        self._ticket = link.ticket
+
+    def _discard(self) -> None:
+        """Drain only what is one's own.
+
+        The garbage collector may close a cursor in the middle of another one's packet.
+        """
+        if self._link is not None and self._ticket == self._link.ticket:
+            super()._discard()  # type: ignore[misc]
+            return
+        connection, self.connection = self.connection, None
+        try:
+            super()._discard()  # type: ignore[misc]
+        finally:
+            self.connection = connection

@@ -1,0 +1,91 @@
+"""What a thread has written and seen: its reads must not go back behind that."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from galera_router.causality import scope
+from galera_router.cluster.nodes import Node
+from galera_router.cluster.position import Position
+from galera_router.recovery import runs
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+class Following:
+    """The writes and reads of one session, as far as later reads depend on them.
+
+    Args:
+        session: whose.
+
+    Attributes:
+        wrote: it has written: its reads outside a transaction follow.
+        behind: nodes not waited for since the last write.
+        seen: the node that it has last read from, so that it never goes back in time.
+        commits: changes made final, ever. ``commits_before``: as many of them before this request.
+        writes: those that may have changed something. ``writes_before``: before this request.
+        told: where the last of these was, once it was asked for.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.wrote = False
+        self.behind: set[Node] = set()
+        self.seen: Node | None = None
+        self.commits = self.commits_before = 0
+        self.writes = self.writes_before = 0
+        self.told: tuple[object, Position] | None = None
+        self._record: tuple[Counter[str] | None, int] = (None, 0)  # writes of all its threads
+
+    def note_write(self, node: Node | None = None) -> None:
+        """Something may be changed: what this thread reads next must include it.
+
+        Args:
+            node: which node has changed it; None as long as that is not known.
+        """
+        self.wrote = True
+        self.seen = node
+        self.behind = {other for other in self._session.cluster.nodes if other is not node}
+
+    def note_synced(self, node: Node) -> None:
+        """``node`` has all that had been committed anywhere when it was asked."""
+        self.behind.discard(node)
+        for need in self._session.unmet(node):
+            need.note_met(node)
+
+    def follow(self) -> None:
+        """What another thread of this request has written must be waited for like our own."""
+        record = scope.current().writes
+        if record is None:
+            return
+        known, followed = self._record
+        if known is not record:
+            followed = 0
+        written = record[self._session.cluster.alias]
+        if written != followed:
+            self.behind = set(self._session.cluster.nodes)
+        self._record = record, written
+
+    def note_commit(self, *, wrote: bool = True) -> None:
+        """Something has become final, or may have: what led to it cannot be run again.
+
+        Args:
+            wrote: it has come to a statement that may write.
+        """
+        self.commits += 1
+        runs.note_commit(self._session.cluster.alias)
+        if not wrote:
+            return
+        self.follow()
+        self.writes += 1
+        scope.note_write(self._session.cluster.alias)
+        record, followed = self._record
+        self._record = record, followed + 1
+
+    def new_request(self) -> None:
+        """A request or a task begins or has ended."""
+        self.seen = None
+        self.commits_before = self.commits
+        self.writes_before = self.writes

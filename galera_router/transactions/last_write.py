@@ -1,0 +1,103 @@
+"""Read your writes elsewhere: a token of what was last committed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from galera_router.causality import scope, tokens
+from galera_router.causality.after import later
+from galera_router.cluster.position import ASK, EVERYTHING, Position, position
+from galera_router.connections.connection import NodeConnection
+from galera_router.connections.errors import ERRORS
+from galera_router.exceptions import ConfigurationError, NotCommitted
+from galera_router.transactions import waiting
+from galera_router.transactions.session import Session, session_of
+
+logger = logging.getLogger("galera_router")
+
+
+def causal_token(using: str | None = None) -> str:
+    """A token of what this request, task or thread has last committed on a cluster.
+
+    Whoever reads in :func:`after` this token sees it, in whatever process. It costs one round
+    trip to the primary after a write, and none until the next one. Where nothing was written,
+    it is the token that the running block was itself given, or empty.
+
+    Args:
+        using: the alias of the cluster.
+
+    Raises:
+        ConfigurationError: ``using`` is no cluster.
+        NotCommitted: the open transaction has written. Ask in ``transaction.on_commit``.
+    """
+    session = _session(using or DEFAULT_DB_ALIAS)
+    if session.transaction is not None and session.marking.wanted:
+        raise NotCommitted(
+            "causal_token() was called in a transaction that has written and is not committed:"
+            " no token can name that. Call it in transaction.on_commit()."
+        )
+    return token_of(session)
+
+
+def token_of(session: Session) -> str:
+    """The token of what was committed last; empty if there is nothing to name."""
+    if not session.options.wsrep_sync_after_write:
+        return ""
+    alias = session.cluster.alias
+    found: Position | None = None
+    for need in scope.needs(alias):
+        if not need.void:
+            found = later(found, need.position)
+    if session.following.writes != session.following.writes_before or alias in scope.written():
+        found = later(found, _where(session))
+    return "" if found is None else tokens.dump(alias, found)
+
+
+def written() -> Mapping[str, str]:
+    """A token for each cluster that the request at hand has written to, by its alias.
+
+    To be called in the thread whose connections the request has used.
+    """
+    sessions = [session_of(alias) for alias in scope.written()]
+    tokens = {c.cluster.alias: token_of(c) for c in sessions if c is not None}
+    return {alias: token for alias, token in tokens.items() if token}
+
+
+def _session(alias: str) -> Session:
+    session = session_of(alias) if alias in connections.settings else None
+    if session is None or session.cluster.alias != alias:
+        raise ConfigurationError(f"causal_token(using={alias!r}): that is not a cluster's alias.")
+    return session
+
+
+def _where(session: Session) -> Position:
+    """Where the primary is, after the last write; :data:`EVERYTHING` if it does not say."""
+    last = session.following.writes, scope.writes(session.cluster.alias)
+    if session.following.told is not None and session.following.told[0] == last:
+        return session.following.told[1]
+    link = session.primary
+    if link is None or link.node is not session.cluster.acting:
+        return EVERYTHING  # another thread of this request has written through another node
+    if link.is_stale():
+        return EVERYTHING
+    found = _ask(session, link)
+    if found is None:
+        return EVERYTHING
+    session.cluster.note_position(link.node, found)
+    session.following.told = last, found
+    return found
+
+
+def _ask(session: Session, link: NodeConnection) -> Position | None:
+    gtid = waiting.ask_gtid(session, link) if session.options.wsrep_sync_use_gtid else None
+    try:
+        link.query(ASK)
+        return position(link.rows(), gtid.gtid if gtid is not None else "")
+    except ERRORS as error:
+        logger.info(
+            "%s: %s does not say where it is: %s", session.cluster.alias, link.node.name, error
+        )
+        return None

@@ -1,0 +1,239 @@
+"""What must be sent ahead of a read, so that it is not older than it may be.
+
+A read on a node must include what this thread has written (``behind``), what the running block
+was given a token for (``Need``), and what the thread has read elsewhere (``seen``). Of the first
+and the last no more is known than that they are committed: ``wsrep_sync_wait`` waits for all that
+is. For a token the node is asked whether it has come so far, unless this process knows.
+
+Whatever waits is ended after ``wsrep_sync_timeout`` (:func:`is_late`); the read then goes to
+another node, and at last to the primary.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from galera_router.causality import scope
+from galera_router.causality.scope import Need
+from galera_router.cluster import position as positions
+from galera_router.cluster.nodes import Node
+from galera_router.connections.connection import NodeConnection
+from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
+from galera_router.connections.packet import Step
+
+from .opening import SYNCED
+
+if TYPE_CHECKING:
+    from .session import Session
+
+logger = logging.getLogger("galera_router")
+
+#: Seconds that the primary is waited for at least: there is nobody else to ask then.
+PRIMARY_WAIT = 2.0
+#: Seconds that a node is waited for at least before its answers count as different.
+LAST_WAIT = 1.0
+
+
+@dataclass(eq=False)
+class Wait:
+    """What goes ahead of one read.
+
+    Attributes:
+        steps: the statements; the application's follows.
+        until: when the watchdog is to end the wait (monotonic seconds); 0: it ends by itself.
+        over: the server has answered all that wait.
+        unsynced: a wait that is due was left out, as the mode "any" wants it.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    until: float = 0.0
+    over: bool = False
+    unsynced: bool = False
+
+
+_NOTHING = Wait(over=True)
+
+
+def before(session: Session, link: NodeConnection, begin: bytes = b"") -> Wait | None:
+    """What has to be sent ahead of a read on ``link``; None if its node is not to be waited for.
+
+    Args:
+        session: the thread's session.
+        link: a connection to a node's own alias, outside a transaction.
+        begin: what begins the transaction that the read is to be in.
+    """
+    node = link.node
+    synced, needs = is_due(session, node)
+    opening = [Step(begin)] if begin else []
+    if (synced or needs) and session.mode == "any":
+        return Wait(opening, unsynced=True, over=not begin)
+    if synced or any(_only_synced(session, node, need) for need in needs):
+        return _synced(session, link, begin)
+    if needs:
+        return _reached(session, link, needs, opening)
+    return Wait(opening) if begin else _NOTHING
+
+
+def is_due(session: Session, node: Node) -> tuple[bool, list[Need]]:
+    """Returns if a read on ``node`` must wait for all that is committed; else for which tokens."""
+    if not session.options.wsrep_sync_after_write:
+        return False, []
+    session.following.follow()
+    seen = session.following.seen
+    synced = node in session.following.behind or (seen is not None and seen is not node)
+    return synced, session.unmet(node)
+
+
+def _only_synced(session: Session, node: Node, need: Need) -> bool:
+    """Returns True if no position helps: none is known, or only the primary can be asked."""
+    return need.everything or node is session.cluster.primary()
+
+
+# --- for everything -----------------------------------------------------------------------
+
+
+def _synced(session: Session, link: NodeConnection, begin: bytes) -> Wait | None:
+    seconds = allowance(session, link.node)
+    if not seconds:
+        return None
+    wait = Wait()
+    done = functools.partial(_caught_up, session, link, wait)
+    gtid = _gtid(session)
+    if gtid is not None:
+        wait.steps = [Step(positions.reach_gtid(gtid, seconds), done)]
+        wait.steps += [Step(begin)] if begin else []
+    else:
+        wait.until = time.monotonic() + seconds
+        wait.steps = [Step(SYNCED + (begin or b"SELECT 1"), done)]
+    return wait
+
+
+def _caught_up(session: Session, link: NodeConnection, wait: Wait, rows: int) -> None:
+    """The node has all that had been committed anywhere when it was asked."""
+    link.until, wait.over = 0.0, True
+    session.following.note_synced(link.node)
+
+
+def last_resort(session: Session, link: NodeConnection, begin: bytes) -> Wait:
+    """The wait for everything on a node whose answers differ: it may only lag."""
+    seconds = max(allowance(session, link.node), LAST_WAIT)
+    wait = Wait(until=time.monotonic() + seconds)
+    wait.steps = [Step(SYNCED + begin, functools.partial(_caught_up, session, link, wait))]
+    return wait
+
+
+def _gtid(session: Session) -> positions.Position | None:
+    """Where the primary is, as a GTID: what this thread has seen or written is there.
+
+    None where that is not wanted, or where something else has to be waited for as well.
+    """
+    link = session.primary
+    if not session.options.wsrep_sync_use_gtid or link is None or session.transaction_begun:
+        return None
+    if session.following.seen not in (None, link.node) or link.node is not session.cluster.acting:
+        return None
+    return None if scope.needs(session.cluster.alias) else ask_gtid(session, link)
+
+
+def ask_gtid(session: Session, link: NodeConnection) -> positions.Position | None:
+    """The GTID of the last transaction that the node of ``link`` has committed; None if unknown."""
+    try:
+        link.query(positions.ASK_GTID)
+        ((gtid,),) = link.rows()
+    except ERRORS as error:
+        name = link.node.name
+        logger.info("%s: %s does not say its GTID: %s", session.cluster.alias, name, error)
+        if is_lost(error):
+            session.lose_primary(idle=True)
+        return None
+    text = gtid.decode() if isinstance(gtid, bytes) else str(gtid)
+    return positions.Position("", 0, link.node.name, text)
+
+
+# --- for a position -----------------------------------------------------------------------
+
+
+def _reached(
+    session: Session, link: NodeConnection, needs: list[Need], opening: list[Step]
+) -> Wait:
+    seconds = allowance(session, link.node)
+    wait = Wait()
+    for need in needs:
+        by_gtid = session.options.wsrep_sync_use_gtid and need.position.gtid
+        statement = (positions.reach_gtid if by_gtid else positions.reach)(need.position, seconds)
+        done = functools.partial(_met, session, link, need, wait, need is needs[-1])
+        wait.steps.append(Step(statement, done))
+    wait.steps += opening
+    return wait
+
+
+def _met(
+    session: Session, link: NodeConnection, need: Need, wait: Wait, last: bool, rows: int
+) -> None:
+    need.note_met(link.node)
+    session.cluster.note_position(link.node, replace(need.position, node=""))
+    wait.over = last
+
+
+def allowance(session: Session, node: Node) -> float:
+    """Seconds for which ``node`` may be waited for now.
+
+    All waits of one statement together take ``wsrep_sync_timeout``; as long as there is another
+    secondary to try, one of them takes half of what is left.
+    """
+    now, cluster = time.monotonic(), session.cluster
+    if not session.reader.sync_until:
+        session.reader.sync_until = now + session.options.wsrep_sync_timeout
+    left = max(0.0, session.reader.sync_until - now)
+    if node is cluster.primary():
+        return max(left, PRIMARY_WAIT)
+    if cluster.lags(node):
+        return 0.0
+    return left / 2 if cluster.others(node, session.reader.lagging) else left
+
+
+# --- what came of it ----------------------------------------------------------------------
+
+
+def is_late(link: NodeConnection, wait: Wait, error: BaseException) -> bool:
+    """Returns True if ``error`` means that the node of ``link`` has not caught up in time."""
+    if wait.over:
+        return False
+    return link.overdue or verdict(error) is Verdict.LOCK_WAIT or positions.is_behind(error)
+
+
+def pass_by(session: Session, link: NodeConnection) -> None:
+    """The node of ``link`` is not to be read from now; it may be well all the same.
+
+    Nodes that are forming a new view answer so too.
+    """
+    if link.overdue:
+        session.reader.drop(link)
+    session.cluster.note_lag(link.node)
+    leave_out(session, link.node)
+
+
+def leave_out(session: Session, node: Node) -> None:
+    """``node`` is not to be read from by the statement at hand."""
+    session.reader.lagging.add(node)
+    session.reader.pin = None
+
+
+def is_foreign(session: Session, error: BaseException) -> bool:
+    """Returns True if a token, void now, was of another cluster, as when it has been rebuilt."""
+    cluster_id = positions.cluster_met(error)
+    if not cluster_id:
+        return False
+    logger.warning(
+        "%s: a causal token was ignored: it is of another cluster than %s",
+        session.cluster.alias,
+        cluster_id,
+    )
+    for need in scope.needs(session.cluster.alias):
+        if not need.everything and need.position.cluster_id != cluster_id:
+            need.void = True
+    return True

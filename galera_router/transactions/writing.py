@@ -1,0 +1,290 @@
+"""Statements of a transaction on the primary, with failover and replay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import MySQLdb
+
+from galera_router.connections.connection import NodeConnection
+from galera_router.connections.errors import ERRORS, Verdict, errno, is_conflict, is_lost, verdict
+from galera_router.connections.packet import Step
+from galera_router.recovery import failover, outcome, rebuilding, variables
+from galera_router.recovery.failover import Patience
+from galera_router.recovery.marker import MarkerGone, Marking, moved
+
+from .statements import Statement
+
+if TYPE_CHECKING:
+    from .cursor import Call
+    from .transaction import Transaction
+
+#: Set ahead of a statement that may end the transaction inside: gone if it has.
+_BEFORE = "galera_router_before"
+_NO_SUCH_SAVEPOINT = 1305
+#: They commit once, and begin nothing.
+_COMMITS = frozenset({"CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME", "GRANT", "REVOKE"})
+
+
+def execute(transaction: Transaction, call: Call) -> Any:
+    """Run ``call`` in the transaction on the primary; move that if the primary is lost."""
+    if transaction.uncertain:
+        settle(transaction)
+    statement = call.statement
+    if statement.sets_next and not transaction.is_on_primary and not transaction.journal.entries:
+        return _ahead_of_begin(transaction, call)
+    if statement.savepoint is None and not statement.readable:
+        transaction.marking.wanted = True
+    patience: Patience | None = None
+    while True:
+        try:
+            return _once(transaction, call)
+        except MarkerGone:
+            transaction.session.lose_primary()
+            rebuilding.renew_marker(transaction)
+        except ERRORS as error:
+            patience = patience or Patience(transaction.session)
+            _again(transaction, call, error, patience)
+
+
+def _once(transaction: Transaction, call: Call) -> Any:
+    before = _beginning(transaction)
+    link = transaction.session.primary
+    assert link is not None
+    _advance_if_due(transaction, link)
+    if call.statement.may_end_transaction:
+        transaction.probed = call.statement.verb not in _COMMITS
+        if transaction.probed:
+            before.append(Step(f"SAVEPOINT {_BEFORE}".encode()))
+    if call.statement.verb == "SET" and transaction.is_on_primary:
+        variables.remember(link, call.sql)
+    before += transaction.session.answers.ahead(call, link)
+    rows = call.send(link, before)
+    _note(transaction, call, link)
+    return rows
+
+
+def _beginning(transaction: Transaction) -> list[Step]:
+    """What the statement takes along: the BEGIN of a transaction that has nothing to replay."""
+    if transaction.is_on_primary:
+        return []
+    if transaction.journal.entries:
+        transaction.rebuild()
+        return []
+    return rebuilding.prepare(transaction)
+
+
+def _ahead_of_begin(transaction: Transaction, call: Call) -> Any:
+    """SET TRANSACTION is for the next one, which has not begun yet."""
+    link = failover.connect_primary(transaction.session)
+    rows = call.send(link)
+    link.note_state("SET TRANSACTION")
+    transaction.stays = True
+    return rows
+
+
+def _advance_if_due(transaction: Transaction, link: NodeConnection) -> None:
+    """Alone, for the transaction may hold locks: an abort between two statements is not told."""
+    marking = transaction.marking
+    marker = marking.due() if transaction.is_on_primary else None
+    if marker is not None:
+        link.query(marker.advance())
+        rebuilding.found(link.connection.affected_rows())
+        marking.advanced()
+
+
+# --- when it fails ------------------------------------------------------------------------
+
+
+def _again(transaction: Transaction, call: Call, error: Exception, patience: Patience) -> None:
+    """Raise ``error`` unless the transaction stands again and ``call`` may be sent again."""
+    statement, kind = call.statement, verdict(error)
+    if moved(error):
+        failover.undo(transaction.session)
+        rebuilding.renew_marker(transaction)
+    elif is_lost(error) and transaction.session.primary is not None:
+        _spend(transaction, call, error, patience)
+        if statement.may_end_transaction:
+            transaction.uncertain = True
+            transaction.journal.prevent(_why_not(statement))
+        _recover(transaction, error)
+    elif statement.savepoint is not None and kind is Verdict.ROLLED_BACK:
+        _savepoint_failed(transaction, error)
+    elif kind is Verdict.LOCK_WAIT and not _is_undone(transaction):
+        _wait_once_more(transaction, call, error)
+    elif is_conflict(error) and not statement.impatient and _may_repeat(transaction, error):
+        rebuilding.repeat(transaction, error)
+    else:
+        note_error(transaction, call, error)
+        raise error
+
+
+def _spend(transaction: Transaction, call: Call, error: Exception, patience: Patience) -> None:
+    session = transaction.session
+    assert session.primary is not None
+    try:
+        patience.spend(session.primary.node, error)
+    except Exception:
+        note_error(transaction, call, error)
+        raise
+
+
+def _recover(transaction: Transaction, error: Exception) -> None:
+    link = transaction.session.primary
+    if transaction.uncertain and link is not None and transaction.session.options.failover_enable:
+        outcome.lost_when_uncertain(transaction, link, error)
+    rebuilding.recover(transaction, error)
+
+
+def _may_repeat(transaction: Transaction, error: Exception) -> bool:
+    return rebuilding.may_repeat(transaction, error)
+
+
+def _is_undone(transaction: Transaction) -> bool:
+    """Returns True if the server has rolled back more than the statement that failed.
+
+    It does after a lock wait with ``innodb_rollback_on_timeout``, for one.
+    """
+    link = transaction.session.primary
+    assert link is not None
+    return not _in_transaction(link)
+
+
+def _wait_once_more(transaction: Transaction, call: Call, error: Exception) -> None:
+    """The transaction stands as it was before the statement, which can be sent again."""
+    enabled = transaction.session.options.failover_enable
+    if call.statement.impatient or not enabled or not transaction.conflicts.worth_while(error):
+        raise error
+
+
+def _savepoint_failed(transaction: Transaction, error: Exception) -> None:
+    """A conflict noticed in ROLLBACK TO SAVEPOINT, where ``Atomic`` swallows the error.
+
+    Left alone, the outermost block would roll back and end as if it had committed. So the
+    transaction is replayed here and now; if that fails, its end raises.
+    """
+    transaction.swallowed = True
+    if not _may_repeat(transaction, error):
+        transaction.broken = error
+        _undone(transaction, error)
+        raise error
+    rebuilding.repeat(transaction, error)
+    transaction.swallowed = False
+
+
+def _note(transaction: Transaction, call: Call, link: NodeConnection) -> None:
+    statement, journal = call.statement, transaction.journal
+    note_state(call, link)
+    if statement.savepoint is None:
+        transaction.session.answers.note(call, link)
+    if statement.savepoint is not None:
+        transaction.marking.savepoint(statement.savepoint.action, statement.savepoint.name)
+    if statement.may_end_transaction:
+        transaction.uncertain = True
+        journal.prevent(_why_not(statement))
+    if not transaction.session.options.failover_enable or journal.obstacle:
+        return
+    if call.buffered:
+        journal.append_write(call.entry(), transaction.session.options.failover_history_limit)
+    else:
+        journal.prevent("a result was not held on the client")
+
+
+def _why_not(statement: Statement) -> str:
+    if statement.verb == "CALL":
+        return "a stored procedure was called"
+    return f"{statement.verb or 'a statement'} cannot be replayed"
+
+
+def note_state(call: Call, link: NodeConnection) -> None:
+    """Note what the statement has left on its connection."""
+    verb = call.statement.verb
+    if verb in {"LOCK", "UNLOCK"}:
+        link.locked = verb == "LOCK"
+        link.end_state("LOCK")
+    if verb in {"COMMIT", "ROLLBACK"} and call.statement.savepoint is None:
+        link.end_state("BEGIN", "START")
+    elif verb != "UNLOCK" and (call.statement.state or verb in {"BEGIN", "START"}):
+        link.note_state(verb)
+
+
+def note_error(transaction: Transaction, call: Call, error: Exception) -> None:
+    """Note what the application was told in the place of an answer."""
+    journal, savepoint = transaction.journal, call.statement.savepoint
+    transaction.uncertain |= call.statement.may_end_transaction
+    if is_lost(error):
+        transaction.session.lose_primary()
+        _undone(transaction, error)
+        transaction.broken = error
+    elif verdict(error) in {Verdict.ROLLED_BACK, Verdict.CHANGED, Verdict.LOCK_WAIT}:
+        # The server has undone everything. What follows runs in a new transaction, as with
+        # stock Django, and cannot be replayed as if the two had been one.
+        _undone(transaction, error)
+        journal.prevent("the server has rolled it back before")
+    elif savepoint is not None and transaction.undone is not None:
+        transaction.broken, transaction.swallowed = transaction.undone, True
+    elif isinstance(error, (MySQLdb.IntegrityError, MySQLdb.DataError, MySQLdb.ProgrammingError)):
+        append = journal.append_write if transaction.stays else journal.append_read
+        limit = transaction.session.options.failover_history_limit
+        append(call.failed(errno(error)), limit)
+    elif transaction.is_on_primary and _is_undone(transaction):
+        _undone(transaction, error)
+        journal.prevent("the server has rolled it back before")
+    else:
+        journal.prevent(f"a statement in it failed with {errno(error)}")
+
+
+def _undone(transaction: Transaction, error: Exception) -> None:
+    """The server has the transaction open no more."""
+    transaction.undone = error
+    transaction.to_pending()
+    transaction.journal.clear()
+    transaction.marking.undone()
+
+
+# --- after a statement that may have ended it ---------------------------------------------
+
+
+def settle(transaction: Transaction) -> None:
+    """Ask the server if the last statement has ended the transaction by itself."""
+    link = transaction.session.primary
+    assert link is not None
+    try:
+        same = transaction.probed and _is_same(link)
+        still_open = same or _in_transaction(link)
+        same = same or (still_open and not transaction.probed)
+    except ERRORS as error:
+        if is_lost(error):
+            _recover(transaction, error)
+        raise
+    transaction.uncertain = False
+    if not same:
+        _partly_committed(transaction, link, still_open=still_open)
+
+
+def _is_same(link: NodeConnection) -> bool:
+    """Returns True if the savepoint from before the statement is still there."""
+    try:
+        link.query(f"RELEASE SAVEPOINT {_BEFORE}".encode())
+    except ERRORS as error:
+        if errno(error) != _NO_SUCH_SAVEPOINT:
+            raise
+        return False
+    return True
+
+
+def _in_transaction(link: NodeConnection) -> bool:
+    link.query(b"SELECT @@in_transaction")
+    return bool(link.rows()[0][0])
+
+
+def _partly_committed(transaction: Transaction, link: NodeConnection, *, still_open: bool) -> None:
+    transaction.partly = True
+    transaction.marking = Marking()
+    transaction.journal.clear()
+    transaction.session.following.note_write(link.node)
+    transaction.session.following.note_commit()
+    if still_open:  # begun inside the statement
+        transaction.journal.prevent("a statement in it has committed a part and begun again")
+    else:
+        transaction.to_pending()

@@ -1,0 +1,160 @@
+"""What a database that is no cluster makes final is seen, through what Django keeps private."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connections, transaction
+
+from galera_router.compat import commits
+from tests.integration.support import use_databases
+
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+
+
+@pytest.fixture
+def seen() -> Iterator[list[str]]:
+    """What is noted of the database ``plain``, which has a table ``t``."""
+    before = connections.settings
+    use_databases({"default": SQLITE, "plain": SQLITE})
+    found: list[str] = []
+    wrapper = connections["plain"]
+    _unwatch(wrapper)
+    run("CREATE TABLE t (name TEXT UNIQUE)")
+    commits.watch(
+        wrapper,
+        committed=lambda alias: found.append(f"commit of {alias}"),
+        hooks=lambda alias: found.append(f"hooks of {alias}"),
+        statements=True,
+    )
+    yield found
+    use_databases(before)
+
+
+def _unwatch(wrapper: Any) -> None:
+    """The running app watches every wrapper."""
+    for name in ("galera_watched", "galera_dirty", "commit", "rollback", "set_autocommit"):
+        vars(wrapper).pop(name, None)
+    wrapper.execute_wrappers.clear()
+
+
+def run(sql: str, *params: str) -> None:
+    with connections["plain"].cursor() as cursor:
+        cursor.execute(sql, params)
+
+
+def insert(name: str = "a") -> None:
+    run("INSERT INTO t (name) VALUES (%s)", name)
+
+
+COMMIT, HOOKS = "commit of plain", "hooks of plain"
+
+
+def test_a_write_outside_a_transaction(seen: list[str]) -> None:
+    insert()
+    assert seen == [COMMIT]
+
+
+def test_one_that_fails_may_have_done_something(seen: list[str]) -> None:
+    insert()
+    with pytest.raises(IntegrityError):
+        insert()
+    assert seen == [COMMIT, COMMIT]
+
+
+def test_reads_are_nothing(seen: list[str]) -> None:
+    run("SELECT * FROM t")
+    with transaction.atomic("plain"), transaction.atomic("plain"):
+        run("WITH x AS (SELECT 1) SELECT * FROM x")
+    assert seen == []
+
+
+def test_a_transaction(seen: list[str]) -> None:
+    with transaction.atomic("plain"):
+        insert()
+        with transaction.atomic("plain"):
+            insert("b")
+        assert seen == []
+    assert seen == [COMMIT]
+
+
+def test_one_that_is_rolled_back(seen: list[str]) -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic("plain"):
+        insert()
+        raise ZeroDivisionError
+    with transaction.atomic("plain"):
+        run("SELECT * FROM t")
+    assert seen == []
+
+
+def test_hooks_of_one_that_has_only_read(seen: list[str]) -> None:
+    with transaction.atomic("plain"):
+        transaction.on_commit(lambda: seen.append("hook"), using="plain")
+    assert seen == [HOOKS, "hook"]
+
+
+def test_transactions_by_hand(seen: list[str]) -> None:
+    transaction.set_autocommit(False, "plain")
+    insert()
+    assert seen == []
+    transaction.commit("plain")
+    assert seen == [COMMIT]
+    insert("b")
+    transaction.rollback("plain")
+    transaction.set_autocommit(True, "plain")
+    assert seen == [COMMIT]
+
+
+def test_autocommit_that_is_turned_on_commits(seen: list[str]) -> None:
+    transaction.set_autocommit(False, "plain")
+    insert()
+    transaction.set_autocommit(True, "plain")
+    assert seen == [COMMIT]
+
+
+def test_definitions_may_end_the_transaction(seen: list[str]) -> None:
+    """They do on MySQL."""
+    with transaction.atomic("plain"):
+        run("CREATE TABLE IF NOT EXISTS u (id INT)")
+        assert seen == [COMMIT]
+
+
+def test_a_procedure(seen: list[str]) -> None:
+    commits.watch_procedures()
+    missing = pytest.raises(AttributeError, match="callproc")  # on SQLite
+    with connections["plain"].cursor() as cursor, missing:
+        cursor.callproc("p")
+    assert seen == [COMMIT]
+
+
+@pytest.mark.parametrize(
+    ("sql", "verb"),
+    [
+        ("SELECT 1", ""),
+        ("  /* c */ (SELECT 1)", ""),
+        ("-- INSERT\nSELECT 1", "SELECT"),  # in doubt
+        ("SELECT * FROM t FOR UPDATE", ""),
+        ("SELECT * FROM t FOR NO KEY UPDATE OF t", ""),
+        ("SELECT REPLACE(a, 'b', 'c') FROM t", ""),
+        ("SELECT * INTO u FROM t", "SELECT"),
+        ("WITH x AS (INSERT INTO t VALUES (1) RETURNING 1) SELECT * FROM x", "WITH"),
+        ("SET autocommit = 1", "SET"),
+        ("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", ""),
+        ("SAVEPOINT s", ""),
+        ("BEGIN", ""),
+        ("COMMIT", "COMMIT"),
+        ("update t set name = 1", "UPDATE"),
+        ("CALL p()", "CALL"),
+        ("", "?"),
+    ],
+)
+def test_verbs(sql: str, verb: str) -> None:
+    assert commits.written(sql) == verb
+
+
+def test_watching_twice_is_harmless(seen: list[str]) -> None:
+    commits.watch(connections["plain"], committed=print, hooks=print, statements=True)
+    insert()
+    assert seen == [COMMIT]

@@ -1,0 +1,7 @@
+"""The shop of the integration tests."""
+
+from __future__ import annotations
+
+from tests.integration.conftest import configured, migrated, shop
+
+__all__ = ["configured", "migrated", "shop"]

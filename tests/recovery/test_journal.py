@@ -1,0 +1,91 @@
+"""Recording, without a server."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galera_router.recovery import journal as module
+from galera_router.recovery.journal import Answer, Entry, Journal, digest
+from tests.recovery.support import ROWS
+
+
+@given(ROWS, ROWS)
+def test_digests_tell_apart_what_equality_tells_apart(one: Any, two: Any) -> None:
+    assert (digest(one) == digest(two)) == (sorted(map(repr, one)) == sorted(map(repr, two)))
+
+
+@given(ROWS, st.randoms())
+def test_a_digest_does_not_depend_on_the_order(rows: Any, rng: Any) -> None:
+    shuffled = list(rows)
+    rng.shuffle(shuffled)
+    assert digest(rows) == digest(shuffled)
+
+
+def test_a_digest_does_not_depend_on_object_identity() -> None:
+    text = "".join(["a", "b"])
+    assert digest(((text, text),)) == digest((("".join(["a", "b"]), "ab"),))
+    assert digest(((-1,),)) != digest(((-2,),))
+    assert digest((("a\n('b',)",),)) != digest((("a",), ("b",)))
+
+
+def test_a_digest_is_of_values_alone() -> None:
+    assert digest(({"a": 1, "b": 2},)) == digest(((1, 2),))
+
+
+def read(n: int = 1) -> Entry:
+    row = (Decimal(n), datetime.date(2020, 1, 1))
+    return Entry(b"SELECT", Answer((row,), 1, 0))
+
+
+def test_rows_beyond_the_bound_are_kept_as_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROWS_KEPT", 2)
+    journal = Journal()
+    for n in range(4):
+        journal.append(read(n))
+    assert [entry.digest is not None for entry in journal] == [False, False, True, True]
+
+
+def test_what_an_insert_returns_is_kept() -> None:
+    entry = Entry(b"INSERT", Answer(((1,),), 1, 1), insert=True)
+    entry.forget_rows()
+    assert entry.digest is None
+    assert not entry.read_only
+
+
+def test_reads_beyond_the_limit_stay_as_digests_and_writes_do_not() -> None:
+    journal = Journal()
+    for n in range(3):
+        journal.append_read(read(n), limit=2)
+    assert journal.full
+    assert [entry.digest is not None for entry in journal] == [False, False, True]
+    journal.append_write(read(), limit=2)
+    assert len(journal) == 0
+    journal.clear()
+    assert not journal.full
+
+
+def test_of_savepoints_only_the_open_ones_are_kept() -> None:
+    journal = Journal()
+    journal.append(read())
+    for name in ("a", "b", "c"):
+        journal.savepoint(name, f"SAVEPOINT {name}".encode())
+    journal.append(read())
+    journal.rollback_to("b")
+    assert [entry.savepoint for entry in journal] == [None, "a", "b", None]
+    journal.release("a")
+    assert [entry.savepoint for entry in journal] == [None, None]
+    journal.release("unknown")
+    assert len(journal) == 2
+
+
+def test_the_first_obstacle_is_the_one_told() -> None:
+    journal = Journal()
+    journal.prevent("one")
+    journal.prevent("two")
+    assert journal.obstacle == "one"

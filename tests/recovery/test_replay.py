@@ -1,0 +1,377 @@
+"""Replays on a real node of what another one has answered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import MySQLdb
+import pytest
+from MySQLdb.cursors import Cursor, DictCursor
+
+from galera_router.exceptions import ReplayMismatch
+from galera_router.recovery.journal import Answer, Entry
+from tests.integration.support import Shop
+from tests.recovery.support import Away, tables
+
+ITEM = (
+    "id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(60) UNIQUE, n INT NOT NULL DEFAULT 7,"
+    " at DATETIME(6) NOT NULL DEFAULT NOW(6), uuid CHAR(36) NOT NULL DEFAULT UUID(),"
+    " double_n INT AS (n * 2) STORED, chance DOUBLE NOT NULL DEFAULT RAND()"
+)
+OTHER = (
+    "id INT AUTO_INCREMENT PRIMARY KEY, item_id INT, score DOUBLE, rate FLOAT, title VARCHAR(60)"
+)
+
+
+@pytest.fixture
+def away(shop: Shop) -> Iterator[Away]:
+    with tables(shop, item=ITEM, other=OTHER):
+        shop.galera.nodes[0].query(
+            "INSERT INTO galera_router.item (id, name, n)"
+            " VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 1)"
+        )
+        shop.galera.nodes[0].query(
+            "INSERT INTO galera_router.other (id, item_id, score, title)"
+            " VALUES (10, 1, 0.1, 'x'), (20, 2, 0.2, 'y'), (30, 3, 0.3, 'z')"
+        )
+        shop.settle()
+        away = Away(shop)
+        yield away
+        away.close()
+
+
+def differs(away: Away, text: str) -> None:
+    with pytest.raises(ReplayMismatch) as caught:
+        away.replay(phrase="Look")
+    assert str(caught.value) == f"Look: {text}."
+
+
+# --- inserts --------------------------------------------------------------------------------
+
+
+def test_the_first_of_several_keys_is_kept(away: Away) -> None:
+    told = away.run("INSERT INTO item (name) VALUES ('it''s'), ('), ('), (%s)", "\\'(")
+    away.replay()
+    rows = away.ask("SELECT id, name FROM item WHERE id > 3 ORDER BY id")
+    assert rows[0] == (told.lastrowid, "it's")
+    assert [name for _, name in rows] == ["it's", "), (", "\\'("]
+    assert away.ask("SELECT LAST_INSERT_ID()") == [(told.lastrowid,)]
+
+
+@pytest.mark.parametrize("mode", ["NO_BACKSLASH_ESCAPES", "ANSI_QUOTES"])
+def test_another_sql_mode(away: Away, mode: str) -> None:
+    for link in (away.first, away.second):
+        link.query(f"SET sql_mode = '{mode}'".encode())
+    told = away.run("INSERT INTO item (name) VALUES (%s), (%s) RETURNING id, name", "a\\", "'(`\"")
+    away.replay()
+    assert away.ask("SELECT id, name FROM item WHERE id > 3 ORDER BY id") == list(told.rows or ())
+
+
+def test_what_was_returned_is_kept(away: Away) -> None:
+    told = away.run("INSERT INTO item (name) VALUES ('d'), (UUID()) RETURNING *")
+    away.replay()
+    rows = away.ask("SELECT * FROM item WHERE id > 3 ORDER BY id")
+    assert rows == list(told.rows or ())
+
+
+def test_without_a_list_of_columns(away: Away) -> None:
+    told = away.run("INSERT INTO other VALUES (NULL, 1, RAND(), RAND(), 'w') RETURNING id, score")
+    away.replay()
+    assert away.ask("SELECT id, score FROM other WHERE title = 'w'") == list(told.rows or ())
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO item SET name = 'd'",
+        "INSERT INTO item (name) SELECT 'd'",
+        "INSERT INTO item (name) SELECT title FROM other ORDER BY id",
+    ],
+)
+def test_a_key_that_can_only_be_pinned(away: Away, sql: str) -> None:
+    told = away.run(sql)
+    away.replay()
+    (first,) = away.ask("SELECT id FROM item WHERE id > 3 ORDER BY id LIMIT 1")
+    assert first == (told.lastrowid,)
+    assert away.ask("SELECT @@insert_id") == [(0,)]
+
+
+def test_nothing_is_left_of_a_pinned_key(away: Away) -> None:
+    away.run("INSERT INTO item SET id = 500, name = 'd'")
+    away.replay()
+    assert away.ask("SELECT @@insert_id") == [(0,)]
+    away.second.query(b"INSERT INTO other (title) VALUES ('w')")
+    assert away.ask("SELECT id < 100 FROM other WHERE title = 'w'") == [(1,)]
+
+
+def test_nothing_is_left_of_a_pinned_key_where_the_insert_fails(away: Away) -> None:
+    away.run("INSERT INTO item SET id = 500, name = 'd'")
+    away.lose()
+    away.shop.galera.nodes[0].query("INSERT INTO galera_router.item (name) VALUES ('d')")
+    away.shop.settle()
+    differs(away, "a statement on item now fails with error 1062")
+    away.second.query(b"ROLLBACK")
+    assert away.ask("SELECT @@insert_id") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT IGNORE INTO item (name) VALUES ('a'), ('d'), ('e')",
+        "INSERT INTO item (name) VALUES ('a'), ('d') ON DUPLICATE KEY UPDATE n = n + 1",
+        "INSERT INTO item (name) VALUES ('a') ON DUPLICATE KEY UPDATE n = n + 1",
+        "INSERT INTO item (name) VALUES ('d') ON DUPLICATE KEY UPDATE n = n + 1",
+        "INSERT INTO item (name) VALUES ('a'), ('d') ON DUPLICATE KEY UPDATE n = 8 RETURNING id",
+        "INSERT IGNORE INTO item (name) VALUES ('d'), ('e') RETURNING id, name",
+        "REPLACE INTO item (name, n) VALUES ('d', 1), ('e', 1) RETURNING id",
+        "REPLACE INTO item (name, n) VALUES ('a', 9)",
+        "REPLACE INTO item SET name = 'a', n = 9",
+        "INSERT INTO item (name) VALUES ('d'), ('e')",
+    ],
+)
+def test_inserts_that_may_meet_rows(away: Away, sql: str) -> None:
+    told = away.run(sql)
+    before = away.run("SELECT name, n FROM item ORDER BY name")
+    away.entries.pop()
+    away.replay()
+    assert away.ask("SELECT name, n FROM item ORDER BY name") == list(before.rows or ())
+    if told.rows is not None:
+        keys = {row[0] for row in away.ask("SELECT id FROM item")}
+        assert {row[0] for row in told.rows} <= keys
+
+
+def test_an_upsert_does_not_meet_another_row_than_it_did(away: Away) -> None:
+    away.run("INSERT INTO item (name) VALUES ('a') ON DUPLICATE KEY UPDATE n = 5 RETURNING id")
+    away.lose()
+    away.shop.galera.nodes[0].query("UPDATE galera_router.item SET name = 'other' WHERE id = 1")
+    away.shop.settle()
+    differs(away, "the key of a row inserted into item is not to be had any more")
+    assert away.ask("SELECT name, n FROM item WHERE id = 1") == [("other", 1)]
+
+
+def test_a_row_that_has_taken_the_key_is_not_replaced(away: Away) -> None:
+    told = away.run("REPLACE INTO item (name) VALUES ('d')")
+    away.lose()
+    away.shop.galera.nodes[0].query(
+        f"INSERT INTO galera_router.item (id, name) VALUES ({told.lastrowid}, 'other')"
+    )
+    away.shop.settle()
+    differs(away, "the key of a row inserted into item is not to be had any more")
+    assert away.ask(f"SELECT name FROM item WHERE id = {told.lastrowid}") == [("other",)]
+
+
+def test_a_key_that_is_taken(away: Away) -> None:
+    told = away.run("INSERT INTO item (name) VALUES ('d')")
+    away.lose()
+    away.shop.galera.nodes[0].query(
+        f"INSERT INTO galera_router.item (id, name) VALUES ({told.lastrowid}, 'other')"
+    )
+    away.shop.settle()
+    differs(away, "a statement on item now fails with error 1062")
+
+
+def test_a_sequence_does_not_give_a_key_twice(away: Away) -> None:
+    node = away.shop.galera.nodes[0]
+    node.query("CREATE SEQUENCE galera_router.numbers START WITH 900 NOCACHE")
+    column = "id BIGINT NOT NULL PRIMARY KEY DEFAULT NEXTVAL(galera_router.numbers), a INT"
+    try:
+        with tables(away.shop, numbered=column):
+            told = away.run("INSERT INTO numbered (a) VALUES (1), (2) RETURNING id")
+            assert told.rows is not None
+            away.replay()
+            away.second.query(b"INSERT INTO numbered (a) VALUES (3)")
+            keys = [key for (key,) in away.ask("SELECT id FROM numbered ORDER BY a")]
+            assert keys[:2] == [key for (key,) in told.rows]
+            assert keys[2] > keys[1]
+            away.second.query(b"ROLLBACK")
+    finally:
+        node.query("DROP SEQUENCE galera_router.numbers")
+
+
+def test_the_number_of_rows(away: Away) -> None:
+    away.run("UPDATE item SET n = 3 WHERE n = 1")
+    away.lose()
+    away.shop.galera.nodes[0].query("UPDATE galera_router.item SET n = 1")
+    away.shop.settle()
+    differs(away, "a statement on item now changes another number of rows")
+
+
+# --- errors ---------------------------------------------------------------------------------
+
+
+def test_an_error_that_was_told_is_expected(away: Away) -> None:
+    away.entries.append(Entry(b"INSERT INTO item (name) VALUES ('a')", insert=True, error=1062))
+    away.replay()
+    away.entries[0].error = 1048
+    differs(away, "a statement on item now fails with error 1062, and with another one before")
+    away.second.query(b"ROLLBACK")
+    away.entries[0] = Entry(b"INSERT INTO item (name) VALUES ('new')", insert=True, error=1062)
+    differs(away, "a statement on item that failed with error 1062 now succeeds")
+
+
+@pytest.mark.parametrize("given", [1, 2, 3])
+def test_missing_results_are_a_lost_connection(
+    away: Away, monkeypatch: pytest.MonkeyPatch, given: int
+) -> None:
+    """Not a difference, and not an answer without rows."""
+    left, more = iter(range(given - 1)), Cursor.nextset
+
+    def nextset(cursor: Cursor) -> Any:
+        return more(cursor) if next(left, None) is not None else None
+
+    away.run("SELECT id FROM item ORDER BY id")
+    away.run("SELECT n FROM item ORDER BY id")
+    monkeypatch.setattr(Cursor, "nextset", nextset)
+    with pytest.raises(MySQLdb.OperationalError) as caught:
+        away.replay()
+    assert caught.value.args[0] == 2013
+    with pytest.raises(MySQLdb.OperationalError):
+        away.second.connection.ping()  # it was cut
+
+
+def test_an_answer_without_rows_in_the_place_of_rows_is_a_lost_connection(away: Away) -> None:
+    away.note(b"DO 0", Answer(((1,),), 1, 0))
+    with pytest.raises(MySQLdb.OperationalError) as caught:
+        away.replay()
+    assert caught.value.args[0] == 2013
+
+
+# --- the session ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_replay_that_differs_leaves_the_session_as_it_was(away: Away, before: int) -> None:
+    away.second.query(b"SET foreign_key_checks = %d" % before)
+    away.run("SET SESSION foreign_key_checks = %s, unique_checks = 0", 1 - before)
+    away.saw("SELECT id FROM item", [(99,)])
+    away.run("SET foreign_key_checks = 1")
+    differs(away, "a row read from item has changed")
+    assert away.ask("SELECT @@foreign_key_checks, @@unique_checks") == [(before, 1)]
+
+
+def test_a_second_replay_begins_with_the_session_as_it_was(away: Away) -> None:
+    away.run("SELECT @@foreign_key_checks")
+    away.run("SET foreign_key_checks = 0")
+    away.replay()
+    assert away.ask("SELECT @@foreign_key_checks") == [(0,)]
+    away.second.query(b"ROLLBACK")
+    away.replay()
+    away.second.query(b"ROLLBACK")
+    away.saw("SELECT id FROM item", [(99,)])
+    differs(away, "a row read from item has changed")
+    assert away.ask("SELECT @@foreign_key_checks") == [(1,)]
+
+
+@pytest.mark.parametrize("forgotten", [True, False])
+def test_rows_that_are_dictionaries(away: Away, forgotten: bool) -> None:
+    for link in (away.first, away.second):
+        link.connection.cursorclass = DictCursor
+    away.run("SELECT id, name, n FROM item")
+    told = away.run("INSERT INTO item (name) VALUES ('d') RETURNING id, at")
+    away.run("REPLACE INTO item (name) VALUES ('e') RETURNING id")
+    if forgotten:
+        away.entries[0].forget_rows()
+    away.replay()
+    assert away.ask("SELECT id, at FROM item WHERE name = 'd'") == [
+        tuple(row.values()) for row in told.rows or ()
+    ]
+
+
+# --- reads ----------------------------------------------------------------------------------
+
+BY_N = "SELECT id, name FROM item ORDER BY n"
+JOINED = (
+    "SELECT other.id, other.title FROM other JOIN item ON item.id = other.item_id ORDER BY item.n"
+)
+A, B, C = (1, "a"), (2, "b"), (3, "c")
+X, Y, Z = (10, "x"), (20, "y"), (30, "z")
+
+
+@pytest.mark.parametrize(
+    ("sql", "rows"),
+    [
+        (BY_N, [A, C, B]),
+        (BY_N, [C, A, B]),
+        (f"{BY_N} LIMIT 1", [A]),
+        (f"{BY_N} LIMIT 1", [C]),
+        (f"{BY_N} DESC LIMIT 2", [B, C]),
+        (f"{BY_N} DESC LIMIT 2", [B, A]),
+        (f"{BY_N} LIMIT 1 OFFSET 1", [A]),
+        (f"{BY_N} LIMIT 1 OFFSET 1", [C]),
+        (f"{JOINED} LIMIT 1", [X]),
+        (f"{JOINED} LIMIT 1", [Z]),
+        (JOINED, [Z, X, Y]),
+        ("SELECT n, COUNT(*) AS c FROM item GROUP BY n ORDER BY COUNT(*) * 0 LIMIT 1", [(1, 2)]),
+        ("SELECT n, COUNT(*) AS c FROM item GROUP BY n ORDER BY COUNT(*) * 0 LIMIT 1", [(2, 1)]),
+        ("SELECT DISTINCT n * 0, n FROM item ORDER BY n * 0 LIMIT 1", [(0, 1)]),
+        ("SELECT DISTINCT n * 0, n FROM item ORDER BY n * 0 LIMIT 1", [(0, 2)]),
+        ("SELECT * FROM other ORDER BY score * 0", None),
+        ("SELECT id, name FROM item LIMIT 1", [C]),
+        ("SELECT id, name FROM item ORDER BY RAND() LIMIT 2", [C, B]),
+        (
+            "(SELECT n, name FROM item) UNION (SELECT 1, 'd') ORDER BY (1) LIMIT 2",
+            [(1, "d"), (1, "c")],
+        ),
+        ("SELECT id, name FROM item ORDER BY name COLLATE utf8mb4_bin, n; -- c", [A, B, C]),
+    ],
+)
+def test_what_the_other_node_might_have_said(away: Away, sql: str, rows: Any) -> None:
+    if rows is None:
+        rows = list(reversed(away.run(sql).rows or ()))
+    away.saw(sql, rows)
+    away.replay()
+
+
+@pytest.mark.parametrize(
+    ("sql", "rows", "text"),
+    [
+        (BY_N, [A, C], "a row has appeared in what was read from item"),
+        (BY_N, [A, C, B, (4, "d")], "a row read from item has gone"),
+        (BY_N, [B, A, C], "the order of the rows read from item has changed"),
+        (JOINED, [Y, X, Z], "the order of the rows read from other has changed"),
+        (f"{BY_N} LIMIT 1", [B], "a row read from item has changed"),
+        (f"{BY_N} LIMIT 1", [(3, "d")], "a row read from item has changed"),
+        (f"{BY_N} LIMIT 2", [A], "a row has appeared in what was read from item"),
+        (f"{BY_N} LIMIT 1 OFFSET 1", [B], "a row read from item has changed"),
+        (f"{BY_N} LIMIT 1 FOR UPDATE", None, "a row read from item has changed"),
+        ("SELECT id, name FROM item LIMIT 1", [(4, "d")], "a row read from item has changed"),
+        ("SELECT DISTINCT name FROM item ORDER BY n DESC LIMIT 1", [("a",)], None),
+    ],
+)
+def test_what_it_could_not_have_said(away: Away, sql: str, rows: Any, text: str | None) -> None:
+    if rows is None:
+        (first,) = away.run(sql).rows or ()
+        away.entries.clear()
+        rows = [C if first == A else A]
+    away.saw(sql, rows)
+    differs(away, text or "a row read from item has changed")
+
+
+def test_the_last_digits_of_a_sum(away: Away) -> None:
+    (row,) = away.run("SELECT SUM(score), AVG(score) FROM other").rows or ()
+    sql = "SELECT SUM(score), AVG(score) FROM other"
+    away.saw(sql, [(math.nextafter(row[0], 0), row[1])])
+    away.replay()
+    away.second.query(b"ROLLBACK")
+    away.saw(sql, [(row[0] + 1e-9, row[1])])
+    differs(away, "a row read from other has changed")
+
+
+def test_a_second_look_is_made_in_the_same_state(away: Away) -> None:
+    """Before the writes that come behind it, and after those that come ahead."""
+    away.run("UPDATE item SET name = CONCAT(name, '!')")
+    away.saw(f"{BY_N} LIMIT 1", [(3, "c!")])
+    away.run("UPDATE item SET n = 9 WHERE id = 3")
+    away.replay()
+
+
+def test_a_second_look_takes_no_longer_than_it_may(
+    away: Away, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not decided by then is a difference, if other rows were seen."""
+    sql = "SELECT id, SLEEP(0.4) FROM item ORDER BY n LIMIT 1"
+    monkeypatch.setattr("galera_router.recovery.compare.LOOK_SECONDS", 1)
+    away.saw(sql, [(3, 0)] if (away.run(sql).rows or ((0,),))[0][0] == 1 else [(1, 0)])
+    differs(away, "a row read from item has changed")

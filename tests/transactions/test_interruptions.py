@@ -1,0 +1,150 @@
+"""An exception in the middle of a statement, and a statement in the middle of another one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.db.backends.mysql.base import django_conversions
+from MySQLdb.constants import FIELD_TYPE
+
+from galera_router.exceptions import FailoverImpossible
+from tests.integration.support import Shop
+from tests.shop.models import Author, Book, Tag
+
+
+class Stop(BaseException):
+    """No database error, and no Exception either."""
+
+
+@contextlib.contextmanager
+def interrupted(name: str, count: int = 1) -> Iterator[None]:
+    """Raise :class:`Stop` when the C function ``name`` returns for the n-th time."""
+    left = [count]
+
+    def profile(frame: Any, event: str, argument: Any) -> None:
+        if event == "c_return" and getattr(argument, "__name__", "") == name:
+            left[0] -= 1
+            if not left[0]:
+                sys.setprofile(None)
+                raise Stop
+
+    sys.setprofile(profile)
+    try:
+        with pytest.raises(Stop):
+            yield
+    finally:
+        sys.setprofile(None)
+
+
+def tags(shop: Shop) -> list[str]:
+    return [name for (name,) in shop.everywhere("SELECT name FROM galera_router.shop_tag")]
+
+
+def test_an_interrupted_write_cannot_be_gone_on_from(shop: Shop) -> None:
+    """Nobody knows what it has done."""
+    with pytest.raises(FailoverImpossible, match="INSERT was interrupted"), transaction.atomic():
+        Tag.objects.create(name="before")
+        with interrupted("query"):
+            Tag.objects.create(name="interrupted")
+        Tag.objects.create(name="after")
+    assert tags(shop) == []
+
+
+def test_an_interrupted_write_in_an_inner_block_is_undone_with_it(shop: Shop) -> None:
+    """Going back to a savepoint from before leaves nothing open."""
+    with transaction.atomic():
+        Tag.objects.create(name="before")
+        with interrupted("query", 2), transaction.atomic():  # behind the savepoint
+            Tag.objects.create(name="interrupted")
+        Tag.objects.create(name="after")
+    assert sorted(tags(shop)) == ["after", "before"]
+
+
+def test_an_interrupted_read_is_made_elsewhere(shop: Shop) -> None:
+    shop.stock()
+    with transaction.atomic():
+        assert Book.objects.count() == 1
+        with interrupted("query"):
+            Book.objects.count()
+        assert Author.objects.count() == 1
+        Tag.objects.create(name="after")
+    assert tags(shop) == ["after"]
+
+
+def test_its_connections_are_not_used_again(shop: Shop) -> None:
+    Tag.objects.create(name="before")
+    primary = shop.session.primary
+    with interrupted("query"):
+        Tag.objects.create(name="interrupted")
+    Tag.objects.create(name="after")
+    assert shop.session.primary is not primary
+
+
+def test_an_interrupted_rollback_leaves_nothing(shop: Shop) -> None:
+    with contextlib.suppress(ValueError), interrupted("query", 2), transaction.atomic():
+        Tag.objects.create(name="undone")
+        raise ValueError
+    Tag.objects.create(name="after")
+    assert tags(shop) == ["after"]
+
+
+class Writing(logging.Handler):
+    """Writes each record to the database."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.errors: list[BaseException | None] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        Tag.objects.create(name="logged")
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        self.errors.append(sys.exc_info()[1])
+
+
+def test_a_log_handler_that_writes_does_not_break_a_failover(shop: Shop) -> None:
+    """What is logged in the middle of a statement is told at its end."""
+    handler = Writing()
+    logger = logging.getLogger("galera_router")
+    logger.addHandler(handler)
+    try:
+        with transaction.atomic():
+            Tag.objects.create(name="before")
+            shop.writing.kill()
+            Tag.objects.create(name="after")
+    finally:
+        logger.removeHandler(handler)
+    assert handler.errors == []
+    found = shop.galera["db2"].query("SELECT name FROM galera_router.shop_tag")
+    assert {name for (name,) in found} == {"before", "after", "logged"}
+
+
+def test_a_cursor_that_was_closed_says_so(shop: Shop) -> None:
+    cursor = connection.cursor()
+    cursor.close()
+    with pytest.raises(Exception, match="closed"):
+        cursor.execute("SELECT 1")
+
+
+def unreadable(text: bytes) -> str:
+    """A value's text in another encoding than the connection's."""
+    return b"\xff".decode("utf-8")
+
+
+def test_text_that_cannot_be_read_is_no_interruption(shop: Shop) -> None:
+    """The answer is complete, and the connection as good as before."""
+    shop.configure(OPTIONS={"conv": {**django_conversions, FIELD_TYPE.DATETIME: unreadable}})
+    with transaction.atomic(), connection.cursor() as cursor:
+        Tag.objects.create(name="before")
+        primary = shop.session.primary
+        with pytest.raises(UnicodeDecodeError):
+            cursor.execute("SELECT CAST('2026-01-01' AS DATETIME)")
+        Tag.objects.create(name="after")
+        assert shop.session.primary is primary
+    assert sorted(tags(shop)) == ["after", "before"]

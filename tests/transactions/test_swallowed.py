@@ -1,0 +1,60 @@
+"""An outer block never ends as if it had committed when something inside was lost."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from django.db import DatabaseError, transaction
+
+from galera_router.exceptions import FailoverImpossible, ReplayMismatch
+from tests.integration.support import Shop
+from tests.shop.models import Author, Book, Tag
+
+
+def change(shop: Shop) -> None:
+    for node in shop.galera.nodes[:1]:
+        node.query("UPDATE galera_router.shop_author SET name = 'changed'")
+
+
+@pytest.mark.parametrize("query", [False, True])
+def test_a_mismatch_that_is_met_in_ending_a_savepoint(shop: Shop, query: bool) -> None:
+    """The primary is lost, and what was read has changed since; Django swallows the error."""
+    shop.stock()
+    with pytest.raises(ReplayMismatch), transaction.atomic():
+        Author.objects.get()
+        Tag.objects.create(name="one")
+        with contextlib.suppress(ValueError), transaction.atomic():
+            Tag.objects.create(name="two")
+            change(shop)
+            shop.writing.kill_connections()
+            raise ValueError
+        if query:
+            Book.objects.count()
+    assert shop.everywhere("SELECT * FROM galera_router.shop_tag") == []
+
+
+def test_a_rollback_that_was_asked_for_tells_nothing(shop: Shop) -> None:
+    """As Django REST framework does with an exception that it answers by itself."""
+    shop.stock()
+    with transaction.atomic():
+        Author.objects.get()
+        Tag.objects.create(name="one")
+        change(shop)
+        shop.writing.kill_connections()
+        with contextlib.suppress(DatabaseError):
+            Tag.objects.create(name="two")
+        transaction.set_rollback(True)
+    assert shop.everywhere("SELECT * FROM galera_router.shop_tag") == []
+
+
+def test_an_obstacle_that_is_met_in_ending_a_savepoint(shop: Shop) -> None:
+    """What cannot be replayed is told as well."""
+    shop.configure(OPTIONS={"failover_history_limit": 2})
+    with pytest.raises(FailoverImpossible, match="more than 2"), transaction.atomic():
+        for name in "abc":
+            Tag.objects.create(name=name)
+        with contextlib.suppress(ValueError), transaction.atomic():
+            shop.writing.kill_connections()
+            raise ValueError
+    assert shop.everywhere("SELECT * FROM galera_router.shop_tag") == []
