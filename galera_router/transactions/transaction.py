@@ -151,6 +151,7 @@ class Transaction:
         journal: what it has sent and was told.
         marking: how it stands to its marker.
         stays: it has come to the primary and stays there, or begins there.
+        needs_primary: it has come to a statement that no secondary answers.
         broken: what every further statement is answered with.
         swallowed: Django has swallowed that error: the end of the transaction tells it.
         uncertain: its last statement may have ended it.
@@ -168,6 +169,7 @@ class Transaction:
         self.marking = Marking()
         self.conflicts = Conflicts(session)
         self.stays = False
+        self.needs_primary = False
         self.broken: Exception | None = None
         self.swallowed = False
         self.undone: Exception | None = None  # with what the server has rolled it back
@@ -194,7 +196,7 @@ class Transaction:
 
     def _note_place(self) -> None:
         if self.place is not None:
-            places_of(self.session.cluster).note(self.place, self.marking.wanted)
+            places_of(self.session.cluster).note(self.place, self.needs_primary)
 
     def move(self, state: State) -> None:
         """Go on in ``state``; only along :data:`MOVES`."""

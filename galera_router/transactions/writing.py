@@ -33,8 +33,9 @@ def execute(transaction: Transaction, call: Call) -> Any:
     statement = call.statement
     if statement.sets_next and not transaction.is_on_primary and not transaction.journal.entries:
         return _ahead_of_begin(transaction, call)
-    if statement.savepoint is None and not statement.readable:
-        transaction.marking.wanted = True
+    if statement.savepoint is None and not (statement.repeatable and call.buffered):
+        transaction.needs_primary = True
+        transaction.marking.wanted |= not statement.readable
     patience: Patience | None = None
     while True:
         try:
