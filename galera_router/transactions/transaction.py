@@ -259,6 +259,7 @@ class Transaction:
         except ERRORS:  # of any other exception it is not known what it came before
             self.committing = False
             raise
+        self._turn_autocommit_on(b"COMMIT")
         self.committing = False
         self.move(Ended())
         self._note_place()
@@ -271,9 +272,17 @@ class Transaction:
             following.note_commit()
         try:
             self.state.rollback(self)
+            self._turn_autocommit_on(b"ROLLBACK")
         finally:
             self._end()
             self._note_place()
+
+    def _turn_autocommit_on(self, ending: bytes) -> None:
+        """Under LOCK TABLES a transaction has autocommit turned off, whatever became of it."""
+        link = self.session.primary
+        if link is not None and link.manual:
+            link.query(ending)
+            self.session.transaction_ended(link)
 
     def refuse(self, statement: Statement | None) -> NoReturn:
         """Raise the error that broke it. Django swallows it where it ends a savepoint."""

@@ -148,7 +148,8 @@ def _is_undone(transaction: Transaction) -> bool:
     """
     link = transaction.session.primary
     assert link is not None
-    return not _in_transaction(link)
+    # With autocommit turned off the server is in no transaction before the first change.
+    return not link.manual and not _in_transaction(link)
 
 
 def _wait_once_more(transaction: Transaction, call: Call, error: Exception) -> None:
