@@ -271,6 +271,7 @@ class Session:
             self.transaction = None
         elif not flag and self.transaction is None:
             self._forget_interrupted()
+            self.answers.ended()  # SET autocommit = 0, with stock Django
             self.transaction = Transaction(self, first=True)
         error, self._unreported = self._unreported, None
         if error is not None and _says_nothing(sys.exc_info()[1]):
