@@ -46,15 +46,15 @@ class Walk:
 
     def look(self) -> None:
         """Read one page."""
-        pages = ["/", "/books/", *self.accounts and [self._account()] * 2]
-        page = self.ask(self.random.choice(pages))
+        page = self.ask(self.random.choice(("/", "/books/", self._account(), self._account())))
         if page:
             self.accounts = self.accounts or ACCOUNT.findall(page.body)
         if page and page.status == 200 and 'data-books="wrong"' in page.body:
             self.tally.error("the books page says that the books do not balance")
 
     def _account(self) -> str:
-        return f"/accounts/{self.random.choice(self.accounts)}/"
+        """The page of some account; that of all of them as long as none is known."""
+        return f"/accounts/{self.random.choice(self.accounts)}/" if self.accounts else "/"
 
     def transfer(self) -> None:
         """Open the form, fill it in, send it, and read the receipt."""
