@@ -53,6 +53,40 @@ DIFFERING: dict[str, tuple[str, Programme]] = {
         "D6",
         _in("atomic_request", _atomic(_("execute_locks", "LOCK TABLES shop_author WRITE"))),
     ),
+    "a write behind a block under locks": (
+        "D6",
+        _in(
+            "thread",
+            _("execute_locks", "LOCK TABLES shop_author WRITE"),
+            _atomic(_("create_shelf", "n0")),
+            _("create_author", "c"),
+        ),
+    ),
+    "rows that were found": (
+        "S20",
+        _in(
+            "thread",
+            _("execute_count", "SELECT LAST_INSERT_ID()"),
+            _("rows", "Author"),
+            _("execute_count", "SELECT FOUND_ROWS()"),
+        ),
+    ),
+    "rows behind a lock": (
+        "S20",
+        _in(
+            "thread",
+            _("execute_read", "SELECT name FROM shop_author ORDER BY name FOR UPDATE"),
+            _("execute_count", "SELECT ROW_COUNT()"),
+        ),
+    ),
+    "the driver's connection after close": (
+        "D1",
+        _in(
+            "atomic_request",
+            _("close"),
+            _("driver", "SELECT name FROM shop_author ORDER BY name"),
+        ),
+    ),
     "a key of the driver's cursor": (
         "D7",
         _in(
@@ -65,6 +99,10 @@ DIFFERING: dict[str, tuple[str, Programme]] = {
 #: Those that may differ, by the name in ``allowed.ALLOWED``.
 MAY_DIFFER: dict[str, tuple[str, Programme]] = {
     "closed in a block": ("closed", _in("atomic_request", _("close"), _("exists", 0))),
+    "connecting within a wrapper": (
+        "set up",
+        _in("thread", _("wrapped", "count", body=(_("cursor_execute", 0, "SELECT 1"),))),
+    ),
     "a table made under locks": (
         "locked",
         _in(
