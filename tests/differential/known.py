@@ -30,6 +30,10 @@ def _no_key(difference: Difference) -> bool:
     return lists and stock[:2] == router[:2] and router[2:] == [0]
 
 
+def _found_no_node(difference: Difference) -> bool:
+    return difference.kind == "hung" or raised("NoNodeAvailable")(difference)
+
+
 KNOWN: tuple[Rule | FaultRule, ...] = (
     Rule(
         "S20",
@@ -56,6 +60,12 @@ KNOWN: tuple[Rule | FaultRule, ...] = (
         " written behind it is lost, or the error is told again at the end of the outer block.",
         op("execute_locks"),
         _failed_or_lost,
+    ),
+    Rule(
+        "D8",
+        "In a block that is to be rolled back no connection can be set up: no node is found.",
+        op("driver"),
+        _found_no_node,
     ),
     Rule(
         "D7",
