@@ -87,14 +87,6 @@ DIFFERING: dict[str, tuple[str, Programme]] = {
             _("driver", "SELECT name FROM shop_author ORDER BY name"),
         ),
     ),
-    "connecting where all is to be undone": (
-        "D8",
-        _in(
-            "atomic_request",
-            _("set_rollback", True),
-            _("driver", "SELECT name FROM shop_author ORDER BY name"),
-        ),
-    ),
     "a key of the driver's cursor": (
         "D7",
         _in(
