@@ -37,6 +37,10 @@ class Answers:
         if key:
             self._key, self._link = key, weakref.ref(link) if link is not None else None
 
+    def failed(self) -> None:
+        """A statement has ended with an error."""
+        self._rows = -1
+
     def ended(self) -> None:
         """A transaction has ended; with stock Django ``SET autocommit = 1`` follows."""
         self._rows = 0

@@ -162,6 +162,7 @@ class Session:
             else:
                 rows = outside.execute(self, call)
         except ERRORS:
+            self.answers.failed()
             self._leave()
             raise
         except UnicodeError:  # the answer is complete, only its text cannot be read
@@ -286,6 +287,7 @@ class Session:
         """
         if self._closed:
             raise MySQLdb.InterfaceError(0, "closed")
+        self.answers.ended()
         if self.primary is not None:
             self.primary.unchecked = True
 
@@ -298,6 +300,7 @@ class Session:
             self.transaction.abandon(inside=self.wrapper.in_atomic_block)
         self.reader.unpin()
         self.reset_options()
+        self.answers = Answers()
         self.forgotten = None
         if link is not None:
             link.close()
