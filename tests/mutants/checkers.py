@@ -70,18 +70,25 @@ CHECKERS: dict[str, Command] = {
     "orders": _chaos("--faults", "", "--workloads", "change places,request with a visit"),
     # Calm: one row is locked by several, and must be.
     "locks": _chaos("--faults", "", "--workloads", "one ticket,nowait,skip locked"),
+    # What is computed from what was read, with connections that break.
+    "edits": _chaos("--faults", "cut", "--workloads", "edit,edit with a lock,transfer"),
     # Answers that are lost: of single writes, and of COMMIT.
     "singles": _chaos("--faults", "swallow-write", "--workloads", SINGLES),
     "commits": _chaos("--faults", "swallow-commit,drop-commit", "--workloads", COMMITS),
     # What each client saw, as a history.
     "history": _chaos("--workloads", ",".join(HISTORIES), "--faults", LAGGING),
+    # The same, with nothing that holds anybody up.
+    "calm": _chaos("--workloads", ",".join(HISTORIES), "--faults", ""),
     # The same, on secondaries that lag, and refuse their clients in between.
     "moves": _chaos("--workloads", ",".join(HISTORIES), "--faults", "reject,refuse,lag"),
     # Originals that arrive when they have been given up.
     "late": _chaos("--faults", "late-commit"),
     # What a random programme or load hardly ever meets: a test for each.
     "answers": _fault("s14_cut_inside_an_answer"),
+    "back": _tests("integration/test_back_in_time.py"),
+    "conflicts": _tests("integration/test_conflicts.py", "another_node or as_a_whole"),
     "garbage": _fault("s27_garbage"),
+    "guard": _tests("integration/test_conflicts.py", "with_the_guard"),
     "hot-rows": _fault("e22_hot_rows"),
     "interrupts": _fault("s01_interrupts"),
     "lagging": _tests("integration/test_failover.py", "lags_is_waited_for"),
@@ -90,7 +97,11 @@ CHECKERS: dict[str, Command] = {
     "named-nodes": _tests("integration/test_named_nodes.py"),
     "once": _tests("integration/test_exactly_once.py", "added_once"),
     "procedures": _fault("s11_procedures"),
+    "promotion": _tests("integration/test_promotion.py", "swallow"),
     "raised": _fault("s19_raised_after_statement"),
+    "replays": _tests("recovery/test_replay.py", "missing or without_rows"),
+    "savepoints": _tests("integration/test_failover.py", "savepoints"),
     "state": _fault("s06_state"),
     "swallowed": _fault("s03_swallowed"),
+    "tokens": _tests("integration/causality/test_after.py"),
 }

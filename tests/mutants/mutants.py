@@ -20,6 +20,7 @@ class Mutant:
         file: below ``galera_router/``.
         old, new: the text that is replaced, and what takes its place.
         checkers: those that are expected to find it, the quickest first; see `checkers`.
+        also: file, old and new of a second guard, where one alone takes the other's place.
     """
 
     name: str
@@ -28,6 +29,12 @@ class Mutant:
     old: str
     new: str
     checkers: tuple[str, ...]
+    also: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def changes(self) -> tuple[tuple[str, str, str], ...]:
+        """File, old and new text of each change; none of the control."""
+        return () if self.is_control else ((self.file, self.old, self.new), *self.also)
 
     @property
     def is_control(self) -> bool:
@@ -36,23 +43,24 @@ class Mutant:
 
     def apply(self, package: Path) -> None:
         """Change the copy of the package in ``package``; LookupError if the text is not there."""
-        if self.is_control:
-            return
-        path = package / self.file
-        source = path.read_text()
-        if source.count(self.old) != 1:
-            raise LookupError(f"{self.name}: {self.file} has this {source.count(self.old)} times")
-        path.write_text(source.replace(self.old, self.new))
+        for file, old, new in self.changes:
+            path = package / file
+            source = path.read_text()
+            if source.count(old) != 1:
+                raise LookupError(f"{self.name}: {file} has this {source.count(old)} times")
+            path.write_text(source.replace(old, new))
 
 
 BYTES, PROGRAMMES, POINTS = "differential-bytes", "differential", "differential-points"
 CHAOS, ALARMS, HISTORY, LATE = "chaos", "alarms", "history", "late"
 ORDERS, LOCKS, SINGLES, COMMITS = "orders", "locks", "singles", "commits"
-MOVES = "moves"
-ANSWERS, GARBAGE, HOT, NAMED_NODES = "answers", "garbage", "hot-rows", "named-nodes"
-LAGGING, LOST_STATE, ONCE = "lagging", "lost-state", "once"
-INTERRUPTS, LIMITS, RAISED = "interrupts", "limits", "raised"
-PROCEDURES, STATE, SWALLOWED = "procedures", "state", "swallowed"
+CALM, EDITS, MOVES = "calm", "edits", "moves"
+ANSWERS, BACK = "answers", "back"
+GARBAGE, HOT, NAMED_NODES = "garbage", "hot-rows", "named-nodes"
+LAGGING, LOST_STATE, ONCE, REPLAYS = "lagging", "lost-state", "once", "replays"
+INTERRUPTS, LIMITS, PROMOTION, RAISED = "interrupts", "limits", "promotion", "raised"
+GUARD, PROCEDURES, STATE = "guard", "procedures", "state"
+CONFLICTS, SAVEPOINTS, SWALLOWED, TOKENS = "conflicts", "savepoints", "swallowed", "tokens"
 
 #: Whatever a checker finds here is a false alarm of its own, or a fault of the router.
 CONTROL = Mutant("control", "nothing: the router as it is", "", "", "", ())
@@ -92,7 +100,7 @@ MUTANTS = (
         "recovery/outcome.py",
         "                _refused(transaction, error)\n",
         "                break\n",
-        (CHAOS, HISTORY),
+        (CONFLICTS, CHAOS, HISTORY),
     ),
     Mutant(
         "no-marker",
@@ -162,7 +170,7 @@ MUTANTS = (
         "recovery/compare.py",
         "    if mine is None:\n        return None",
         "    if True:\n        return None",
-        (HISTORY, CHAOS),
+        (EDITS, HISTORY, CHAOS),
     ),
     Mutant(
         "order-ignored",
@@ -195,7 +203,7 @@ MUTANTS = (
         "            self._replay(entry)\n            if not entry.read_only:",
         '            entry.statement.startswith(b"ROLLBACK TO") or self._replay(entry)\n'
         "            if not entry.read_only:",
-        (BYTES, CHAOS),
+        (SAVEPOINTS, COMMITS, BYTES),
     ),
     Mutant(
         "conflict-forgets",
@@ -204,7 +212,7 @@ MUTANTS = (
         "        rebuilding.repeat(transaction, error)\n    else:\n",
         "        failover.undo(transaction.session)\n        transaction.to_pending()\n"
         "        transaction.journal.clear()\n    else:\n",
-        (CHAOS, HISTORY),
+        (CONFLICTS, CHAOS, HISTORY),
     ),
     Mutant(
         "replay-past-an-obstacle",
@@ -222,14 +230,21 @@ MUTANTS = (
         "    if driver.next_result() != 0:",
         "    if driver.next_result() > 0:",
         (ANSWERS, BYTES),
+        also=(
+            (
+                "transactions/cursor.py",
+                "        if self.statement.readable and cursor.description is None:",
+                "        if False:",
+            ),
+        ),
     ),
     Mutant(
-        "cut-answer-is-empty",
-        "an answer that was cut inside its columns counts as one without rows",
-        "transactions/cursor.py",
-        "        if self.statement.readable and cursor.description is None:",
-        "        if False:",
-        (ANSWERS, BYTES),
+        "replay-with-fewer-answers",
+        "a replay with fewer answers than statements is believed",
+        "recovery/replay.py",
+        "                        raise self._unknown()\n                    if check",
+        "                        break\n                    if check",
+        (REPLAYS, BYTES),
     ),
     Mutant(
         "foreign-cursor-drains",
@@ -246,7 +261,7 @@ MUTANTS = (
         "transactions/opening.py",
         'BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"',
         'BEGIN_READ_ONLY = b"DO 0"',
-        (HISTORY, CHAOS),
+        (CALM, HISTORY, CHAOS),
     ),
     Mutant(
         "snapshot-stays-open",
@@ -271,7 +286,7 @@ MUTANTS = (
         "causality/after.py",
         "            found[alias] = later(found.get(alias), new)\n",
         "            pass\n",
-        (HISTORY,),
+        (TOKENS, HISTORY),
     ),
     Mutant(
         "back-in-time",
@@ -279,7 +294,7 @@ MUTANTS = (
         "transactions/waiting.py",
         "    synced = node in session.following.behind or (seen is not None and seen is not node)",
         "    synced = node in session.following.behind",
-        (MOVES, HISTORY),
+        (BACK, MOVES, HISTORY),
     ),
     Mutant(
         "no-catch-up",
@@ -287,7 +302,7 @@ MUTANTS = (
         "transactions/opening.py",
         "    moved = _lags(session, link.node)\n    deadline",
         "    moved = False\n    deadline",
-        (MOVES, HISTORY, CHAOS),
+        (TOKENS, MOVES, HISTORY, CHAOS),
     ),
     Mutant(
         "reads-stay-on-the-secondary",
@@ -325,7 +340,7 @@ MUTANTS = (
         "transactions/opening.py",
         '        f"SET SESSION innodb_snapshot_isolation = {guarded:d}",',
         '        "SET SESSION innodb_snapshot_isolation = 0",',
-        (HISTORY, CHAOS),
+        (GUARD, HISTORY, CHAOS),
     ),
     Mutant(
         "rollback-commits",
@@ -385,7 +400,7 @@ MUTANTS = (
         "        if self.broken is not None:\n            raise self.broken\n"
         "        if self._lost is not None:\n            self._after_interruption(None)",
         "        if self._lost is not None:\n            self._after_interruption(None)",
-        (SWALLOWED, CHAOS, BYTES),
+        (PROMOTION, SWALLOWED, CHAOS),
     ),
     Mutant(
         "swallowed-is-not-told",
@@ -402,7 +417,7 @@ MUTANTS = (
         "transactions/session.py",
         "                rows = outside.execute(self, call)\n        except ERRORS:",
         "                rows = outside.execute(self, call)\n        except BaseException:",
-        (POINTS, INTERRUPTS),
+        (INTERRUPTS, POINTS),
     ),
     Mutant(
         "interrupted-write-goes-on",
