@@ -77,31 +77,30 @@ CHECKERS: dict[str, Command] = {
     "commits": _chaos("--faults", "swallow-commit,drop-commit", "--workloads", COMMITS),
     # What each client saw, as a history.
     "history": _chaos("--workloads", ",".join(HISTORIES), "--faults", LAGGING),
-    # The same, with nothing that holds anybody up.
-    "calm": _chaos("--workloads", ",".join(HISTORIES), "--faults", ""),
     # The same, on secondaries that lag, and refuse their clients in between.
     "moves": _chaos("--workloads", ",".join(HISTORIES), "--faults", "reject,refuse,lag"),
     # Originals that arrive when they have been given up.
     "late": _chaos("--faults", "late-commit"),
     # What a random programme or load hardly ever meets: a test for each.
-    "answers": _fault("s14_cut_inside_an_answer"),
     "back": _tests("integration/test_back_in_time.py"),
+    "caught": _tests("integration/test_interrupted_writes.py"),
     "conflicts": _tests("integration/test_conflicts.py", "another_node or as_a_whole"),
     "garbage": _fault("s27_garbage"),
     "guard": _tests("integration/test_conflicts.py", "with_the_guard"),
-    "hot-rows": _fault("e22_hot_rows"),
     "interrupts": _fault("s01_interrupts"),
     "lagging": _tests("integration/test_failover.py", "lags_is_waited_for"),
     "limits": _fault("s09_soft_limits"),
     "lost-state": _tests("integration/test_connection_state.py", "not_moved or before_it"),
     "named-nodes": _tests("integration/test_named_nodes.py"),
     "once": _tests("integration/test_exactly_once.py", "added_once"),
+    "one-snapshot": _tests("integration/test_routing.py", "one_snapshot"),
+    "own-writes": _fault("s08_own_writes"),
+    "places": _tests("transactions/test_places.py"),
     "procedures": _fault("s11_procedures"),
     "promotion": _tests("integration/test_promotion.py", "swallow"),
-    "raised": _fault("s19_raised_after_statement"),
     "replays": _tests("recovery/test_replay.py", "missing or without_rows"),
     "savepoints": _tests("integration/test_failover.py", "savepoints"),
     "state": _fault("s06_state"),
     "swallowed": _fault("s03_swallowed"),
-    "tokens": _tests("integration/causality/test_after.py"),
+    "tokens": _tests("integration/causality/test_after.py", "not older_than_a_token"),
 }

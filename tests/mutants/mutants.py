@@ -20,7 +20,6 @@ class Mutant:
         file: below ``galera_router/``.
         old, new: the text that is replaced, and what takes its place.
         checkers: those that are expected to find it, the quickest first; see `checkers`.
-        also: file, old and new of a second guard, where one alone takes the other's place.
     """
 
     name: str
@@ -29,12 +28,6 @@ class Mutant:
     old: str
     new: str
     checkers: tuple[str, ...]
-    also: tuple[tuple[str, str, str], ...] = ()
-
-    @property
-    def changes(self) -> tuple[tuple[str, str, str], ...]:
-        """File, old and new text of each change; none of the control."""
-        return () if self.is_control else ((self.file, self.old, self.new), *self.also)
 
     @property
     def is_control(self) -> bool:
@@ -43,22 +36,22 @@ class Mutant:
 
     def apply(self, package: Path) -> None:
         """Change the copy of the package in ``package``; LookupError if the text is not there."""
-        for file, old, new in self.changes:
-            path = package / file
-            source = path.read_text()
-            if source.count(old) != 1:
-                raise LookupError(f"{self.name}: {file} has this {source.count(old)} times")
-            path.write_text(source.replace(old, new))
+        if self.is_control:
+            return
+        path = package / self.file
+        source = path.read_text()
+        if source.count(self.old) != 1:
+            raise LookupError(f"{self.name}: {self.file} has this {source.count(self.old)} times")
+        path.write_text(source.replace(self.old, self.new))
 
 
 BYTES, PROGRAMMES, POINTS = "differential-bytes", "differential", "differential-points"
 CHAOS, ALARMS, HISTORY, LATE = "chaos", "alarms", "history", "late"
 ORDERS, LOCKS, SINGLES, COMMITS = "orders", "locks", "singles", "commits"
-CALM, EDITS, MOVES = "calm", "edits", "moves"
-ANSWERS, BACK = "answers", "back"
-GARBAGE, HOT, NAMED_NODES = "garbage", "hot-rows", "named-nodes"
+EDITS, MOVES, ONE_SNAPSHOT, OWN_WRITES = "edits", "moves", "one-snapshot", "own-writes"
+BACK, GARBAGE, NAMED_NODES, PLACES = "back", "garbage", "named-nodes", "places"
 LAGGING, LOST_STATE, ONCE, REPLAYS = "lagging", "lost-state", "once", "replays"
-INTERRUPTS, LIMITS, PROMOTION, RAISED = "interrupts", "limits", "promotion", "raised"
+CAUGHT, INTERRUPTS, LIMITS, PROMOTION = "caught", "interrupts", "limits", "promotion"
 GUARD, PROCEDURES, STATE = "guard", "procedures", "state"
 CONFLICTS, SAVEPOINTS, SWALLOWED, TOKENS = "conflicts", "savepoints", "swallowed", "tokens"
 
@@ -224,21 +217,6 @@ MUTANTS = (
     ),
     # --- answers
     Mutant(
-        "fewer-answers-are-no-rows",
-        "a packet with fewer answers than statements counts as one without rows",
-        "connections/packet.py",
-        "    if driver.next_result() != 0:",
-        "    if driver.next_result() > 0:",
-        (ANSWERS, BYTES),
-        also=(
-            (
-                "transactions/cursor.py",
-                "        if self.statement.readable and cursor.description is None:",
-                "        if False:",
-            ),
-        ),
-    ),
-    Mutant(
         "replay-with-fewer-answers",
         "a replay with fewer answers than statements is believed",
         "recovery/replay.py",
@@ -261,7 +239,7 @@ MUTANTS = (
         "transactions/opening.py",
         'BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"',
         'BEGIN_READ_ONLY = b"DO 0"',
-        (CALM, HISTORY, CHAOS),
+        (ONE_SNAPSHOT, HISTORY, CHAOS),
     ),
     Mutant(
         "snapshot-stays-open",
@@ -278,7 +256,7 @@ MUTANTS = (
         "        self.behind = {other for other in self._session.cluster.nodes"
         " if other is not node}",
         "        self.behind = set()",
-        (HISTORY, CHAOS),
+        (OWN_WRITES, HISTORY, CHAOS),
     ),
     Mutant(
         "token-ignored",
@@ -331,7 +309,9 @@ MUTANTS = (
         "SELECT … FOR UPDATE takes no lock",
         "transactions/cursor.py",
         "        q = bytes(q)\n",
-        '        q = bytes(q).replace(b" FOR UPDATE", b"")\n',
+        "        q = bytes(q)\n"
+        '        for lock in (b" FOR UPDATE SKIP LOCKED", b" FOR UPDATE NOWAIT", b" FOR UPDATE"):\n'
+        '            q = q.replace(lock, b"")\n',
         (LOCKS,),
     ),
     Mutant(
@@ -425,7 +405,7 @@ MUTANTS = (
         "transactions/transaction.py",
         "        if not harmless and not undone:",
         "        if False:",
-        (RAISED, POINTS),
+        (CAUGHT,),
     ),
     # --- running again
     Mutant(
@@ -446,7 +426,7 @@ MUTANTS = (
         "transactions/places.py",
         "        return place in self._wrote or self._reads.get(place, 0) < self._enough",
         "        return False",
-        (HOT,),
+        (PLACES,),
     ),
     Mutant(
         "functions-run-twice",
