@@ -49,7 +49,8 @@ BYTES, PROGRAMMES, POINTS = "differential-bytes", "differential", "differential-
 CHAOS, ALARMS, HISTORY, LATE = "chaos", "alarms", "history", "late"
 ORDERS, LOCKS, SINGLES, COMMITS = "orders", "locks", "singles", "commits"
 EDITS, MOVES, ONE_SNAPSHOT, OWN_WRITES = "edits", "moves", "one-snapshot", "own-writes"
-BACK, GARBAGE, NAMED_NODES, PLACES = "back", "garbage", "named-nodes", "places"
+BACK, GARBAGE, LOCKING = "back", "garbage", "locking"
+NAMED_NODES, PLACES = "named-nodes", "places"
 LAGGING, LOST_STATE, ONCE, REPLAYS = "lagging", "lost-state", "once", "replays"
 CAUGHT, INTERRUPTS, LIMITS, PROMOTION = "caught", "interrupts", "limits", "promotion"
 GUARD, PROCEDURES, STATE = "guard", "procedures", "state"
@@ -312,7 +313,7 @@ MUTANTS = (
         "        q = bytes(q)\n"
         '        for lock in (b" FOR UPDATE SKIP LOCKED", b" FOR UPDATE NOWAIT", b" FOR UPDATE"):\n'
         '            q = q.replace(lock, b"")\n',
-        (LOCKS,),
+        (LOCKING, LOCKS),
     ),
     Mutant(
         "guard-off",
