@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import transaction
 from MySQLdb import OperationalError
@@ -14,7 +16,7 @@ LOCK_WAIT = 1205
 
 
 @pytest.mark.parametrize("how", [{}, {"nowait": True}, {"skip_locked": True}])
-def test_another_client_is_refused(shop: Shop, how: dict[str, bool]) -> None:
+def test_another_client_is_refused(shop: Shop, how: dict[str, Any]) -> None:
     shop.stock()
     with transaction.atomic():
         assert Book.objects.select_for_update(**how).get().stock == 10
