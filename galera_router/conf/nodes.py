@@ -90,8 +90,7 @@ def check_nodes(path: Path, nodes: Any) -> dict[str, dict[str, Any]]:
         raise wrong(path, f"is empty. {form}")
     for name, node in nodes.items():
         if name in _CLUSTER_KEYS or name in NODE_KEYS or name in DEFAULTS:
-            place = "into OPTIONS beside NODES" if name in DEFAULTS else "beside NODES"
-            raise wrong((*path, name), f"is not a node. Move it {place}.")
+            raise wrong((*path, name), f"is not a node. Move it {_place(name)}.")
         if not isinstance(name, str) or not _NODE_NAME.fullmatch(name):
             raise wrong((*path, name), "is not a valid name for a node. Use letters, digits and _.")
         if not isinstance(node, Mapping):
@@ -100,6 +99,12 @@ def check_nodes(path: Path, nodes: Any) -> dict[str, dict[str, Any]]:
                 f"must be a mapping such as {{'HOST': '10.0.1.2'}}, not {type(node).__name__}.",
             )
     return dict(nodes)
+
+
+def _place(key: str) -> str:
+    if key in ROLE_KEYS:
+        return "into a node"
+    return "into OPTIONS beside NODES" if key in DEFAULTS else "beside NODES"
 
 
 def mapping(path: Path, value: Any) -> dict[str, Any]:

@@ -120,6 +120,13 @@ def test_beside_the_nodes_it_is_misplaced(key: str, why: str) -> None:
     refused({key: "a"}, f"[{key!r}]: {why}")
 
 
+def test_it_is_no_node_either() -> None:
+    refused(
+        {"NODES": {**nodes(), "WEIGHT": 2}},
+        "['NODES']['WEIGHT']: is not a node. Move it into a node.",
+    )
+
+
 ROLES = st.fixed_dictionaries(
     {},
     optional={
