@@ -124,7 +124,7 @@ class Session:
         The test runner does so, on the settings of the cluster's alias first: nothing may then be
         sent to the database that the settings once named.
         """
-        configured = self.cluster.config.nodes[0].role_settings["NAME"]
+        configured = self.cluster.config.first.role_settings["NAME"]
         return {} if self.database == configured else {"NAME": self.database}
 
     # --- what the door asks
