@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ ASK_AGAIN = 20  # times
 MUCH = 999_999_999  # cents; more than anybody has
 MOMENT = 1.0  # seconds
 THINKING = (0.02, 0.06)  # seconds between two pages
+ACCOUNT = re.compile(r'href="/accounts/(\d+)/"')
 
 
 class Walk:
@@ -32,7 +34,7 @@ class Walk:
         self.deadline = deadline
         self.tally = tally
         self.random = random.Random(seed)
-        self.accounts = ["1"]
+        self.accounts: list[str] = []  # each node draws keys of its own: none is known yet
 
     def run(self) -> None:
         """Look at pages and make transfers, three to one."""
@@ -44,10 +46,15 @@ class Walk:
 
     def look(self) -> None:
         """Read one page."""
-        account = f"/accounts/{self.random.choice(self.accounts)}/"
-        page = self.ask(self.random.choice(("/", account, account, "/books/")))
+        page = self.ask(self.random.choice(("/", "/books/", self._account(), self._account())))
+        if page:
+            self.accounts = self.accounts or ACCOUNT.findall(page.body)
         if page and page.status == 200 and 'data-books="wrong"' in page.body:
             self.tally.error("the books page says that the books do not balance")
+
+    def _account(self) -> str:
+        """The page of some account; that of all of them as long as none is known."""
+        return f"/accounts/{self.random.choice(self.accounts)}/" if self.accounts else "/"
 
     def transfer(self) -> None:
         """Open the form, fill it in, send it, and read the receipt."""

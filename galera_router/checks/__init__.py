@@ -14,7 +14,7 @@ from django.core import checks
 from galera_router.cluster.nodes import Cluster, clusters
 
 from . import databases as aliases
-from . import servers, settings, tables
+from . import roles, servers, settings, tables
 from .messages import APP
 from .probe import Report, ask
 
@@ -30,7 +30,7 @@ def register() -> None:
 def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
     """Everything that can be told without a server."""
     found = clusters()
-    return [*settings.check(found), *aliases.check(found)]
+    return [*settings.check(found), *aliases.check(found), *roles.check(found)]
 
 
 def check_database(databases: Iterable[str] | None = None, **kwargs: Any) -> list[Any]:

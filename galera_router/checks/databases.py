@@ -56,7 +56,7 @@ def _unexpanded(alias: str) -> list[CheckMessage]:
 def _changed(cluster: Cluster) -> list[CheckMessage]:
     """The message shows no values, and no names of unknown options: they may be passwords."""
     now = connections.settings[cluster.alias]
-    made = cluster.config.nodes[0].role_settings
+    made = cluster.config.first.role_settings
     changed = [key for key in _TAKEN if key != "OPTIONS" and now.get(key) != made[key]]
     changed += [f"OPTIONS[{name!r}]{_meant(name)}" for name in _options_changed(now, made)]
     if not changed:
@@ -158,7 +158,7 @@ def _beside(cluster: Cluster) -> list[CheckMessage]:
 
 def _cursors(cluster: Cluster) -> list[CheckMessage]:
     """A class is built upon; what a function makes cannot be."""
-    made = cluster.config.nodes[0].role_settings["OPTIONS"].get("cursorclass")
+    made = cluster.config.first.role_settings["OPTIONS"].get("cursorclass")
     if made is None or isinstance(made, type):
         return []
     return [

@@ -113,7 +113,7 @@ def ask(node: Node) -> Report:
 def _connect(node: Node, alias: str) -> Any:
     wrapper = connections[alias]
     name = connections.settings[node.cluster.alias]["NAME"]
-    configured = node.cluster.config.nodes[0].role_settings["NAME"]
+    configured = node.cluster.config.first.role_settings["NAME"]
     moved = {} if name == configured else {"NAME": name}  # by the test runner
     own = node.config.role_settings if alias == node.cluster.alias else {}
     driver = internals.connect(wrapper, {**own, **moved})

@@ -166,7 +166,7 @@ def _same(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
     """HOST may be another name of a node, and is not asked for that."""
     names: dict[object, list[str]] = {}
     for report in reports:
-        if report.node.config.electable:
+        if report.node.config.member:
             names.setdefault(report.server, []).append(report.node.name)
     return [
         warning(

@@ -65,7 +65,8 @@ class Membership:
     def __init__(self, cluster: Cluster) -> None:
         self.agreed: str | None = None
         self._nodes = cluster.nodes
-        self._electable = [node for node in cluster.nodes if node.config.electable]
+        self._voters = [node for node in cluster.nodes if node.config.member]
+        self._first = cluster.node(cluster.config.first.alias)
         self._timeout = max(SHORTEST, cluster.config.options.watchdog_timeout)
         self._said: dict[Node, str] = {}
         self._member_of: dict[Node, str] = {}  # the cluster in which it was last accepted
@@ -106,8 +107,8 @@ class Membership:
                 return
             self._said[node] = identity
             # The primary last, and only if need be: it is to be left alone by those who read.
-            primary, *others = self._electable
-            for some in (others, [primary]) if ASK else ():
+            others = [voter for voter in self._voters if voter is not self._first]
+            for some in (others, [self._first]) if ASK else ():
                 self._ask(other for other in some if other is not node)
             with self._lock:
                 self._agree(self._majority(self._said) or self._commonest())
@@ -132,7 +133,7 @@ class Membership:
         A cluster that was built anew is met node by node. Once no node says the old identity any
         more, what a former member says is the new one.
         """
-        alive = [n for n in self._electable if n is node or n.up or n in self._foreign]
+        alive = [n for n in self._voters if n is node or n.up or n in self._foreign]
         if found := self._majority(alive):
             return found
         left = any(self._said.get(n) == self.agreed for n in alive)
@@ -142,9 +143,9 @@ class Membership:
     def _majority(self, alive: Iterable[Node]) -> str | None:
         """What more than half of NODES say, counting only those in ``alive``; None if nothing."""
         heard = set(alive)
-        votes = Counter(self._said[n] for n in self._electable if n in heard and n in self._said)
+        votes = Counter(self._said[n] for n in self._voters if n in heard and n in self._said)
         best = votes.most_common(1)
-        return best[0][0] if best and 2 * best[0][1] > len(self._electable) else None
+        return best[0][0] if best and 2 * best[0][1] > len(self._voters) else None
 
     def _commonest(self) -> str:
         """What most of the nodes heard say; in a tie, what the first of them in NODES says."""

@@ -40,6 +40,8 @@ WITNESSED = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0
 #: Seconds for which a node that has not caught up in time is not waited for again.
 LAG_REMEMBERED = 2.0
+#: The environment's name for the zone of a process; the option ``zone`` comes first.
+ZONE_VARIABLE = "GALERA_ZONE"
 
 
 @dataclass(eq=False)
@@ -89,6 +91,9 @@ class Node:
 class Cluster:
     """The nodes of one cluster.
 
+    Attributes:
+        zone: the zone that this process is in; None if nobody says so.
+
     Args:
         config: what :func:`galera_router.expand` left in the settings.
         clock: seconds, never going back.
@@ -106,6 +111,7 @@ class Cluster:
         self.config = config
         self.alias = config.alias
         self.nodes = tuple(Node(node, self) for node in config.nodes)
+        self.zone = config.options.zone or os.environ.get(ZONE_VARIABLE) or None
         self._electable = tuple(node for node in self.nodes if node.config.electable)
         self._clock = clock
         self._wall = wall
@@ -129,7 +135,7 @@ class Cluster:
     # Choose
 
     def primary(self) -> Node | None:
-        """The node to write to: the first of NODES that is well, so that workers agree.
+        """The node to write to: the first electable one that is well, so that workers agree.
 
         A node that came back is passed over until it counts as settled, unless there is no
         other; None if no node is up and it is not for this caller to try one.
@@ -142,22 +148,26 @@ class Cluster:
             return self._elected() or self._due(self._electable)
 
     def reader(self, exclude: Iterable[Node] = ()) -> Node | None:
-        """The node to read from: HOST, else a random one; the primary if no other is well."""
+        """The node to read from: HOST, else one of this zone, else any; None if all are down.
+
+        By chance and weight among those that are as good. The primary comes after all others that
+        have a weight, and the nodes without a weight come last.
+        """
         self.used = self._clock()
         with self._lock:
             primary = self._elected()
             others = self._best([node for node in self.nodes if node not in exclude])
-            others = self._in_time(others, primary)
+            others = self._in_time(self._wanted(others), primary)
             preferred = [node for node in others if node.alias == self.config.preferred]
             secondaries = [node for node in others if node is not primary]
-            choice = preferred or secondaries or others
-            return self._rng.choice(choice) if choice else None
+            choice = preferred or self._near(secondaries) or secondaries or others
+            return self._by_weight(choice) if choice else None
 
     def others(self, node: Node, exclude: Iterable[Node]) -> bool:
         """Returns True if a secondary other than ``node`` and ``exclude`` can be read from."""
         with self._lock:
             primary = self._elected()
-            well = self._best(self.nodes)
+            well = self._wanted(self._best(self.nodes))
             return any(n not in (node, primary) and n not in exclude for n in well)
 
     def any_down(self, *, electable: bool) -> Node:
@@ -262,14 +272,29 @@ class Cluster:
 
     def complaints(self, *, electable: bool) -> str:
         """Each node and why it cannot serve, for an error message."""
-        nodes = self._electable if electable else self.nodes
-        return "; ".join(f"{node.name}: {node.reason or 'not tried'}" for node in nodes)
+        reasons = {node: node.reason or "not tried" for node in self.nodes}
+        if electable:
+            barred = set(self.nodes) - set(self._electable)
+            reasons |= dict.fromkeys(barred, "is not electable")
+        return "; ".join(f"{node.name}: {reason}" for node, reason in reasons.items())
 
     # How; the lock is held
 
     def _best(self, nodes: Sequence[Node]) -> list[Node]:
         up = [node for node in nodes if node.up]
         return [node for node in up if node.fit] or up
+
+    def _wanted(self, nodes: list[Node]) -> list[Node]:
+        """HOST and the nodes that have a weight; all of ``nodes`` if there are none."""
+        host = self.config.preferred
+        return [node for node in nodes if node.config.weight or node.alias == host] or nodes
+
+    def _near(self, nodes: list[Node]) -> list[Node]:
+        return [node for node in nodes if self.zone and node.config.zone == self.zone]
+
+    def _by_weight(self, nodes: list[Node]) -> Node:
+        weights = [node.config.weight for node in nodes]
+        return self._rng.choices(nodes, weights if any(weights) else None)[0]
 
     def _in_time(self, nodes: list[Node], primary: Node | None) -> list[Node]:
         """The nodes that do not lag, if there is a secondary among them; else all of ``nodes``."""

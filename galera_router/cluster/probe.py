@@ -121,7 +121,7 @@ class Ping:
         """The database's name where it has been changed: the test runner has moved to another."""
         cluster = self.node.cluster
         name = connections.settings[cluster.alias]["NAME"]
-        configured = cluster.config.nodes[0].role_settings["NAME"]
+        configured = cluster.config.first.role_settings["NAME"]
         return {} if name == configured else {"NAME": name}
 
 

@@ -124,18 +124,21 @@ def initialise(wrapper: Wrapper) -> None:
 def uncounted(wrapper: Wrapper) -> Iterator[None]:
     """Keep a connection's set-up out of ``connection.queries`` and execute wrappers.
 
+    It must also succeed in a block that is to be rolled back.
+
     Why private: Django connects before a test looks, and so never counts it; a lazy connection
     is made in the middle. With DEBUG the flag alone does not keep statements out of the log.
     """
     counted, log = wrapper.force_debug_cursor, wrapper.queries_log
-    wrappers = wrapper.execute_wrappers
+    wrappers, broken = wrapper.execute_wrappers, wrapper.needs_rollback
+    wrapper.needs_rollback = False
     wrapper.force_debug_cursor, wrapper.queries_log = False, deque(maxlen=log.maxlen)
     wrapper.execute_wrappers = []
     try:
         yield
     finally:
         wrapper.force_debug_cursor, wrapper.queries_log = counted, log
-        wrapper.execute_wrappers = wrappers
+        wrapper.execute_wrappers, wrapper.needs_rollback = wrappers, broken
 
 
 def connect_node(wrapper: Wrapper, initialise: Callable[[Wrapper], None]) -> None:

@@ -26,12 +26,18 @@ class NodeConfig:
         role_settings: HOST, PORT, USER, PASSWORD, NAME and OPTIONS of the cluster's alias while
             this node is the primary. Not shown by ``repr()``, because of the password.
         electable: True if it may become the primary.
+        weight: its share of the reads; 0: it is read from only if nothing else is well.
+        zone: the zone that it is in; None: in none.
+        member: True if it is one of NODES, False if HOST has added it.
     """
 
     name: str
     alias: str
     role_settings: dict[str, Any] = field(repr=False, hash=False)
     electable: bool = True
+    weight: float = 1.0
+    zone: str | None = None
+    member: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class ClusterConfig:
 
     Attributes:
         alias: the cluster's alias in DATABASES, which leads to the primary.
-        nodes: in the order of NODES, so the preferred primary comes first.
+        nodes: in the order of NODES, in which they are preferred as primary.
         preferred: the alias of the node to read from first; None for any.
         options: our own options.
     """
@@ -54,6 +60,11 @@ class ClusterConfig:
     def node_aliases(self) -> tuple[str, ...]:
         """The aliases of all nodes, in their order."""
         return tuple(node.alias for node in self.nodes)
+
+    @property
+    def first(self) -> NodeConfig:
+        """The preferred primary, whose settings the cluster's alias has."""
+        return next(node for node in self.nodes if node.electable)
 
     def node(self, alias: str) -> NodeConfig:
         """Returns the node with this alias; raises `KeyError` if this cluster has none."""

@@ -21,6 +21,7 @@ from galera_router.conf.nodes import (
     connection_settings,
     mapping,
     node_alias_options,
+    node_roles,
     role_options,
     server,
 )
@@ -139,18 +140,21 @@ def _cluster(alias: Any, settings: dict[str, Any]) -> Iterator[tuple[str, dict[s
     outsider, preferred = _preferred(alias, engine, common, members)
     found = members | outsider
     autocommit = bool(settings.get("AUTOCOMMIT", True))
+    roles = node_roles((alias, "NODES"), common["NODES"])
+    roles |= {name: {"electable": False, "member": False} for name in outsider}
     nodes: list[dict[str, Any]] = [
         {
             "name": name,
             "alias": f"{alias}_{name}",
             "role_settings": _role_settings(connection, autocommit),
-            "electable": name in members,
+            **roles[name],
         }
         for name, connection in found.items()
     ]
+    first = next(node for node in nodes if node["electable"])
     read_first = f"{alias}_{preferred}" if preferred else None
     inherited = {key: value for key, value in settings.items() if key != "NODES"}
-    role = plain_copy(inherited | nodes[0]["role_settings"])
+    role = plain_copy(inherited | first["role_settings"])
     yield alias, role | {CLUSTER_KEY: plain_cluster(alias, nodes, read_first, options)}
     for name, connection in found.items():
         yield f"{alias}_{name}", _node_alias(alias, inherited, connection)

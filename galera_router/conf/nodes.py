@@ -10,6 +10,8 @@ from typing import Any
 from galera_router.conf.options import (
     DEFAULTS,
     STRICT_ENGINES,
+    check_boolean,
+    check_zone,
     did_you_mean,
     node_options,
     words,
@@ -22,7 +24,11 @@ CONNECT_TIMEOUT = 2  # seconds
 DEFAULT_PORT = 3306
 READ_ONLY_SESSION = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
-NODE_KEYS = ("HOST", "PORT", "USER", "PASSWORD", "NAME", "OPTIONS")
+CONNECTION_KEYS = ("HOST", "PORT", "USER", "PASSWORD", "NAME", "OPTIONS")
+#: What a node is used for; it is not inherited from beside NODES.
+ROLE_KEYS = ("ELECTABLE", "WEIGHT", "ZONE")
+NODE_KEYS = CONNECTION_KEYS + ROLE_KEYS
+MOST_WEIGHT = 1_000_000
 _CLUSTER_KEYS = words(
     "ENGINE ATOMIC_REQUESTS AUTOCOMMIT CONN_MAX_AGE CONN_HEALTH_CHECKS TIME_ZONE TEST NODES URL"
     " DISABLE_SERVER_SIDE_CURSORS"
@@ -54,10 +60,13 @@ def check_engine(path: Path, engine: Any) -> str:
 
 def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Refuses settings beside NODES that Django would ignore or misunderstand."""
-    known = _CLUSTER_KEYS | set(NODE_KEYS)
+    known = _CLUSTER_KEYS | set(CONNECTION_KEYS)
     for key in settings:
         if key in known:
             continue
+        if key in ROLE_KEYS:
+            ours = " This process's own zone is the option 'zone'." if key == "ZONE" else ""
+            raise wrong((*path, key), f"belongs to a node. Move it into NODES.{ours}")
         if str(key).lower() in DEFAULTS:
             raise wrong((*path, key), f"is an option. Move it into OPTIONS: {str(key).lower()!r}.")
         if hint := did_you_mean(key, known):
@@ -81,8 +90,7 @@ def check_nodes(path: Path, nodes: Any) -> dict[str, dict[str, Any]]:
         raise wrong(path, f"is empty. {form}")
     for name, node in nodes.items():
         if name in _CLUSTER_KEYS or name in NODE_KEYS or name in DEFAULTS:
-            place = "into OPTIONS beside NODES" if name in DEFAULTS else "beside NODES"
-            raise wrong((*path, name), f"is not a node. Move it {place}.")
+            raise wrong((*path, name), f"is not a node. Move it {_place(name)}.")
         if not isinstance(name, str) or not _NODE_NAME.fullmatch(name):
             raise wrong((*path, name), "is not a valid name for a node. Use letters, digits and _.")
         if not isinstance(node, Mapping):
@@ -91,6 +99,12 @@ def check_nodes(path: Path, nodes: Any) -> dict[str, dict[str, Any]]:
                 f"must be a mapping such as {{'HOST': '10.0.1.2'}}, not {type(node).__name__}.",
             )
     return dict(nodes)
+
+
+def _place(key: str) -> str:
+    if key in ROLE_KEYS:
+        return "into a node"
+    return "into OPTIONS beside NODES" if key in DEFAULTS else "beside NODES"
 
 
 def mapping(path: Path, value: Any) -> dict[str, Any]:
@@ -149,9 +163,33 @@ def connection_settings(
     options = node_options(
         (*path, "OPTIONS"), engine, mapping((*path, "OPTIONS"), node.get("OPTIONS"))
     )
-    merged = {key: node[key] if key in node else base.get(key) for key in NODE_KEYS}
+    merged = {key: node[key] if key in node else base.get(key) for key in CONNECTION_KEYS}
     merged = {key: "" if value is None else value for key, value in merged.items()}
     return merged | {"OPTIONS": {**base["OPTIONS"], **options}}
+
+
+def node_roles(path: Path, nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Returns what each of ``nodes`` is used for: its attributes electable, weight and zone."""
+    roles = {name: _node_role((*path, name), node) for name, node in nodes.items()}
+    if not any(role["electable"] for role in roles.values()):
+        raise wrong(path, "has no node that may be primary: ELECTABLE is False for all of them.")
+    return roles
+
+
+def _node_role(path: Path, node: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "electable": check_boolean((*path, "ELECTABLE"), node.get("ELECTABLE", True)),
+        "weight": _check_weight((*path, "WEIGHT"), node.get("WEIGHT", 1)),
+        "zone": check_zone((*path, "ZONE"), node.get("ZONE")),
+    }
+
+
+def _check_weight(path: Path, weight: Any) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+        raise wrong(path, f"must be a number, not {type(weight).__name__}.")
+    if not 0 <= weight <= MOST_WEIGHT:  # NaN is not
+        raise wrong(path, f"must be a number from 0 to {MOST_WEIGHT}.")
+    return float(weight)
 
 
 def _check_keys(path: Path, node: Mapping[str, Any]) -> None:

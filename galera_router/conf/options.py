@@ -73,6 +73,8 @@ class Options:
         watchdog_after: seconds that a statement may take before its node is asked if it is alive;
             0: it is never asked.
         watchdog_timeout: seconds that the node may take to answer that.
+        zone: the zone that this process is in, whose nodes it reads from; None: what
+            ``GALERA_ZONE`` in the environment says.
     """
 
     failover_enable: bool = True
@@ -89,9 +91,10 @@ class Options:
     lost_update_guard: bool = False
     watchdog_after: float = 0.5
     watchdog_timeout: float = 1.0
+    zone: str | None = None
 
 
-DEFAULTS: dict[str, bool | int | float | str] = {
+DEFAULTS: dict[str, bool | int | float | str | None] = {
     field.name: getattr(Options(), field.name) for field in fields(Options)
 }
 
@@ -116,8 +119,10 @@ def check_option(name: str, value: Any, path: tuple[object, ...] = ("OPTIONS",))
     default = DEFAULTS[name]
     if name == "optimistic_transactions":
         return _boolean_or_auto((*path, name), value)
+    if name == "zone":
+        return check_zone((*path, name), value)
     if isinstance(default, bool):
-        return _boolean((*path, name), value)
+        return check_boolean((*path, name), value)
     if isinstance(default, str):
         return _mode((*path, name), value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -129,7 +134,8 @@ def check_option(name: str, value: Any, path: tuple[object, ...] = ("OPTIONS",))
     return value if isinstance(default, int) else float(value)
 
 
-def _boolean(path: tuple[object, ...], value: Any) -> bool:
+def check_boolean(path: tuple[object, ...], value: Any) -> bool:
+    """Returns ``value`` if it is True or False; refuses others, numbers too."""
     if not isinstance(value, bool):
         raise wrong(path, f"must be True or False, not {type(value).__name__}.")
     return value
@@ -142,6 +148,17 @@ def _boolean_or_auto(path: tuple[object, ...], value: Any) -> bool | str:
         return AUTO
     given = "another text" if isinstance(value, str) else type(value).__name__
     raise wrong(path, f"must be True, False or {AUTO!r}, not {given}.")
+
+
+def check_zone(path: tuple[object, ...], value: Any) -> str | None:
+    """Returns ``value`` if it can be the name of a zone, or None for no zone."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise wrong(path, f"must be text, not {type(value).__name__}.")
+    if not value or value != value.strip():
+        raise wrong(path, "must be a name without white space around it, or None.")
+    return str(value)
 
 
 def _mode(path: tuple[object, ...], value: Any) -> str:
@@ -228,6 +245,8 @@ def _converted(name: object, value: Any) -> Any:
     default = DEFAULTS.get(name) if isinstance(name, str) else None
     if name == "optimistic_transactions":
         return (_TRUTH | {AUTO: AUTO}).get(str(value).lower(), value)
+    if name == "zone":
+        return str(value)  # django-environ makes a number of digits
     if isinstance(default, bool) or name in _BOOLEAN_SETTINGS or name in _DRIVER_BOOLEANS:
         return _TRUTH.get(str(value).lower(), value)
     if isinstance(default, float):

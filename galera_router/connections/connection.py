@@ -214,6 +214,17 @@ class NodeConnection:
         self.release()
         self.connection.close()
 
+    def leave(self) -> None:
+        """Close a connection that is not needed any more, unless a cursor still reads from it.
+
+        It is then closed with that cursor.
+        """
+        try:
+            self.drain()
+            self.close()
+        except Error:
+            self.release()
+
     def release(self) -> None:
         """Give up the descriptor; the connection itself is not touched."""
         with self._lock:

@@ -6,6 +6,8 @@ connection knows nothing of them, and what we send along with a statement change
 
 from __future__ import annotations
 
+import weakref
+
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.packet import Step
 from galera_router.recovery.lexer import tokens
@@ -22,7 +24,8 @@ class Answers:
     def __init__(self) -> None:
         self._key = 0
         self._rows = 0  # as after what sets a connection up
-        self._link: NodeConnection | None = None  # on which the server knows the key by itself
+        # On which the server knows the key by itself; not kept alive: it would never be closed.
+        self._link: weakref.ref[NodeConnection] | None = None
 
     def note(self, call: Call, link: NodeConnection | None) -> None:
         """A statement has been answered on ``link``; None if not by a server."""
@@ -32,7 +35,11 @@ class Answers:
             return
         key = _key(call)
         if key:
-            self._key, self._link = key, link
+            self._key, self._link = key, weakref.ref(link) if link is not None else None
+
+    def failed(self) -> None:
+        """A statement has ended with an error."""
+        self._rows = -1
 
     def ended(self) -> None:
         """A transaction has ended; with stock Django ``SET autocommit = 1`` follows."""
@@ -40,7 +47,9 @@ class Answers:
 
     def ahead(self, call: Call, link: NodeConnection) -> list[Step]:
         """What has to be sent ahead of ``call`` so that it is given the right key."""
-        if not call.statement.asks or not self._key or self._link is link:
+        if not call.statement.asks or not self._key:
+            return []
+        if self._link is not None and self._link() is link:
             return []
         return [Step(b"SET LAST_INSERT_ID = %d" % self._key)]
 

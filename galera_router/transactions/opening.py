@@ -44,8 +44,8 @@ def to_primary(session: Session, node: Node) -> NodeConnection:
             _catch_up(session, kept)
             return kept
         session.lose_primary(idle=True)
-    elif kept is not None:  # it is closed with the last cursor that the application has of it
-        kept.release()
+    elif kept is not None:
+        kept.leave()
         session.primary = None
     return _connect(session, node)
 

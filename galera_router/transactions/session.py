@@ -124,7 +124,7 @@ class Session:
         The test runner does so, on the settings of the cluster's alias first: nothing may then be
         sent to the database that the settings once named.
         """
-        configured = self.cluster.config.nodes[0].role_settings["NAME"]
+        configured = self.cluster.config.first.role_settings["NAME"]
         return {} if self.database == configured else {"NAME": self.database}
 
     # --- what the door asks
@@ -162,6 +162,7 @@ class Session:
             else:
                 rows = outside.execute(self, call)
         except ERRORS:
+            self.answers.failed()
             self._leave()
             raise
         except UnicodeError:  # the answer is complete, only its text cannot be read
@@ -271,6 +272,7 @@ class Session:
             self.transaction = None
         elif not flag and self.transaction is None:
             self._forget_interrupted()
+            self.answers.ended()  # SET autocommit = 0, with stock Django
             self.transaction = Transaction(self, first=True)
         error, self._unreported = self._unreported, None
         if error is not None and _says_nothing(sys.exc_info()[1]):
@@ -285,6 +287,7 @@ class Session:
         """
         if self._closed:
             raise MySQLdb.InterfaceError(0, "closed")
+        self.answers.ended()
         if self.primary is not None:
             self.primary.unchecked = True
 
@@ -297,6 +300,7 @@ class Session:
             self.transaction.abandon(inside=self.wrapper.in_atomic_block)
         self.reader.unpin()
         self.reset_options()
+        self.answers = Answers()
         self.forgotten = None
         if link is not None:
             link.close()

@@ -151,6 +151,7 @@ class Transaction:
         journal: what it has sent and was told.
         marking: how it stands to its marker.
         stays: it has come to the primary and stays there, or begins there.
+        needs_primary: it has come to a statement that no secondary answers.
         broken: what every further statement is answered with.
         swallowed: Django has swallowed that error: the end of the transaction tells it.
         uncertain: its last statement may have ended it.
@@ -168,6 +169,7 @@ class Transaction:
         self.marking = Marking()
         self.conflicts = Conflicts(session)
         self.stays = False
+        self.needs_primary = False
         self.broken: Exception | None = None
         self.swallowed = False
         self.undone: Exception | None = None  # with what the server has rolled it back
@@ -194,7 +196,7 @@ class Transaction:
 
     def _note_place(self) -> None:
         if self.place is not None:
-            places_of(self.session.cluster).note(self.place, self.marking.wanted)
+            places_of(self.session.cluster).note(self.place, self.needs_primary)
 
     def move(self, state: State) -> None:
         """Go on in ``state``; only along :data:`MOVES`."""
@@ -257,6 +259,7 @@ class Transaction:
         except ERRORS:  # of any other exception it is not known what it came before
             self.committing = False
             raise
+        self._turn_autocommit_on(b"COMMIT")
         self.committing = False
         self.move(Ended())
         self._note_place()
@@ -269,9 +272,17 @@ class Transaction:
             following.note_commit()
         try:
             self.state.rollback(self)
+            self._turn_autocommit_on(b"ROLLBACK")
         finally:
             self._end()
             self._note_place()
+
+    def _turn_autocommit_on(self, ending: bytes) -> None:
+        """Under LOCK TABLES a transaction has autocommit turned off, whatever became of it."""
+        link = self.session.primary
+        if link is not None and link.manual:
+            link.query(ending)
+            self.session.transaction_ended(link)
 
     def refuse(self, statement: Statement | None) -> NoReturn:
         """Raise the error that broke it. Django swallows it where it ends a savepoint."""

@@ -33,8 +33,9 @@ def execute(transaction: Transaction, call: Call) -> Any:
     statement = call.statement
     if statement.sets_next and not transaction.is_on_primary and not transaction.journal.entries:
         return _ahead_of_begin(transaction, call)
-    if statement.savepoint is None and not statement.readable:
-        transaction.marking.wanted = True
+    if statement.savepoint is None and not (statement.repeatable and call.buffered):
+        transaction.needs_primary = True
+        transaction.marking.wanted |= not statement.readable
     patience: Patience | None = None
     while True:
         try:
@@ -147,7 +148,8 @@ def _is_undone(transaction: Transaction) -> bool:
     """
     link = transaction.session.primary
     assert link is not None
-    return not _in_transaction(link)
+    # With autocommit turned off the server is in no transaction before the first change.
+    return not link.manual and not _in_transaction(link)
 
 
 def _wait_once_more(transaction: Transaction, call: Call, error: Exception) -> None:

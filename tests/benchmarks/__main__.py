@@ -78,11 +78,13 @@ def measure(work: Work) -> tuple[float, float]:
     )
 
 
-def sides(cluster: GaleraCluster) -> dict[str, dict[str, Any]]:
-    databases = cluster.databases(CONN_MAX_AGE=None)
-    stock = {k: v for k, v in databases["default"].items() if k != "NODES"}
-    stock |= databases["default"]["NODES"]["db1"]
-    return {"galera_router": expand(databases), "stock": {"default": stock}}
+def sides(cluster: GaleraCluster, **settings: Any) -> dict[str, dict[str, Any]]:
+    """DATABASES of both; a block begins on a secondary, as in a request with our middleware."""
+    stock = cluster.databases(CONN_MAX_AGE=None, **settings)
+    default = stock["default"]
+    ours = {"default": {**default, "OPTIONS": {"optimistic_transactions": True}}}
+    default |= default.pop("NODES")["db1"]
+    return {"galera_router": expand(ours), "stock": stock}
 
 
 def main() -> None:

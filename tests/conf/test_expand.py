@@ -555,7 +555,8 @@ def test_the_alias_of_a_cluster_is_text() -> None:
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just("s3cret")
 KEYS = st.sampled_from(("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "NAME", "OPTIONS", "NODES"))
-KEYS |= st.sampled_from(("TEST", "URL", "db1", "db2", *sorted(DEFAULTS)))
+KEYS |= st.sampled_from(("TEST", "URL", "db1", "db2", "ELECTABLE", "WEIGHT", "ZONE"))
+KEYS |= st.sampled_from(sorted(DEFAULTS))
 TREES = st.recursive(
     SCALARS | st.sampled_from((ENGINE, "a", "b")),
     lambda inner: st.dictionaries(KEYS, inner, max_size=4) | st.lists(inner, max_size=2),

@@ -49,6 +49,7 @@ def test_defaults() -> None:
         "lost_update_guard": False,
         "watchdog_after": 0.5,
         "watchdog_timeout": 1.0,
+        "zone": None,
     }
 
 
@@ -95,6 +96,26 @@ def test_optimistic_transactions_refused(value: object, given: str) -> None:
     )
 
 
+def test_a_zone() -> None:
+    assert [split(zone=zone)[0].zone for zone in ("a", "eu west", None)] == ["a", "eu west", None]
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (1, "must be text, not int."),
+        (False, "must be text, not bool."),
+        (["a"], "must be text, not list."),
+        ("", "must be a name without white space around it, or None."),
+        (" s3cret", "must be a name without white space around it, or None."),
+    ],
+)
+def test_a_zone_refused(value: object, why: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        split(zone=value)
+    assert str(caught.value) == f"DATABASES['default']['OPTIONS']['zone']: {why}"
+
+
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [True, "5", None, math.nan, math.inf, -math.inf, -1, -0.5, 1j])
 def test_seconds_are_a_finite_number(name: str, value: Any) -> None:
@@ -122,6 +143,7 @@ def test_any_seconds_from_zero(value: float) -> None:
 
 @given(st.sampled_from(sorted(DEFAULTS)), VALUES)
 @example("optimistic_transactions", "auto")
+@example("zone", "a")
 @example("reconnect_wait_time", 10**400)
 @example("failover_history_limit", 10**400)
 def test_a_value_is_right_or_a_clear_error(name: str, value: object) -> None:
@@ -130,9 +152,10 @@ def test_a_value_is_right_or_a_clear_error(name: str, value: object) -> None:
     except ConfigurationError as error:
         assert name in str(error)  # noqa: PT017
     else:
-        kinds = (bool, str) if name == "optimistic_transactions" else (type(DEFAULTS[name]),)
-        assert type(kept) in kinds
-        assert kept == type(kept)(value)  # a float may be less exact than a whole number
+        kinds = {"optimistic_transactions": (bool, str), "zone": (str, type(None))}
+        assert type(kept) in kinds.get(name, (type(DEFAULTS[name]),))
+        # a float may be less exact than a whole number
+        assert kept == (value if kept is None else type(kept)(value))
 
 
 def test_one_option_on_its_own() -> None:
@@ -227,6 +250,8 @@ def test_a_node_has_none_of_ours() -> None:
         ("reconnect_wait_time", 3, 3.0),
         ("reconnect_wait_time", "soon", "soon"),
         ("failover_history_limit", 10, 10),
+        ("zone", "none", "none"),
+        ("zone", 1, "1"),
         ("compress", "yes", True),
         ("isolation_level", "None", None),
         ("isolation_level", "serializable", "serializable"),

@@ -93,6 +93,14 @@ def test_more_settings_beside_the_url() -> None:
     assert list(result) == ["default", "default_db1", "default_db2"]
 
 
+@pytest.mark.parametrize("zone", ["eu-1a", "7", "none", "true"])
+def test_a_zone_is_text(zone: str) -> None:
+    options = found(expand({"default": f"mysql://u@a,b/n?zone={zone}"})["default"]).options
+    assert options.zone == zone
+    refused({"main": "mysql://u:s3cret@a,b/n?zone=+a"}, "['OPTIONS']['zone']: must be a name")
+    refused({"main": "mysql://u:s3cret@a/n?zone=a"}, "names one host, but 'zone'")
+
+
 def test_nodes_beside_a_url_without_hosts() -> None:
     nodes = {"left": {"HOST": "a"}, "right": {"HOST": "b"}}
     for url, preferred in (("mysql://app:pw@/shop", None), ("mysql://app:pw@b/shop", "main_right")):

@@ -20,7 +20,15 @@ def _closing_failed(difference: Difference) -> bool:
     ours = exception(difference.router)
     stock = exception(difference.stock)
     closed_late = difference.what == "closed at the end" and ours is None
-    return stock == OUT_OF_SYNC[0] and (ours == "TransactionManagementError" or closed_late)
+    named = ours in ("TransactionManagementError", "ValueError")
+    return stock == OUT_OF_SYNC[0] and (named or closed_late)
+
+
+def _set_up_is_seen(difference: Difference) -> bool:
+    stock, router = difference.stock, difference.router
+    if difference.what != "wrapper's calls" or not isinstance(router, int):
+        return False
+    return router > 0 and stock - router in (1, 2)
 
 
 def _ddl_elsewhere(difference: Difference) -> bool:
@@ -52,7 +60,8 @@ ALLOWED: tuple[Rule | FaultRule, ...] = (
     Rule(
         "closed",
         "After connection.close() in a block Django refuses what follows; with stock Django the"
-        " driver then cannot close its cursor, and that error, 2006, takes the place of Django's.",
+        " driver then cannot close its cursor, and that error, 2006, takes the place of Django's,"
+        " or of what a wrapper has raised.",
         op("close", "close_old"),
         _closing_failed,
     ),
@@ -62,6 +71,13 @@ ALLOWED: tuple[Rule | FaultRule, ...] = (
         " has sent it to the other nodes: with stock Django as well.",
         op("execute_locks"),
         _ddl_elsewhere,
+    ),
+    Rule(
+        "set up",
+        "With stock Django a wrapper also sees what sets a connection up, if that is opened within"
+        " it. With the router it sees the application's statements.",
+        op("wrapped"),
+        _set_up_is_seen,
     ),
     Rule(
         "keys",

@@ -24,9 +24,22 @@ def _atomic(*body: Step) -> Step:
 TEMPORARY = cursors.TEMPORARY[0]
 
 DIFFERING: dict[str, tuple[str, Programme]] = {
-    "tables locked in an inner block": (
-        "D6",
-        _in("atomic_request", _atomic(_("execute_locks", "LOCK TABLES shop_author WRITE"))),
+    "rows that were found": (
+        "D9",
+        _in(
+            "thread",
+            _("execute_count", "SELECT LAST_INSERT_ID()"),
+            _("rows", "Author"),
+            _("execute_count", "SELECT FOUND_ROWS()"),
+        ),
+    ),
+    "the driver's connection after close": (
+        "D1",
+        _in(
+            "atomic_request",
+            _("close"),
+            _("driver", "SELECT name FROM shop_author ORDER BY name"),
+        ),
     ),
     "a key of the driver's cursor": (
         "D7",
@@ -40,6 +53,10 @@ DIFFERING: dict[str, tuple[str, Programme]] = {
 #: Those that may differ, by the name in ``allowed.ALLOWED``.
 MAY_DIFFER: dict[str, tuple[str, Programme]] = {
     "closed in a block": ("closed", _in("atomic_request", _("close"), _("exists", 0))),
+    "connecting within a wrapper": (
+        "set up",
+        _in("thread", _("wrapped", "count", body=(_("cursor_execute", 0, "SELECT 1"),))),
+    ),
     "a table made under locks": (
         "locked",
         _in(
@@ -50,6 +67,25 @@ MAY_DIFFER: dict[str, tuple[str, Programme]] = {
     ),
 }
 MENDED: dict[str, Programme] = {
+    "tables locked in an inner block": _in(
+        "atomic_request", _atomic(_("execute_locks", "LOCK TABLES shop_author WRITE"))
+    ),
+    "a write behind a block under locks": _in(
+        "thread",
+        _("execute_locks", "LOCK TABLES shop_author WRITE"),
+        _atomic(_("create_shelf", "n0")),
+        _("create_author", "c"),
+    ),
+    "rows at the beginning of a block": _in(
+        "thread",
+        _("execute_write", "INSERT INTO shop_tag (name) VALUES ('raw')"),
+        _atomic(_("execute_count", "SELECT ROW_COUNT()")),
+    ),
+    "rows behind a lock": _in(
+        "thread",
+        _("execute_read", "SELECT name FROM shop_author ORDER BY name FOR UPDATE"),
+        _("execute_count", "SELECT ROW_COUNT()"),
+    ),
     "rows of the last statement": _in("thread", _("execute_count", "SELECT ROW_COUNT()")),
     "rows behind a key": _in(
         "atomic_request",

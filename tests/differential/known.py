@@ -7,11 +7,11 @@ it can be: a broad one hides what is new.
 from __future__ import annotations
 
 from tests.differential.compare import Difference
-from tests.differential.rules import FaultRule, Rule, op
+from tests.differential.rules import FaultRule, Rule, at, op, raised, sql
 
 
-def _request_failed(difference: Difference) -> bool:
-    return (difference.kind, difference.stock, difference.router) == ("status", 200, 500)
+def _raised_at_the_driver(difference: Difference) -> bool:
+    return difference.what == "driver" and raised("InterfaceError 0")(difference)
 
 
 def _no_key(difference: Difference) -> bool:
@@ -22,10 +22,16 @@ def _no_key(difference: Difference) -> bool:
 
 KNOWN: tuple[Rule | FaultRule, ...] = (
     Rule(
-        "D6",
-        "A savepoint that LOCK TABLES has ended is told again at the end of the outer block.",
-        op("execute_locks"),
-        _request_failed,
+        "D9",
+        "FOUND_ROWS() behind a read of a secondary, ROW_COUNT() behind no statement on data.",
+        sql("FOUND_ROWS()", "ROW_COUNT()"),
+        at("execute_count", "cursor_fetch"),
+    ),
+    Rule(
+        "D1",
+        "After connection.close() in a block the driver's connection gives InterfaceError.",
+        op("close", "close_old"),
+        _raised_at_the_driver,
     ),
     Rule(
         "D7",

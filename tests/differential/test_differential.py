@@ -63,6 +63,16 @@ def test_an_example_does_not_differ(both: Pair, programme: Programme) -> None:
     assert difference is None, str(difference)
 
 
+UNDONE = Step("driver", ("INSERT INTO shop_tag (name) VALUES ('own')",))
+
+
+def test_connecting_where_all_is_to_be_undone_does_not_differ(both: Pair) -> None:
+    """In a block that is to be rolled back a connection is set up as in any other."""
+    steps = (Step("set_rollback", (True,)), UNDONE)
+    difference = both.play(Programme(steps, "atomic_request")).difference
+    assert difference is None, str(difference)
+
+
 @pytest.mark.parametrize(("name", "programme"), MAY_DIFFER.values(), ids=MAY_DIFFER)
 def test_what_may_differ_is_explained(both: Pair, name: str, programme: Programme) -> None:
     """It differs, and the rule of that name is why."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.known import both, fault
+from tests.faults.known import both
 
 sys.path.append(str(Path(__file__).parents[2] / "example_project"))
 
@@ -86,7 +86,7 @@ def _visit(port: int) -> Counter[str]:
     return tally.errors
 
 
-@fault("E24", stock=False)
+@both(stock=False)
 @pytest.mark.parametrize("accounts", [(2, 5, 8), (3, 6, 9)], indirect=True)
 def test_the_seed_was_written_on_another_node(side: str, port: int) -> None:
     assert _visit(port) == Counter()

@@ -216,6 +216,49 @@ def test_a_function_that_makes_cursors() -> None:
     only("W015", "cursorclass of 'default' is a function", "built on one of MySQLdb.cursors")
 
 
+# What the nodes are used for
+
+
+def use_nodes(*roles: dict[str, Any], **more: Any) -> None:
+    nodes = {f"db{n}": {"HOST": f"10.0.1.{n}", **role} for n, role in enumerate(roles, 1)}
+    use_databases(expand({"default": {**CLUSTER, "NODES": nodes, **more}}))
+
+
+def test_only_one_node_is_electable() -> None:
+    barred = {"ELECTABLE": False}
+    use_nodes(barred, {}, barred)
+    only("W016", "Only the node 'db2' of 'default' is ELECTABLE", "one more node")
+    use_nodes({}, barred, HOST="elsewhere")
+    only("W016", "Only the node 'db1'")
+    several: tuple[list[dict[str, Any]], ...] = ([{}], [{}, {}, barred])
+    for roles in several:
+        use_nodes(*roles, HOST="elsewhere")
+        assert found() == []
+
+
+def test_zones_that_are_nearly_the_same() -> None:
+    use_nodes({"ZONE": "eu-1"}, {"ZONE": "eu-2"}, {"ZONE": "EU_1"})
+    only("W017", "in the zones 'eu-1', 'EU_1', which are different", "Spell them alike")
+    use_nodes({"ZONE": "eu-1"}, {"ZONE": "eu-11"}, {"ZONE": "eu-1-1"}, {})
+    assert found() == []
+
+
+def test_a_zone_that_no_node_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    zones = {"ZONE": "west"}, {"ZONE": "east"}
+    use_nodes(*zones, OPTIONS={"zone": "wst"})
+    only("W018", "in the zone 'wst' by the option 'zone'", "'west', 'east'", "mean 'west'?")
+    use_nodes({}, {}, OPTIONS={"zone": "west"})
+    only("W018", "Zones of nodes: none")
+    use_nodes(*zones, OPTIONS={"zone": "west"})
+    assert found() == []
+    monkeypatch.setenv("GALERA_ZONE", "north")
+    assert found() == [], "the option comes first, and is known already"
+    use_nodes(*zones)
+    only("W018", "in the zone 'north' by GALERA_ZONE")
+    use_nodes({}, {})
+    assert found() == [], "a cluster without zones"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [

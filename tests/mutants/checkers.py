@@ -70,6 +70,8 @@ CHECKERS: dict[str, Command] = {
     "orders": _chaos("--faults", "", "--workloads", "change places,request with a visit"),
     # Calm: one row is locked by several, and must be.
     "locks": _chaos("--faults", "", "--workloads", "one ticket,nowait,skip locked"),
+    # What is computed from what was read, with connections that break.
+    "edits": _chaos("--faults", "cut", "--workloads", "edit,edit with a lock,transfer"),
     # Answers that are lost: of single writes, and of COMMIT.
     "singles": _chaos("--faults", "swallow-write", "--workloads", SINGLES),
     "commits": _chaos("--faults", "swallow-commit,drop-commit", "--workloads", COMMITS),
@@ -80,17 +82,26 @@ CHECKERS: dict[str, Command] = {
     # Originals that arrive when they have been given up.
     "late": _chaos("--faults", "late-commit"),
     # What a random programme or load hardly ever meets: a test for each.
-    "answers": _fault("s14_cut_inside_an_answer"),
+    "back": _tests("integration/test_back_in_time.py"),
+    "caught": _tests("integration/test_interrupted_writes.py"),
+    "conflicts": _tests("integration/test_conflicts.py", "another_node or as_a_whole"),
     "garbage": _fault("s27_garbage"),
-    "hot-rows": _fault("e22_hot_rows"),
+    "guard": _tests("integration/test_conflicts.py", "with_the_guard"),
     "interrupts": _fault("s01_interrupts"),
     "lagging": _tests("integration/test_failover.py", "lags_is_waited_for"),
+    "locking": _tests("integration/test_locks.py"),
     "limits": _fault("s09_soft_limits"),
     "lost-state": _tests("integration/test_connection_state.py", "not_moved or before_it"),
     "named-nodes": _tests("integration/test_named_nodes.py"),
     "once": _tests("integration/test_exactly_once.py", "added_once"),
+    "one-snapshot": _tests("integration/test_routing.py", "one_snapshot"),
+    "own-writes": _tests("integration/causality/test_workers.py", "own_writes"),
+    "places": _tests("transactions/test_places.py"),
     "procedures": _fault("s11_procedures"),
-    "raised": _fault("s19_raised_after_statement"),
+    "promotion": _tests("integration/test_promotion.py", "swallow"),
+    "replays": _tests("recovery/test_replay.py", "missing or without_rows"),
+    "savepoints": _tests("integration/test_failover.py", "savepoints"),
     "state": _fault("s06_state"),
     "swallowed": _fault("s03_swallowed"),
+    "tokens": _tests("integration/causality/test_after.py", "not older_than_a_token"),
 }

@@ -48,11 +48,13 @@ class Mutant:
 BYTES, PROGRAMMES, POINTS = "differential-bytes", "differential", "differential-points"
 CHAOS, ALARMS, HISTORY, LATE = "chaos", "alarms", "history", "late"
 ORDERS, LOCKS, SINGLES, COMMITS = "orders", "locks", "singles", "commits"
-MOVES = "moves"
-ANSWERS, GARBAGE, HOT, NAMED_NODES = "answers", "garbage", "hot-rows", "named-nodes"
-LAGGING, LOST_STATE, ONCE = "lagging", "lost-state", "once"
-INTERRUPTS, LIMITS, RAISED = "interrupts", "limits", "raised"
-PROCEDURES, STATE, SWALLOWED = "procedures", "state", "swallowed"
+EDITS, MOVES, ONE_SNAPSHOT, OWN_WRITES = "edits", "moves", "one-snapshot", "own-writes"
+BACK, GARBAGE, LOCKING = "back", "garbage", "locking"
+NAMED_NODES, PLACES = "named-nodes", "places"
+LAGGING, LOST_STATE, ONCE, REPLAYS = "lagging", "lost-state", "once", "replays"
+CAUGHT, INTERRUPTS, LIMITS, PROMOTION = "caught", "interrupts", "limits", "promotion"
+GUARD, PROCEDURES, STATE = "guard", "procedures", "state"
+CONFLICTS, SAVEPOINTS, SWALLOWED, TOKENS = "conflicts", "savepoints", "swallowed", "tokens"
 
 #: Whatever a checker finds here is a false alarm of its own, or a fault of the router.
 CONTROL = Mutant("control", "nothing: the router as it is", "", "", "", ())
@@ -92,7 +94,7 @@ MUTANTS = (
         "recovery/outcome.py",
         "                _refused(transaction, error)\n",
         "                break\n",
-        (CHAOS, HISTORY),
+        (CONFLICTS, CHAOS, HISTORY),
     ),
     Mutant(
         "no-marker",
@@ -162,7 +164,7 @@ MUTANTS = (
         "recovery/compare.py",
         "    if mine is None:\n        return None",
         "    if True:\n        return None",
-        (HISTORY, CHAOS),
+        (EDITS, HISTORY, CHAOS),
     ),
     Mutant(
         "order-ignored",
@@ -195,7 +197,7 @@ MUTANTS = (
         "            self._replay(entry)\n            if not entry.read_only:",
         '            entry.statement.startswith(b"ROLLBACK TO") or self._replay(entry)\n'
         "            if not entry.read_only:",
-        (BYTES, CHAOS),
+        (SAVEPOINTS, COMMITS, BYTES),
     ),
     Mutant(
         "conflict-forgets",
@@ -204,7 +206,7 @@ MUTANTS = (
         "        rebuilding.repeat(transaction, error)\n    else:\n",
         "        failover.undo(transaction.session)\n        transaction.to_pending()\n"
         "        transaction.journal.clear()\n    else:\n",
-        (CHAOS, HISTORY),
+        (CONFLICTS, CHAOS, HISTORY),
     ),
     Mutant(
         "replay-past-an-obstacle",
@@ -216,20 +218,12 @@ MUTANTS = (
     ),
     # --- answers
     Mutant(
-        "fewer-answers-are-no-rows",
-        "a packet with fewer answers than statements counts as one without rows",
-        "connections/packet.py",
-        "    if driver.next_result() != 0:",
-        "    if driver.next_result() > 0:",
-        (ANSWERS, BYTES),
-    ),
-    Mutant(
-        "cut-answer-is-empty",
-        "an answer that was cut inside its columns counts as one without rows",
-        "transactions/cursor.py",
-        "        if self.statement.readable and cursor.description is None:",
-        "        if False:",
-        (ANSWERS, BYTES),
+        "replay-with-fewer-answers",
+        "a replay with fewer answers than statements is believed",
+        "recovery/replay.py",
+        "                        raise self._unknown()\n                    if check",
+        "                        break\n                    if check",
+        (REPLAYS, BYTES),
     ),
     Mutant(
         "foreign-cursor-drains",
@@ -246,7 +240,7 @@ MUTANTS = (
         "transactions/opening.py",
         'BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"',
         'BEGIN_READ_ONLY = b"DO 0"',
-        (HISTORY, CHAOS),
+        (ONE_SNAPSHOT, HISTORY, CHAOS),
     ),
     Mutant(
         "snapshot-stays-open",
@@ -263,7 +257,7 @@ MUTANTS = (
         "        self.behind = {other for other in self._session.cluster.nodes"
         " if other is not node}",
         "        self.behind = set()",
-        (HISTORY, CHAOS),
+        (OWN_WRITES, HISTORY, CHAOS),
     ),
     Mutant(
         "token-ignored",
@@ -271,7 +265,7 @@ MUTANTS = (
         "causality/after.py",
         "            found[alias] = later(found.get(alias), new)\n",
         "            pass\n",
-        (HISTORY,),
+        (TOKENS, HISTORY),
     ),
     Mutant(
         "back-in-time",
@@ -279,7 +273,7 @@ MUTANTS = (
         "transactions/waiting.py",
         "    synced = node in session.following.behind or (seen is not None and seen is not node)",
         "    synced = node in session.following.behind",
-        (MOVES, HISTORY),
+        (BACK, MOVES, HISTORY),
     ),
     Mutant(
         "no-catch-up",
@@ -287,7 +281,7 @@ MUTANTS = (
         "transactions/opening.py",
         "    moved = _lags(session, link.node)\n    deadline",
         "    moved = False\n    deadline",
-        (MOVES, HISTORY, CHAOS),
+        (TOKENS, MOVES, HISTORY, CHAOS),
     ),
     Mutant(
         "reads-stay-on-the-secondary",
@@ -316,8 +310,10 @@ MUTANTS = (
         "SELECT … FOR UPDATE takes no lock",
         "transactions/cursor.py",
         "        q = bytes(q)\n",
-        '        q = bytes(q).replace(b" FOR UPDATE", b"")\n',
-        (LOCKS,),
+        "        q = bytes(q)\n"
+        '        for lock in (b" FOR UPDATE SKIP LOCKED", b" FOR UPDATE NOWAIT", b" FOR UPDATE"):\n'
+        '            q = q.replace(lock, b"")\n',
+        (LOCKING, LOCKS),
     ),
     Mutant(
         "guard-off",
@@ -325,7 +321,7 @@ MUTANTS = (
         "transactions/opening.py",
         '        f"SET SESSION innodb_snapshot_isolation = {guarded:d}",',
         '        "SET SESSION innodb_snapshot_isolation = 0",',
-        (HISTORY, CHAOS),
+        (GUARD, HISTORY, CHAOS),
     ),
     Mutant(
         "rollback-commits",
@@ -385,7 +381,7 @@ MUTANTS = (
         "        if self.broken is not None:\n            raise self.broken\n"
         "        if self._lost is not None:\n            self._after_interruption(None)",
         "        if self._lost is not None:\n            self._after_interruption(None)",
-        (SWALLOWED, CHAOS, BYTES),
+        (PROMOTION, SWALLOWED, CHAOS),
     ),
     Mutant(
         "swallowed-is-not-told",
@@ -402,7 +398,7 @@ MUTANTS = (
         "transactions/session.py",
         "                rows = outside.execute(self, call)\n        except ERRORS:",
         "                rows = outside.execute(self, call)\n        except BaseException:",
-        (POINTS, INTERRUPTS),
+        (INTERRUPTS, POINTS),
     ),
     Mutant(
         "interrupted-write-goes-on",
@@ -410,7 +406,7 @@ MUTANTS = (
         "transactions/transaction.py",
         "        if not harmless and not undone:",
         "        if False:",
-        (RAISED, POINTS),
+        (CAUGHT,),
     ),
     # --- running again
     Mutant(
@@ -431,7 +427,7 @@ MUTANTS = (
         "transactions/places.py",
         "        return place in self._wrote or self._reads.get(place, 0) < self._enough",
         "        return False",
-        (HOT,),
+        (PLACES,),
     ),
     Mutant(
         "functions-run-twice",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.test.utils import override_settings
@@ -62,6 +62,18 @@ def test_a_place_that_only_reads_begins_on_a_secondary_after_a_while(auto: Shop)
 def test_one_write_makes_the_place_begin_on_the_primary_for_good(auto: Shop) -> None:
     seen = [maybe_write(auto, n == READS + 1) for n in range(2 * READS + 4)]
     assert seen == ["primary"] * READS + ["secondary"] * 2 + ["primary"] * (READS + 2)
+
+
+def test_a_place_whose_statements_need_the_primary_does_not_gamble(auto: Shop) -> None:
+    """The server's clock is no secondary's: its reads would be repeated each time."""
+
+    def ask() -> str:
+        with transaction.atomic(), connection.cursor() as cursor:
+            found = where(auto)
+            cursor.execute("SELECT NOW()")
+            return found
+
+    assert [ask() for _ in range(READS + 2)] == ["primary"] * (READS + 2)
 
 
 def test_places_do_not_know_of_each_other(auto: Shop) -> None:

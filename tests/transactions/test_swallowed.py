@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 
 from galera_router.exceptions import FailoverImpossible, ReplayMismatch
 from tests.integration.support import Shop
@@ -57,4 +57,28 @@ def test_an_obstacle_that_is_met_in_ending_a_savepoint(shop: Shop) -> None:
         with contextlib.suppress(ValueError), transaction.atomic():
             shop.writing.kill_connections()
             raise ValueError
+    assert shop.everywhere("SELECT * FROM galera_router.shop_tag") == []
+
+
+def test_an_error_under_locked_tables_ends_nothing(shop: Shop) -> None:
+    """What comes behind the block is committed by itself again."""
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLES shop_author WRITE")
+        with pytest.raises(DatabaseError, match="1100"), transaction.atomic():
+            Author.objects.create(name="undone")
+            Tag.objects.create(name="not locked")
+        Author.objects.create(name="kept")
+        cursor.execute("UNLOCK TABLES")
+    connection.close()
+    assert shop.everywhere("SELECT name FROM galera_router.shop_author") == [("kept",)]
+
+
+def test_a_connection_is_made_in_a_block_that_is_to_be_rolled_back(shop: Shop) -> None:
+    """The driver's own cursor is not refused there, as with stock Django."""
+    with transaction.atomic():
+        transaction.set_rollback(True)
+        cursor = connection.connection.cursor()
+        cursor.execute("INSERT INTO shop_tag (name) VALUES ('undone')")
+        assert cursor.rowcount == 1
+        assert all(node.up for node in shop.session.cluster.nodes)
     assert shop.everywhere("SELECT * FROM galera_router.shop_tag") == []
