@@ -31,10 +31,14 @@ class Link:
         self.overdue = False
         self.state: str | None = None
         self.heard: tuple[int, int] | None = (10, 10)
+        self.trip: float | None = 0.0
         self.cuts = 0
 
     def silence(self) -> tuple[int, int] | None:
         return self.heard
+
+    def round_trip(self) -> float | None:
+        return self.trip
 
     def cut(self) -> None:
         self.cuts += 1
@@ -45,6 +49,8 @@ class Ping:
     """A question that is answered when the test says so."""
 
     sent: list[Ping]
+    ready = True
+    extra = 0.0
 
     def __init__(self, node: Any, threads: Any, timeout: float) -> None:
         self.threads = list(threads)
