@@ -87,15 +87,15 @@ def seconds_of(host: str) -> float:
     return look_up.seconds
 
 
-def may_be_checked(options: Mapping[str, Any]) -> bool:
+def may_be_checked(parameters: Mapping[str, Any]) -> bool:
     """Returns True if the server's certificate may have to bear the name that is connected to.
 
     Args:
-        options: of a database, as they are given to the driver.
+        parameters: what the driver is given to connect.
     """
     version = tuple(map(int, MySQLdb.get_client_info().split(".")[:2]))
     by_default = _CHECKING <= version < (5, 0)
-    return by_default or any(options.get(name) for name in _TLS)
+    return by_default or any(parameters.get(name) for name in _TLS)
 
 
 def _begin(host: str) -> _LookUp:

@@ -133,24 +133,27 @@ class Ping:
         for name in _LEFT_OUT:
             options.pop(name, None)
         settings = {**self._database(), "OPTIONS": options}
-        *others, last = self._hosts(wrapper.settings_dict)
-        for host in others:
+        parameters = {**internals.parameters(wrapper, settings), "autocommit": None}
+        *others, last = self._ways(parameters)
+        for way in others:
             try:
-                return internals.connect(wrapper, {**settings, "HOST": host})
+                return wrapper.get_new_connection({**parameters, **way})
             except errors as error:
-                logger.debug("%s: %s", host, error)
-        return internals.connect(wrapper, {**settings, "HOST": last})
+                if verdict(error) is not Verdict.LOST:  # somebody is there
+                    raise
+                logger.debug("%s: %s", way, error)
+        return wrapper.get_new_connection({**parameters, **last})
 
-    def _hosts(self, settings: Mapping[str, Any]) -> Sequence[str]:
-        """What to connect to, one after the other; the name has been looked up."""
-        host = settings["HOST"]
+    def _ways(self, parameters: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:
+        """The addresses to connect to, one after the other, once the name has been looked up."""
+        host = parameters.get("host", "")
         try:
             if not names.is_name(host):
-                return (host,)
-            if not names.may_be_checked(settings["OPTIONS"]):
-                return names.addresses(host)
+                return ({},)
+            if not names.may_be_checked(parameters):
+                return [{"host": address} for address in names.addresses(host)]
             self.extra = names.seconds_of(host)
-            return (host,)
+            return ({},)
         finally:
             self.ready = True
 
