@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from django.db.utils import OperationalError
@@ -100,16 +100,20 @@ class Membership:
             self._foreign.add(node)
             return error
 
-    def first(self, node: Node, identity: str) -> None:
-        """Agree on a cluster before the first use of a node, with the others if they answer."""
+    def first(self, node: Node, identity: str, links: Collection[NodeConnection] = ()) -> None:
+        """Agree on a cluster before the first use of a node, with the others if they answer.
+
+        ``links``: connections to ``node``; the others are taken to be as far away.
+        """
         with self._asking:
             if self.agreed is not None:
                 return
             self._said[node] = identity
             # The primary last, and only if need be: it is to be left alone by those who read.
             others = [voter for voter in self._voters if voter is not self._first]
+            timeout = self._timeout + (node.distance.allowance(links) if links else 0.0)
             for some in (others, [self._first]) if ASK else ():
-                self._ask(other for other in some if other is not node)
+                self._ask((other for other in some if other is not node), timeout)
             with self._lock:
                 self._agree(self._majority(self._said) or self._commonest())
 
@@ -152,11 +156,11 @@ class Membership:
         said = [self._said[node] for node in self._nodes if node in self._said]
         return Counter(said).most_common(1)[0][0]
 
-    def _ask(self, nodes: Iterable[Node]) -> None:
+    def _ask(self, nodes: Iterable[Node], timeout: float) -> None:
         if self._majority(self._said):
             return
-        pings = [ping for node in nodes if (ping := _started(node, self._timeout))]
-        deadline = time.monotonic() + self._timeout
+        pings = [ping for node in nodes if (ping := _started(node, timeout))]
+        deadline = time.monotonic() + timeout
         while pings and time.monotonic() < deadline and not self._majority(self._said):
             time.sleep(0.001)
             for ping in [ping for ping in pings if ping.answer is not None]:
@@ -233,7 +237,7 @@ def judge(link: NodeConnection, rows: Iterable[Iterable[object]]) -> None:
         return
     known = membership(link.node.cluster)
     if known.agreed is None:
-        known.first(link.node, identity)
+        known.first(link.node, identity, [link])
     error = known.hear(link.node, identity, link.thread_id)
     if error is not None:
         expel(link.node, error)

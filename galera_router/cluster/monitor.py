@@ -26,7 +26,7 @@ from galera_router.cluster.nodes import Node, clusters_met
 from galera_router.cluster.probe import Answer, Ping
 from galera_router.connections import connection as wire
 from galera_router.connections.connection import NodeConnection
-from galera_router.connections.errors import Verdict, errno
+from galera_router.connections.errors import Verdict, errno, verdict
 
 logger = logging.getLogger("galera_router")
 
@@ -44,10 +44,15 @@ ASK_AGAIN, ASK_STILL = 0.5, 3.0
 OUT_PATIENCE = 5.0
 #: Seconds between two looks at a thread that does nothing, before its connection is given up.
 IDLE_TWICE = 0.3
-#: Seconds that a node is given for its answer at least.
+#: Seconds that a node is given for its answer at least, beside those of the way to it.
 SHORTEST = 0.1
 
-_REFUSED = frozenset({2002, 2003})
+#: Nobody is there: no connection, no name.
+_REFUSED = frozenset({2002, 2003, 2005})
+#: This process has no socket left: that says nothing of the node.
+_OURS = frozenset({2001, 2004})
+#: No connection, but the server lives: it refuses this host.
+_BLOCKED = 1129
 _SHUTDOWN = frozenset({1053, 1077, 1079})
 
 
@@ -63,15 +68,21 @@ class Moment(NamedTuple):
     wall: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Asked:
-    """A question on its way: when it was put, and what was in flight then."""
+    """A question on its way: when it was put, and what was in flight then.
+
+    ``limit``: seconds awake for which the answer is waited for, once the node's name has been
+    looked up, which was noted at ``ready`` (seconds awake); None before.
+    """
 
     ping: Ping
     at: Moment
+    limit: float
     failures: int
     busy: WeakKeyDictionary[NodeConnection, float]
     long: WeakKeyDictionary[NodeConnection, float]
+    ready: float | None = None
 
 
 class _Idle(NamedTuple):
@@ -115,7 +126,7 @@ class NodeMonitor:
         if self._asked is None:
             long = {link: sent for link, sent in busy.items() if _is_long(link, moment.now - sent)}
             if self._due(moment, long, active=active):
-                self._ask(moment, busy, long)
+                self._ask(moment, busy, long, self._limit(links))
         return bool(busy) or self._asked is not None
 
     def _end_waits(self, busy: Iterable[NodeConnection], now: float) -> None:
@@ -155,11 +166,21 @@ class NodeMonitor:
                 interval = ASK_REFUSED
         return moment.wall // interval != self._second // interval
 
+    def _limit(self, links: Sequence[NodeConnection]) -> float:
+        """Seconds for an answer: the server's own, and those that its way takes."""
+        timeout = max(SHORTEST, self.node.cluster.config.options.watchdog_timeout)
+        return timeout + self.node.distance.allowance(links)
+
     def _ask(
-        self, moment: Moment, busy: dict[NodeConnection, float], long: dict[NodeConnection, float]
+        self,
+        moment: Moment,
+        busy: dict[NodeConnection, float],
+        long: dict[NodeConnection, float],
+        limit: float,
     ) -> None:
         self._last, self._second = moment.now, math.floor(moment.wall)
-        ping = Ping(self.node, [link.thread_id for link in long], self._timeout)
+        ping = Ping(self.node, [link.thread_id for link in long], limit)
+        ready = moment.awake if ping.ready else None
         try:
             ping.start()
         except RuntimeError as error:
@@ -167,19 +188,24 @@ class NodeMonitor:
         else:
             # Not kept alive: a connection is to be closed by who used it, when it is let go.
             kept = WeakKeyDictionary(busy), WeakKeyDictionary(long)
-            self._asked = _Asked(ping, moment, self.node.failures, *kept)
+            self._asked = _Asked(ping, moment, limit, self.node.failures, *kept, ready)
 
     def _finished(self, asked: _Asked, moment: Moment) -> bool:
-        return asked.ping.answer is not None or moment.awake - asked.at.awake >= self._timeout
+        if asked.ping.answer is not None:
+            return True
+        if asked.ready is None and asked.ping.ready:
+            asked.ready = moment.awake
+            asked.limit += asked.ping.extra
+        return asked.ready is not None and moment.awake - asked.ready >= asked.limit
 
     # What follows
 
     def _judge(self, asked: _Asked, moment: Moment, links: Sequence[NodeConnection]) -> None:
         answer = asked.ping.answer
         if answer is None:
-            silence = TimeoutError(f"no answer within {self._timeout:g} s")
+            silence = TimeoutError(f"no answer within {asked.limit:.3g} s")
             self._dead(asked, silence, links, idle=True)
-        elif answer.error is not None and answer.verdict is Verdict.LOST:
+        elif answer.error is not None and _is_lost(answer.error):
             self._unreachable(asked, answer.error, moment, links)
         else:
             self._lost_once = False
@@ -191,8 +217,8 @@ class NodeMonitor:
         number = errno(error)
         if number in _SHUTDOWN:  # the server ends what is in flight
             self.node.cluster.mark_down(self.node, error)
-        elif _stood_still(asked.at, moment):  # the driver's time was over, not the server's
-            return
+        elif number in _OURS or _stood_still(asked.at, moment):
+            return  # the driver's time was over, not the server's
         elif number in _REFUSED or self._lost_once:
             self._lost_once = False
             self._dead(asked, error, links, idle=False)
@@ -270,9 +296,9 @@ class NodeMonitor:
     def _alias(self) -> str:
         return self.node.cluster.alias
 
-    @property
-    def _timeout(self) -> float:
-        return max(SHORTEST, self.node.cluster.config.options.watchdog_timeout)
+
+def _is_lost(error: Exception) -> bool:
+    return verdict(error) is Verdict.LOST and errno(error) != _BLOCKED
 
 
 def _is_long(link: NodeConnection, seconds: float) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 
 from django.db import connections
 
+from galera_router.cluster.distance import Distance
 from galera_router.cluster.position import Position
 from galera_router.conf import ClusterConfig, NodeConfig, cluster_config, node_role
 from galera_router.connections.errors import is_permanent
@@ -55,6 +56,7 @@ class Node:
         failures: how often it was found to be down, ever.
         position: how far it is known to have come.
         lags_until: until when it is not worth waiting for, by the clock.
+        distance: how long a round trip to it takes.
     """
 
     config: NodeConfig
@@ -74,6 +76,7 @@ class Node:
     heard: float = float("-inf")  # when it was last known whether it is up, by the clock
     position: Position | None = None
     lags_until: float = 0.0
+    distance: Distance = field(default_factory=Distance, repr=False)
 
     @property
     def name(self) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error, connections
 
+from galera_router.cluster import names
+from galera_router.cluster.distance import Distance
 from galera_router.cluster.nodes import Node
 from galera_router.cluster.position import STATUS, Position, position
 from galera_router.compat import internals
 from galera_router.connections.errors import Verdict, errno, verdict
+from galera_router.connections.packet import next_answer, several_statements
 
 logger = logging.getLogger("galera_router")
 
@@ -33,11 +36,15 @@ _STATUS = (
 ).encode()
 WHO = b"SELECT CONCAT_WS(' ', @@hostname, @@port, @@wsrep_node_name)"
 _THREADS = (
-    b"SELECT ID, COMMAND FROM information_schema.PROCESSLIST WHERE ID IN (CONNECTION_ID(), %s)"
+    b"SET STATEMENT wsrep_sync_wait=0 FOR"
+    b" SELECT ID, COMMAND FROM information_schema.PROCESSLIST WHERE ID IN (CONNECTION_ID(), %s)"
 )
 _SYNCED = "4"  # of wsrep_local_state
+#: Options that would cost a round trip, for a session that nobody but us uses.
+_LEFT_OUT = ("init_command", "sql_mode", "collation")
 
 _Rows = tuple[tuple[Any, ...], ...]
+_Errors = tuple[type[Exception], ...]
 
 
 @dataclass(frozen=True)
@@ -79,13 +86,17 @@ class Ping:
 
     Attributes:
         answer: None until it has come.
+        ready: the node's name has been looked up; from then on the answer is waited for.
+        extra: further seconds to wait for it, since the driver asks the resolver again.
     """
 
     def __init__(self, node: Node, threads: Collection[int], timeout: float) -> None:
         self.node = node
         self.answer: Answer | None = None
+        self.extra = 0.0
         self._threads = sorted(threads)
         self._timeout = int(timeout) + 2  # whoever waits for the answer has given up by then
+        self.ready = not names.is_name(_settings(node).get("HOST", ""))
 
     def start(self) -> None:
         """Ask; raises RuntimeError if no thread is to be had."""
@@ -100,22 +111,51 @@ class Ping:
             self.answer = Answer(error=error)
 
     def _ask(self) -> Answer:
-        if self.node.alias not in connections.settings:  # they were replaced meanwhile
+        if not _settings(self.node):  # they were replaced meanwhile
             return Answer()
         wrapper = connections[self.node.alias]
         errors = (Error, wrapper.Database.Error)  # type: ignore[attr-defined]
-        limits = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), self._timeout)
-        options = {**wrapper.settings_dict["OPTIONS"], **limits}
         try:
-            driver = internals.connect(wrapper, {**self._database(), "OPTIONS": options})
+            driver = self._connect(wrapper, errors)
         except errors as error:
             return Answer(error=error)
         try:
-            return _put(driver, self._threads, errors)
+            return _put(driver, self._threads, self.node.distance, errors)
         except errors as error:  # lost on the way
             return Answer(error=error)
         finally:
             driver.close()
+
+    def _connect(self, wrapper: internals.Wrapper, errors: _Errors) -> Any:
+        """Connect, with as few round trips as an ENGINE's own way of connecting allows."""
+        limits = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), self._timeout)
+        options = {**wrapper.settings_dict["OPTIONS"], **limits}
+        for name in _LEFT_OUT:
+            options.pop(name, None)
+        settings = {**self._database(), "OPTIONS": options}
+        parameters = {**internals.parameters(wrapper, settings), "autocommit": None}
+        *others, last = self._ways(parameters)
+        for way in others:
+            try:
+                return wrapper.get_new_connection({**parameters, **way})
+            except errors as error:
+                if verdict(error) is not Verdict.LOST:  # somebody is there
+                    raise
+                logger.debug("%s: %s", way, error)
+        return wrapper.get_new_connection({**parameters, **last})
+
+    def _ways(self, parameters: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:
+        """The addresses to connect to, one after the other, once the name has been looked up."""
+        host = parameters.get("host", "")
+        try:
+            if not names.is_name(host):
+                return ({},)
+            if not names.may_be_checked(parameters):
+                return [{"host": address} for address in names.addresses(host)]
+            self.extra = names.seconds_of(host)
+            return ({},)
+        finally:
+            self.ready = True
 
     def _database(self) -> dict[str, Any]:
         """The database's name where it has been changed: the test runner has moved to another."""
@@ -125,51 +165,74 @@ class Ping:
         return {} if name == configured else {"NAME": name}
 
 
-def _put(driver: Any, threads: list[int], errors: tuple[type[Exception], ...]) -> Answer:
+def _settings(node: Node) -> Mapping[str, Any]:
+    """The settings of a node's alias; none if DATABASES has been replaced."""
+    found: Mapping[str, Any] = connections.settings.get(node.alias, {})
+    return found
+
+
+def _put(driver: Any, threads: list[int], distance: Distance, errors: _Errors) -> Answer:
     """Put the questions; raises one of ``errors`` if the connection is lost."""
-    trouble: Exception | None = None
-    try:
-        _rows(driver, QUESTION)
-    except errors as error:
-        if verdict(error) is Verdict.LOST:
-            raise
-        trouble = None if errno(error) in _WELL else error
-    status: dict[str, str] = dict(_told(driver, _STATUS, errors))
+    numbers = ", ".join(map(str, threads)).encode()
+    statements = [_STATUS, WHO, *([_THREADS % numbers] if threads else []), QUESTION]
+    began = time.monotonic()
+    answers = _packet(driver, statements, errors)
+    distance.note(time.monotonic() - began)
+    while len(answers) < len(statements):  # what stood behind an error was not carried out
+        answers += _packet(driver, statements[len(answers) :], errors)
+    *told, (_, trouble) = answers
+    status, who, *commands = (rows for rows, _ in told)
+    return _answer(dict(status), who, _commands(driver, *commands), trouble)
+
+
+def _answer(
+    status: dict[str, str],
+    who: _Rows,
+    commands: Mapping[int, str] | None,
+    trouble: Exception | None,
+) -> Answer:
     uptime = status.get("Uptime")
     return Answer(
-        error=trouble,
+        error=None if trouble is None or errno(trouble) in _WELL else trouble,
         synced=status.get("wsrep_local_state", _SYNCED) == _SYNCED,
         position=position(status.items()),
         started=None if uptime is None else time.time() - float(uptime),
-        server="".join(name for (name,) in _told(driver, WHO, errors)),
+        server="".join(name for (name,) in who),
         cluster_id=status.get("wsrep_cluster_state_uuid", ""),
-        commands=_commands(driver, threads, errors) if threads else None,
+        commands=commands,
     )
 
 
-def _commands(
-    driver: Any, threads: list[int], errors: tuple[type[Exception], ...]
-) -> Mapping[int, str] | None:
-    numbers = ", ".join(map(str, threads)).encode()
-    commands = {
-        int(thread): command for thread, command in _told(driver, _THREADS % numbers, errors)
-    }
+def _commands(driver: Any, rows: _Rows = ()) -> Mapping[int, str] | None:
+    commands = {int(thread): command for thread, command in rows}
     return commands if driver.thread_id() in commands else None
 
 
-def _told(driver: Any, statement: bytes, errors: tuple[type[Exception], ...]) -> _Rows:
-    """The rows, none if the server does not tell us; raises if the connection is lost."""
+def _packet(
+    driver: Any, statements: Sequence[bytes], errors: _Errors
+) -> list[tuple[_Rows, Exception | None]]:
+    """The rows of each statement, at least of the first, until one fails: no rows, but its error.
+
+    Raises one of ``errors`` if the connection is lost.
+    """
+    if not several_statements(driver):
+        statements = statements[:1]
+    answers: list[tuple[_Rows, Exception | None]] = []
     try:
-        return _rows(driver, statement)
+        driver.query(b"; ".join(statements))
+        answers.append((_rows(driver), None))
+        for _ in statements[1:]:
+            next_answer(driver)
+            answers.append((_rows(driver), None))
     except errors as error:
         if verdict(error) is Verdict.LOST:
             raise
-        logger.debug("%r: %s", statement, error)
-        return ()
+        logger.debug("%r: %s", statements[len(answers)], error)
+        answers.append(((), error))
+    return answers
 
 
-def _rows(driver: Any, statement: bytes) -> _Rows:
-    driver.query(statement)
+def _rows(driver: Any) -> _Rows:
     result = driver.store_result()
     rows = () if result is None else result.fetch_row(0)
     return tuple(tuple(map(_text, row)) for row in rows)

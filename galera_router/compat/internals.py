@@ -104,13 +104,17 @@ def connect(wrapper: Wrapper, settings: Mapping[str, Any]) -> Any:
     The backend is the user's ENGINE, so both steps are asked of the wrapper. Raises the
     driver's errors.
     """
+    return wrapper.get_new_connection(parameters(wrapper, settings))
+
+
+def parameters(wrapper: Wrapper, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`connect` gives to the driver."""
     own = wrapper.settings_dict
     wrapper.settings_dict = {**own, **settings}
     try:
-        parameters = wrapper.get_connection_params()
+        return {**wrapper.get_connection_params(), "autocommit": True}
     finally:
         wrapper.settings_dict = own
-    return wrapper.get_new_connection({**parameters, "autocommit": True})
 
 
 def initialise(wrapper: Wrapper) -> None:

@@ -26,6 +26,8 @@ on_new: Callable[[], None] = lambda: None  # noqa: E731
 
 # struct tcp_info of Linux: last_data_sent, last_data_recv (ms ago), bytes_acked, bytes_received.
 _TCP_INFO = struct.Struct("=44xI4xI64xQQ")
+_MIN_RTT = struct.Struct("=148xI")  # of the same; in microseconds
+_NO_RTT = 0xFFFFFFFF
 
 
 _TOO_LARGE = 1153
@@ -184,18 +186,30 @@ class NodeConnection:
         None if it has sent something since it was last written to: that is being worked on, no
         answer is waited for. None also where that is not known, as with a unix socket.
         """
+        told = self._tcp_info(_TCP_INFO)
+        if told is None:
+            return None
+        since_sent, since_received, taken, received = told
+        return None if since_received < since_sent else (taken, received)
+
+    def round_trip(self) -> float | None:
+        """The shortest round trip of late, in seconds; the server itself takes no part in it.
+
+        None where that is not known, as with a unix socket.
+        """
+        told = self._tcp_info(_MIN_RTT)
+        return None if told is None or told[0] == _NO_RTT else told[0] / 1e6
+
+    def _tcp_info(self, fields: struct.Struct) -> tuple[int, ...] | None:
         with self._lock:
             if self._descriptor < 0:
                 return None
             try:
                 with socket.socket(fileno=os.dup(self._descriptor)) as end:
-                    info = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+                    info = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, fields.size)
             except (OSError, AttributeError):  # no TCP; no Linux
                 return None
-        if len(info) < _TCP_INFO.size:
-            return None
-        since_sent, since_received, taken, received = _TCP_INFO.unpack(info)
-        return None if since_received < since_sent else (taken, received)
+        return None if len(info) < fields.size else fields.unpack(info)
 
     def drop(self) -> None:
         """Let go of a lost connection, so that its server notices too.

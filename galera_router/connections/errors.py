@@ -30,11 +30,16 @@ _VERDICTS: dict[int, Verdict] = {
     1053: Verdict.LOST,  # server shutdown in progress
     1077: Verdict.LOST,  # normal shutdown
     1079: Verdict.LOST,  # shutdown complete
+    1129: Verdict.LOST,  # cannot connect: the server refuses this host
     1927: Verdict.LOST,  # connection was killed
+    2001: Verdict.LOST,  # cannot connect: no unix socket is to be had
     2002: Verdict.LOST,  # cannot connect through the socket
     2003: Verdict.LOST,  # cannot connect
+    2004: Verdict.LOST,  # cannot connect: no TCP socket is to be had
+    2005: Verdict.LOST,  # cannot connect: the host's name is not known
     2006: Verdict.LOST,  # server has gone away
     2013: Verdict.LOST,  # lost connection during query
+    2012: Verdict.LOST,  # cannot connect: no handshake
     2014: Verdict.STATEMENT,  # commands out of sync: the caller's error
     2026: Verdict.LOST,  # TLS: whatever a read or a write has met below it, or no agreement
     2055: Verdict.LOST,  # lost connection, with the system's reason

@@ -15,7 +15,7 @@ import MySQLdb
 import pytest
 from django.db import connections
 
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.limits import in_time, spared
 from tests.faults.support import EitherShop
 from tests.shop.models import Author
@@ -53,7 +53,7 @@ def _lose(shop: EitherShop, name: str, host: str) -> None:
         assert in_time(2.0, work, proxies[name].cut) == ("Bea" if name == "db1" else "Ann")
 
 
-@fault("E12", stock=False)
+@both(stock=False)
 @lost
 def test_a_machine_that_is_gone_with_its_name(shop: EitherShop, lost: str) -> None:
     """A statement in flight on it is freed as soon as on a machine whose name is known."""
@@ -92,7 +92,7 @@ class SlowResolver:
             time.sleep(SLOW)
 
 
-@fault("E12")
+@both()
 @pytest.mark.parametrize("through", ["default", "secondary"])
 def test_a_slow_resolver(
     shop: EitherShop,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import connections, transaction
 
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.limits import spared
 from tests.faults.support import EitherShop
 from tests.shop.models import Author
@@ -14,7 +14,7 @@ from tests.shop.models import Author
 TRIP = 0.15
 
 
-@fault("E13", stock=False)
+@both(stock=False)
 @pytest.mark.parametrize("alias", ["default", "default_db3"])
 def test_a_long_statement_on_a_node_far_away(
     shop: EitherShop, caplog: pytest.LogCaptureFixture, alias: str
@@ -30,7 +30,7 @@ def test_a_long_statement_on_a_node_far_away(
     assert "is down" not in caplog.text
 
 
-@fault("E13", stock=False)
+@both(stock=False)
 def test_a_block_with_a_long_statement(shop: EitherShop, caplog: pytest.LogCaptureFixture) -> None:
     with shop.proxied(OPTIONS={"watchdog_after": 0.2}) as proxies:
         shop.warm()

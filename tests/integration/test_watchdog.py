@@ -20,13 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from galera_router import expand, reads
 from galera_router.causality import scope
 from galera_router.cluster import monitor as watchdog
+from galera_router.cluster import names
 from galera_router.cluster import nodes as registry
+from galera_router.cluster.probe import Ping
 from galera_router.connections import connection as wire
+from galera_router.connections.errors import Verdict
 from galera_router.testing import GaleraNode, Proxy
 from tests.integration.support import OPTIMISTIC, Shop, elsewhere, use_databases
 from tests.shop.models import Author, Book, Shelf, Tag
@@ -379,6 +382,123 @@ def test_a_statement_that_stays_behind_on_a_node_out_of_the_cluster(
     node.rejoin()
     shop.galera.wait_synced()
     assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(1,)]
+
+
+# --- far away -----------------------------------------------------------------------------
+
+
+def test_a_question_is_one_packet(shop: Shop) -> None:
+    """Beside it only what the driver says by itself when it connects."""
+    Tag.objects.create(name="x")
+    known = state(shop, shop.galera["db2"])
+    with shop.galera["db2"].statements() as sent:
+        ping = Ping(known, [1, 2], 5)
+        ping._run()
+    assert ping.answer is not None
+    assert ping.answer.error is None
+    assert ping.answer.position is not None
+    assert ping.answer.started is not None
+    assert ping.answer.server
+    ours = {s.connection_id for s in sent if "no_such_table" in s.sql}
+    connected, *said = [s.sql for s in sent if s.sql and s.connection_id == min(ours)]
+    assert "using TCP" in connected
+    assert [sql.split()[0] for sql in said] == ["SET", "SHOW"], said
+    assert ping.answer.commands is not None
+    assert 0.0 < known.distance.round_trip() < 0.5
+
+
+def test_a_question_that_is_refused_in_the_middle_is_answered_all_the_same(shop: Shop) -> None:
+    """A node out of the cluster answers for itself, but reads no table for the threads."""
+    node = shop.galera["db2"]
+    Tag.objects.create(name="x")
+    node.reject_queries()
+    ping = Ping(state(shop, node), [1], 5)
+    ping._run()
+    node.accept_queries()
+    assert ping.answer is not None
+    assert ping.answer.verdict is Verdict.OUT
+    assert ping.answer.server
+    assert ping.answer.started is not None
+
+
+@pytest.mark.parametrize("trip", [0.15, 0.3])
+def test_nodes_far_away_are_well(
+    shop: Shop, proxies: dict[str, Proxy], caplog: pytest.LogCaptureFixture, trip: float
+) -> None:
+    for proxy in proxies.values():
+        proxy.delay(trip)
+    through(shop, proxies, OPTIONS={"watchdog_after": 0.2})
+    for name in proxies:  # as after a while: each has answered
+        known = state(shop, shop.galera[name])
+        Ping(known, (), 5)._run()
+        assert known.distance.round_trip() == pytest.approx(trip, abs=0.1)
+    for alias in ("default", "default_db3"):
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT SLEEP(4)")
+            assert cursor.fetchall() == ((0,),)
+    connections["default_db3"].close()
+    assert "is down" not in caplog.text
+    assert "ended" not in caplog.text
+
+
+# --- names --------------------------------------------------------------------------------
+
+#: The loopback, in a form that is looked up.
+NAME = "127.1"
+
+
+def by_name(shop: Shop) -> None:
+    nodes = {node.name: {"HOST": NAME, "PORT": node.port} for node in shop.galera.nodes}
+    shop.configure(NODES=nodes, OPTIONS={"watchdog_after": 0.2})
+
+
+@pytest.fixture
+def slow_resolver(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """It takes 5 s for an answer; the driver, which asks another one, is not held up."""
+    original = socket.getaddrinfo
+    asked: list[str] = []
+    monkeypatch.setattr(names, "_running", {})
+
+    def look_up(host: str, *args: Any, **kwargs: Any) -> Any:
+        asked.append(host)
+        time.sleep(5.0)
+        return original(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
+
+
+def test_a_resolver_that_is_slow_from_the_start(
+    shop: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+    slow_resolver: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(names, "_known", {})
+    by_name(shop)
+    for alias in ("default", "default_db3"):
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT SLEEP(3)")
+            assert cursor.fetchall() == ((0,),)
+    assert slow_resolver
+    assert "is down" not in caplog.text
+
+
+def test_a_frozen_node_is_noticed_although_the_resolver_is_slow(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, slow_resolver: list[str]
+) -> None:
+    """Its last address is asked."""
+    monkeypatch.setattr(names, "_known", {NAME: ("127.0.0.1",)})
+    by_name(shop)
+    Tag.objects.create(name="x")
+    frozen = shop.writing
+    frozen.freeze()
+    since = time.monotonic()
+    Tag.objects.create(name="y")
+    assert time.monotonic() - since < 4.0
+    report("write", since)
+    assert slow_resolver
+    assert frozen.frozen
 
 
 # --- out of step --------------------------------------------------------------------------

@@ -8,6 +8,8 @@ import pytest
 from django.db import OperationalError
 
 from galera_router import expand
+from galera_router.cluster import membership
+from galera_router.cluster.distance import TRIPS
 from galera_router.cluster.membership import Membership, of
 from galera_router.cluster.nodes import Cluster, Node
 from galera_router.cluster.probe import Answer
@@ -50,6 +52,30 @@ def test_most_nodes_say_which_cluster_it_is() -> None:
     error = known.hear(c.nodes[0], OTHER)
     assert error is not None
     assert "it is in 'other', db2, db3 in 'old'" in str(error)
+
+
+class Far:
+    """A connection to a node that is far away."""
+
+    def round_trip(self) -> float | None:
+        return 0.2
+
+
+@pytest.mark.parametrize("links", [[], [Far()]])
+def test_the_others_are_given_the_time_of_the_way_to_the_first(
+    monkeypatch: pytest.MonkeyPatch, links: list[Any]
+) -> None:
+    asked: list[tuple[str, float]] = []
+    monkeypatch.setattr(membership, "ASK", True)
+    monkeypatch.setattr(
+        membership, "_started", lambda node, timeout: asked.append((node.name, timeout))
+    )
+    known = Membership(c := cluster())
+    known.first(c.nodes[1], OLD, links)
+    expected = 1.0 + TRIPS * 0.2 if links else 1.0
+    assert [name for name, _ in asked] == ["db3", "db1"]
+    assert [timeout for _, timeout in asked] == pytest.approx([expected] * 2)
+    assert known.agreed == OLD
 
 
 def test_a_stranger_stays_one_where_all_others_die() -> None:

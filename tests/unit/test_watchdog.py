@@ -9,6 +9,7 @@ import pytest
 from MySQLdb import OperationalError
 
 from galera_router.cluster import monitor as watchdog
+from galera_router.cluster.distance import TRIPS, Distance
 from galera_router.cluster.membership import membership
 from galera_router.cluster.monitor import Moment, NodeMonitor
 from galera_router.cluster.nodes import Cluster
@@ -31,10 +32,14 @@ class Link:
         self.overdue = False
         self.state: str | None = None
         self.heard: tuple[int, int] | None = (10, 10)
+        self.trip: float | None = 0.0
         self.cuts = 0
 
     def silence(self) -> tuple[int, int] | None:
         return self.heard
+
+    def round_trip(self) -> float | None:
+        return self.trip
 
     def cut(self) -> None:
         self.cuts += 1
@@ -45,6 +50,8 @@ class Ping:
     """A question that is answered when the test says so."""
 
     sent: list[Ping]
+    ready = True
+    extra = 0.0
 
     def __init__(self, node: Any, threads: Any, timeout: float) -> None:
         self.threads = list(threads)
@@ -298,6 +305,102 @@ def test_threads_mean_nothing_where_the_server_is_not_certain(answer: Answer) ->
     scene.run(1.0)
     scene.reply = answer
     scene.run(10.0)
+    assert scene.link.cuts == 0
+
+
+# --- the way there ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trip", [None, 0.0, 0.0002])
+def test_a_node_nearby_is_given_no_more_than_its_limit(trip: float | None) -> None:
+    scene = Scene()
+    scene.link.trip = trip
+    scene.link.busy = scene.now
+    scene.run(0.5 + 0.25 + 1.0)
+    assert scene.link.cuts == 1
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_node_far_away_is_given_the_time_of_the_way(answered: bool) -> None:
+    """Known from its answers, or from the connection on which a statement waits."""
+    scene = Scene()
+    if answered:
+        scene.node.distance.note(0.2)
+    else:
+        scene.link.trip = 0.2
+    scene.link.busy = scene.now
+    scene.run(0.5 + 1.0 + TRIPS * 0.2 - 0.25)
+    assert scene.link.cuts == 0
+    scene.run(0.75)
+    assert scene.link.cuts == 1
+
+
+def test_a_node_to_which_there_is_no_connection_is_given_some_time() -> None:
+    scene = Scene()
+    scene.links, scene.active = [], True
+    scene.run(1.5)
+    assert scene.node.up
+    scene.run(1.0 + TRIPS * 0.25)
+    assert not scene.node.up
+
+
+def test_the_quickest_of_the_last_answers_counts_and_not_for_ever() -> None:
+    distance = Distance()
+    for seconds in (0.3, 0.001, 0.4):
+        distance.note(seconds)
+    assert distance.round_trip() == 0.001
+    for _ in range(4):
+        distance.note(0.3)
+    assert distance.round_trip() == 0.3
+    for _ in range(4):
+        distance.note(30.0)
+    assert distance.allowance() <= 5.0, "nobody is that far away"
+
+
+def test_a_name_is_looked_up_before_the_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ping, "ready", False)
+    scene = Scene()
+    scene.link.busy = scene.now
+    scene.run(30)
+    assert (scene.node.up, scene.link.cuts, len(Ping.sent)) == (True, 0, 1)
+    Ping.sent[-1].ready = True
+    scene.run(0.75)
+    assert scene.link.cuts == 0
+    scene.run(0.5)
+    assert (scene.node.up, scene.link.cuts) == (False, 1)
+
+
+def test_a_name_that_the_driver_looks_up_again_is_given_that_time_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Ping, "extra", 5.0)
+    monkeypatch.setattr(Ping, "ready", False)
+    scene = Scene()
+    scene.link.busy = scene.now
+    scene.run(1.0)
+    Ping.sent[-1].ready = True
+    scene.run(5.5)
+    assert scene.link.cuts == 0
+    scene.run(1.0)
+    assert scene.link.cuts == 1
+
+
+def test_a_name_that_is_gone_proves_it() -> None:
+    scene = Scene()
+    scene.link.busy = scene.now
+    scene.reply = refused(2005)
+    scene.run(0.9)
+    assert not scene.node.up
+    assert scene.link.cuts == 1
+
+
+@pytest.mark.parametrize("number", [2001, 2004])
+def test_sockets_that_this_process_lacks_prove_nothing(number: int) -> None:
+    scene = Scene()
+    scene.link.busy = scene.now
+    scene.reply = refused(number)
+    scene.run(10)
+    assert scene.node.up
     assert scene.link.cuts == 0
 
 
