@@ -174,8 +174,8 @@ def test_many_write_the_same_row(shop: Shop, within: bool) -> None:
             count += 1
             stock = shop.galera["db1"].query("SELECT stock % 100 FROM galera_router.shop_book")
             assert stock == [((10 + count) % 100,)], f"after {count}"
-    assert count > 100
-    assert done[0] > 100
+    assert count > 30  # on a machine that is busy with other clusters
+    assert done[0] > 30
     assert stocks(shop) == [(10 + count + 100 * done[0],)]
 
 
