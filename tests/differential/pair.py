@@ -145,7 +145,8 @@ def databases(
         default.update(HOST=first.host, PORT=first.port)
     else:
         default["HOST"] = READER
-        default.setdefault("OPTIONS", {})["optimistic_transactions"] = True
+        # On a busy machine the first node must not be taken for dead: keys are those of a node.
+        default["OPTIONS"] = {"optimistic_transactions": True, "watchdog_timeout": 10.0}
     return found
 
 
