@@ -289,6 +289,7 @@ class Doubt:
             self._marking.done = False
             self._session.forgotten = self.link.state
             self._session.following.note_write(link.node)
+            self._session.following.found = True
             give_back(self._session, self._marking, link, committed=False)
             return
         try:

@@ -27,6 +27,8 @@ class Following:
         commits: changes made final, ever. ``commits_before``: as many of them before this request.
         writes: those that may have changed something. ``writes_before``: before this request.
         told: where the last of these was, once it was asked for.
+        found: the last one was found on a node that had not made it. That node may show what it
+            has applied before it counts it as its last transaction: its position says too little.
     """
 
     def __init__(self, session: Session) -> None:
@@ -37,6 +39,7 @@ class Following:
         self.commits = self.commits_before = 0
         self.writes = self.writes_before = 0
         self.told: tuple[object, Position] | None = None
+        self.found = False
         self._record: tuple[Counter[str] | None, int] = (None, 0)  # writes of all its threads
 
     def note_write(self, node: Node | None = None) -> None:
@@ -46,6 +49,7 @@ class Following:
             node: which node has changed it; None as long as that is not known.
         """
         self.wrote = True
+        self.found = False
         self.seen = node
         self.behind = {other for other in self._session.cluster.nodes if other is not node}
 

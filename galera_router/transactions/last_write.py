@@ -79,7 +79,7 @@ def _where(session: Session) -> Position:
     if session.following.told is not None and session.following.told[0] == last:
         return session.following.told[1]
     link = session.primary
-    if link is None or link.node is not session.cluster.acting:
+    if link is None or session.following.found or link.node is not session.cluster.acting:
         return EVERYTHING  # another thread of this request has written through another node
     if link.is_stale():
         return EVERYTHING
