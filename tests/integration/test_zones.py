@@ -40,6 +40,7 @@ def test_reads_stay_in_the_zone_until_its_node_dies(shop: Shop) -> None:
     configure(shop, db1=far, db2=far, db3=near, OPTIONS={"zone": "near"})
     assert {read_in(shop) for _ in range(10)} == {"db3"}
     assert written_on(shop) == "db1"
+    shop.settle()
     shop.forget()
     with transaction.atomic():
         Tag.objects.count()
