@@ -16,7 +16,7 @@ from django.db.models import F
 from galera_router.exceptions import CommitOutcomeUnknown
 from galera_router.recovery import marker as markers
 from galera_router.testing import GaleraNode, Proxy, Rule
-from tests.integration.support import Shop, crowd, elsewhere
+from tests.integration.support import Shop, crowd, elsewhere, wait_until
 from tests.shop.models import Author, Book, Tag
 
 TABLE = "galera_router.galera_router_marker"
@@ -210,18 +210,29 @@ def test_without_its_row_a_doubt_is_told_and_nothing_done_twice(
     delivered: bool,
     meddle: Callable[[GaleraNode], None],
 ) -> None:
+    # The connection is to be cut when the row has gone, and not before.
+    shop.configure(proxies=proxies, OPTIONS={"watchdog_after": 0.0})
     shop.stock()
     db2, proxy = shop.galera["db2"], proxies["db1"]
     for n in range(3):
         assert add() == 1
         shop.settle()
         rule = (proxy.swallow if delivered else proxy.drop)(r"COMMIT(; END)?\Z")
-        thread = threading.Thread(target=cut_after, args=(rule, proxy, lambda: meddle(db2)))
+
+        def deed(stock: int = 12 + 2 * n) -> None:
+            if delivered:  # on the other node as well, or it would come on top
+                wait_until(lambda: db2.query(STOCK) == [(stock,)])
+            meddle(db2)
+
+        thread = threading.Thread(target=cut_after, args=(rule, proxy, deed))
         thread.start()
         with pytest.raises(CommitOutcomeUnknown, match="marker"):
             write()
         thread.join()
         assert stocks(shop) == [(11 + n + (n + 1) * delivered,)]
+
+
+STOCK = "SELECT stock FROM galera_router.shop_book"
 
 
 def cut_after(rule: Rule, proxy: Proxy, deed: Callable[[], None]) -> None:
