@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 
 class GaleraAtomic:
-    """What :func:`galera_atomic` returns: a decorator and a session manager."""
+    """What :func:`galera_atomic` returns: a decorator and a context manager."""
 
     def __init__(self, using: str | None, savepoint: bool, durable: bool, attempts: int) -> None:
         if attempts < 1:
@@ -135,7 +135,7 @@ def galera_atomic(
     before its end; put those into ``on_commit``. From its third run on it queues with others that
     fail as often, so that each gets its turn.
 
-    As a session manager (``with galera_atomic():``) there is nothing to run again, and the error
+    As a context manager (``with galera_atomic():``) there is nothing to run again, and the error
     goes on. A decorated function inside another transaction leaves the repetition to the outermost
     one.
 

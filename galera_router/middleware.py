@@ -56,7 +56,7 @@ class Runs:
         setattr(request, _ATTRIBUTE, self)
 
     def begin(self) -> Run:
-        """Return the block in which the next run is to be."""
+        """Returns the block in which the next run is to be."""
         self._run, self._failure = Run(self.turn.leave), None
         return self._run
 
@@ -73,7 +73,7 @@ class Runs:
             session.primary_only = self.turn.held or session.cluster.alias in primary
 
     def ask_for_another(self, request: HttpRequest, error: Exception) -> bool:
-        """Return True if another run may succeed; whether there is one is decided later."""
+        """Returns True if another run may succeed; whether there is one is decided later."""
         if not self.sessions or not RequestState.can_be_read_again(request):
             return False
         on_secondary = any(not c.promoted and not c.primary_only for c in self.sessions)

@@ -15,7 +15,7 @@ logger = logging.getLogger("galera_router")
 
 @contextmanager
 def after(*given: str | None) -> Iterator[None]:
-    """Have reads in the block include what the tokens ``given`` name.
+    """A block whose reads include every write that the tokens ``given`` stand for.
 
     A token that is empty or None, forged, malformed, or of a cluster that is not here, is
     ignored; all but the first are logged. It may be of any age.

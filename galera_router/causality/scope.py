@@ -1,4 +1,4 @@
-"""What the running block requires of its reads: where they come from, and how new they are.
+"""Where the reads of the running block come from, and how new they must be.
 
 It is kept in a context variable. So it holds for coroutines, and for the threads in which asgiref
 runs their synchronous parts, and for nobody else.
@@ -57,7 +57,7 @@ Needs = Mapping[str, tuple[Need, ...]]
 
 @dataclass(eq=False, frozen=True)
 class Scope:
-    """What holds in a block, and ``outer``, what holds around it.
+    """The rules for the reads in one block.
 
     Attributes:
         mode: where reads come from, and the alias of the cluster that this is said of, None for
@@ -65,6 +65,7 @@ class Scope:
         needs: by alias.
         writes: how often the request at hand has written, by alias, in whatever thread; None
             outside of requests.
+        outer: the rules around the block; None for the outermost.
         outages: until when it need not wait for a node again (monotonic seconds), by alias.
         modes: some block around it, or itself, says where reads come from.
         generator: the frame of the generator that the block is in.
@@ -98,7 +99,7 @@ _ATTRIBUTE = "galera_scope"
 
 
 def current() -> Scope:
-    """What holds now. A plain thread goes on in the scope in which it was started."""
+    """Returns the scope of the running code; a plain thread keeps that of its starter."""
     found = _scope.get()
     if found is _NOTHING:
         found = getattr(threading.current_thread(), _ATTRIBUTE, _NOTHING)
@@ -125,7 +126,7 @@ def mode(alias: str) -> Mode | None:
 
 
 def needs(alias: str) -> tuple[Need, ...]:
-    """What reads on the cluster ``alias`` must include, as tokens name it."""
+    """Returns the positions that a read on the cluster ``alias`` must include."""
     found = current().needs
     return found.get(alias, ()) if found else ()
 
@@ -136,7 +137,7 @@ def in_request() -> bool:
 
 
 def writes(alias: str) -> int:
-    """How often the request at hand has written to the cluster ``alias``."""
+    """Returns how many times the current request has written to the cluster ``alias``."""
     found = current().writes
     return found[alias] if found else 0
 
@@ -160,7 +161,7 @@ def note_outage(alias: str) -> None:
 
 
 def in_outage(*aliases: str) -> bool:
-    """Return True if this request has waited in vain, just now, for one of the clusters.
+    """Returns True if this request has waited in vain, just now, for one of the clusters.
 
     Args:
         aliases: of the clusters; without any, all are meant.
@@ -204,10 +205,10 @@ def leave(owner: object) -> None:
 
 @contextmanager
 def needing(new: Mapping[str, Position], *, request: bool = False) -> Iterator[None]:
-    """Have reads in the block include the positions ``new``, by alias.
+    """Enter a block whose reads must include the positions in ``new``.
 
     Args:
-        new: on top of what the block is asked for already.
+        new: one position for each alias, besides those that the code around it requires.
         request: the block is a request or a task, whose writes are counted.
     """
     before = current()

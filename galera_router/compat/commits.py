@@ -113,7 +113,7 @@ def _on_statement(execute: Any, sql: Any, params: Any, many: bool, context: Any)
 
 
 def written(sql: str) -> str:
-    """Return the verb of a statement that may write; nothing for one that only reads.
+    """Returns the verb of a statement that may write; nothing for one that only reads.
 
     A function that writes, called in a SELECT, cannot be seen.
     """

@@ -26,7 +26,7 @@ class RequestState:
 
     @staticmethod
     def can_be_read_again(request: HttpRequest) -> bool:
-        """Return True if the body and the uploaded files can be handed out a second time."""
+        """Returns True if the body and the uploaded files can be handed out a second time."""
         now = vars(request)
         if "_body" in now or not now.get("_read_started"):
             return True
@@ -62,13 +62,13 @@ def _uploads(request: HttpRequest) -> list[Any]:
 
 
 def _path(upload: Any) -> str | None:
-    """Return where an upload came on the disk; None if it is in memory."""
+    """Returns where an upload came on the disk; None if it is in memory."""
     where = getattr(upload, "temporary_file_path", None)
     return None if where is None else str(where())
 
 
 def _is_readable(upload: Any) -> bool:
-    """Return True if ``upload`` is open and, where it was moved away, as large as it came.
+    """Returns True if ``upload`` is open and, where it was moved away, as large as it came.
 
     The open file is then what the application has stored, and may have changed since.
     """

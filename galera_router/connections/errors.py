@@ -110,10 +110,10 @@ _UNKNOWN_NAMES = frozenset({1054, 1146})  # a column, a table
 
 
 def is_outdated(error: BaseException) -> bool:
-    """Return True if the table was altered since the snapshot: a new one can read it."""
+    """Returns True if the table was altered since the snapshot: a new one can read it."""
     return errno(error) == _ALTERED
 
 
 def is_unknown_name(error: BaseException) -> bool:
-    """Return True if a column or table is not there: a secondary may only not have it yet."""
+    """Returns True if a column or table is not there: a secondary may only not have it yet."""
     return errno(error) in _UNKNOWN_NAMES

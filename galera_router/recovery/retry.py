@@ -36,7 +36,7 @@ class Attempts:
         return self._run
 
     def may_repeat(self, error: BaseException, *, on_secondary: bool = False) -> bool:
-        """Return True if ``error`` undid everything and another run may succeed; counts that run.
+        """Returns True if ``error`` undid everything and another run may succeed; counts that run.
 
         Args:
             error: what has ended the run.
@@ -67,12 +67,12 @@ def tell_not(what: str, error: BaseException, reason: str) -> None:
 
 
 def _undone(error: BaseException) -> bool:
-    """Return True if ``error`` leaves nothing behind, and another run would not miss anything."""
+    """Returns True if ``error`` leaves nothing behind, and another run would not miss anything."""
     if isinstance(error, FailoverImpossible):
         return error.again
     return isinstance(error, ReplayMismatch) or is_conflict(error) or is_outdated(error)
 
 
 def pause(repetition: int) -> float:
-    """Return the seconds to wait before the first, second … repetition."""
+    """Returns the seconds to wait before the first, second … repetition."""
     return min(PAUSE * 2.0 ** min(repetition - 1, 30), LONGEST) * random.uniform(0.5, 1.5)

@@ -76,7 +76,7 @@ class Run:
             self._outer.note_job(job)
 
     def obstacle(self) -> str | None:
-        """Return why the code must not be run again, in words; None if it may.
+        """Returns why the code must not be run again, in words; None if it may.
 
         A thread that is still at work may yet commit what another run would commit once more.
         """
@@ -88,7 +88,7 @@ class Run:
 
 
 def current() -> Run | None:
-    """Return the run that the calling code belongs to; None outside of requests and functions."""
+    """Returns the run that the calling code belongs to; None outside of requests and functions."""
     run = _current.get()
     if run is None:
         run = getattr(threading.current_thread(), _ATTRIBUTE, None)

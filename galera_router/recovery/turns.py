@@ -39,7 +39,7 @@ _hot: dict[str, float] = {}
 
 
 def is_hot(name: str) -> bool:
-    """Return True if the code ``name`` had to queue just now, and is to do so at once."""
+    """Returns True if the code ``name`` had to queue just now, and is to do so at once."""
     until = _hot.get(name)
     return until is not None and until > time.monotonic()
 
@@ -154,7 +154,7 @@ def _alias(session: Session) -> str:
 
 
 def _connection(session: Session) -> NodeConnection | None:
-    """Return the connection to hold the lock on; None if it must be left alone.
+    """Returns the connection to hold the lock on; None if it must be left alone.
 
     State that was lost with a connection is told to the application's next statement, not to us.
     """
@@ -167,7 +167,7 @@ def _connection(session: Session) -> NodeConnection | None:
 
 
 def _lock(session: Session, link: NodeConnection) -> bytes:
-    """Return the lock's name as a literal: one for each database of a server."""
+    """Returns the lock's name as a literal: one for each database of a server."""
     name = f"galera_router {session.database}"[:64]  # the server takes no longer one
     literal: bytes = link.connection.literal(name)
     return literal
@@ -179,7 +179,7 @@ def _is_free(session: Session, link: NodeConnection) -> bool:
 
 
 def _patience(session: Session) -> float:
-    """Return the seconds to wait; not so long that the driver takes the server for dead."""
+    """Returns the seconds to wait; not so long that the driver takes the server for dead."""
     timeout = session.wrapper.settings_dict["OPTIONS"].get("read_timeout")
     return WAIT if not timeout else min(WAIT, timeout / 2)
 

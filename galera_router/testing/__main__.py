@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def describe(cluster: GaleraCluster) -> str:
-    """Return what a person needs to use the cluster."""
+    """Returns what a person needs to use the cluster."""
     nodes = "\n".join(
         f"{node.name}  {node.host}:{node.port}  pid {node.pid}  root at {node.socket}"
         for node in cluster.nodes

@@ -26,7 +26,7 @@ class Account:
     switch: bool
 
     def popen(self) -> dict[str, Any]:
-        """Return the arguments of Popen that make a child run as this account."""
+        """Returns the arguments of Popen that make a child run as this account."""
         if not self.switch:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
@@ -47,7 +47,7 @@ class Account:
 
 
 def server_account() -> Account:
-    """Return ``mysql`` when we are root, ourselves otherwise.
+    """Returns ``mysql`` when we are root, ourselves otherwise.
 
     Raises ClusterError if we are root and there is no such account: neither the server nor its
     state transfer runs as root.
@@ -62,7 +62,7 @@ def server_account() -> Account:
 
 
 def new_folder(account: Account) -> Path:
-    """Return the path of a folder that does not exist yet, as short as there is one."""
+    """Returns the path of a folder that does not exist yet, as short as there is one."""
     parent = Path(tempfile.gettempdir()).resolve()
     if not _is_usable(parent, account):
         parent = Path("/tmp")

@@ -79,7 +79,7 @@ class GaleraCluster:
         self.stop()
 
     def __getitem__(self, name: str) -> GaleraNode:
-        """Return a node by its name, "db1" and so on; KeyError if there is none."""
+        """Returns a node by its name, "db1" and so on; KeyError if there is none."""
         for node in self.nodes:
             if node.name == name:
                 return node
@@ -140,7 +140,7 @@ class GaleraCluster:
     def databases(
         self, *, proxies: Mapping[str, Proxy] | None = None, **overrides: Any
     ) -> dict[str, dict[str, Any]]:
-        """Return Django's DATABASES for this cluster, to be given to galera_router.expand().
+        """Returns Django's DATABASES for this cluster, to be given to galera_router.expand().
 
         proxies: those of proxies(); the nodes named there are reached through them alone.
         overrides: further settings of the ``default`` alias, or other values for these.

@@ -52,7 +52,7 @@ PROVIDER = {
 
 
 def server_command(binaries: Binaries, folder: Path) -> list[str]:
-    """Return what every start of a server on ``folder`` has in common."""
+    """Returns what every start of a server on ``folder`` has in common."""
     return [
         str(binaries.server),
         "--no-defaults",
@@ -68,7 +68,7 @@ def server_command(binaries: Binaries, folder: Path) -> list[str]:
 def galera_options(
     binaries: Binaries, name: str, ports: Ports, addresses: Iterable[str]
 ) -> list[str]:
-    """Return the options of one member; ``addresses`` are the group addresses of all."""
+    """Returns the options of one member; ``addresses`` are the group addresses of all."""
     own = {
         "base_port": str(ports.group),
         "gmcast.listen_addr": f"tcp://{HOST}:{ports.group}",

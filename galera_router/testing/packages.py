@@ -34,7 +34,7 @@ class Binaries:
 
 
 def find_binaries() -> Binaries:
-    """Return the installed programs.
+    """Returns the installed programs.
 
     Raises MissingPackages, which names every package that is missing, not the first alone.
     """

@@ -27,7 +27,7 @@ PARENT_CHECK_SECONDS = 0.5
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Return the ids of the living processes that were started for ``folder`` or below it."""
+    """Returns the ids of the living processes that were started for ``folder`` or below it."""
     wanted = os.fsencode(f"{MARKER}={folder}")
     return [pid for pid in _pids() if _belongs(pid, wanted)]
 

@@ -12,7 +12,7 @@ _ENTRY = re.compile(r"^(uuid|seqno):\s*(\S+)", re.MULTILINE)
 
 
 def saved_position(data: Path) -> str | None:
-    """Return ``uuid:seqno`` as of a clean shutdown; None after a crash or without any."""
+    """Returns ``uuid:seqno`` as of a clean shutdown; None after a crash or without any."""
     file = data / "grastate.dat"
     entries = dict(_ENTRY.findall(file.read_text())) if file.exists() else {}
     if entries.get("seqno", "-1") == "-1":
@@ -49,5 +49,5 @@ def forget_membership(data: Path) -> None:
 
 
 def seqno(position: str | None) -> int:
-    """Return the number at the end of a position; -1 for None."""
+    """Returns the number at the end of a position; -1 for None."""
     return int(position.rpartition(":")[2]) if position else -1

@@ -41,7 +41,7 @@ INSTALL_OPTIONS = (
 
 
 def template(binaries: Binaries, account: Account) -> Path:
-    """Return the folder with the initial data, made now if this version has none yet."""
+    """Returns the folder with the initial data, made now if this version has none yet."""
     kept = _cache() / f"template-{_key(binaries)}"
     if not kept.is_dir():
         _make(binaries, account, kept)

@@ -113,7 +113,9 @@ def _again(transaction: Transaction, call: Call, error: Exception, patience: Pat
         _savepoint_failed(transaction, error)
     elif kind is Verdict.LOCK_WAIT and not _is_undone(transaction):
         _wait_once_more(transaction, call, error)
-    elif is_conflict(error) and not statement.impatient and _may_repeat(transaction, error):
+    elif (
+        is_conflict(error) and not statement.impatient and rebuilding.may_repeat(transaction, error)
+    ):
         rebuilding.repeat(transaction, error)
     else:
         note_error(transaction, call, error)
@@ -135,10 +137,6 @@ def _recover(transaction: Transaction, error: Exception) -> None:
     if transaction.uncertain and link is not None and transaction.session.options.failover_enable:
         outcome.lost_when_uncertain(transaction, link, error)
     rebuilding.recover(transaction, error)
-
-
-def _may_repeat(transaction: Transaction, error: Exception) -> bool:
-    return rebuilding.may_repeat(transaction, error)
 
 
 def _is_undone(transaction: Transaction) -> bool:
@@ -166,7 +164,7 @@ def _savepoint_failed(transaction: Transaction, error: Exception) -> None:
     transaction is replayed here and now; if that fails, its end raises.
     """
     transaction.swallowed = True
-    if not _may_repeat(transaction, error):
+    if not rebuilding.may_repeat(transaction, error):
         transaction.broken = error
         _undone(transaction, error)
         raise error
@@ -179,7 +177,7 @@ def _note(transaction: Transaction, call: Call, link: NodeConnection) -> None:
     note_state(call, link)
     if statement.savepoint is None:
         transaction.session.answers.note(call, link)
-    if statement.savepoint is not None:
+    else:
         transaction.marking.savepoint(statement.savepoint.action, statement.savepoint.name)
     if statement.may_end_transaction:
         transaction.uncertain = True
