@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 import MySQLdb
 
-from galera_router.connections.begin import BEGIN, BEGIN_READ_ONLY, SYNCED
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_conflict, is_lost, verdict
 from galera_router.connections.packet import Step
@@ -30,6 +29,10 @@ from .retry import pause
 
 if TYPE_CHECKING:
     from galera_router.transactions.transaction import Transaction
+
+BEGIN = b"START TRANSACTION"
+BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"
+SYNCED = b"SET STATEMENT wsrep_sync_wait=1 FOR "
 
 Row = tuple[int, int, int]
 Resume = Callable[[NodeConnection, Marker], None]

@@ -113,9 +113,7 @@ def _again(transaction: Transaction, call: Call, error: Exception, patience: Pat
         _savepoint_failed(transaction, error)
     elif kind is Verdict.LOCK_WAIT and not _is_undone(transaction):
         _wait_once_more(transaction, call, error)
-    elif (
-        is_conflict(error) and not statement.impatient and rebuilding.may_repeat(transaction, error)
-    ):
+    elif is_conflict(error) and not statement.impatient and _may_repeat(transaction, error):
         rebuilding.repeat(transaction, error)
     else:
         note_error(transaction, call, error)
@@ -137,6 +135,10 @@ def _recover(transaction: Transaction, error: Exception) -> None:
     if transaction.uncertain and link is not None and transaction.session.options.failover_enable:
         outcome.lost_when_uncertain(transaction, link, error)
     rebuilding.recover(transaction, error)
+
+
+def _may_repeat(transaction: Transaction, error: Exception) -> bool:
+    return rebuilding.may_repeat(transaction, error)
 
 
 def _is_undone(transaction: Transaction) -> bool:
@@ -164,7 +166,7 @@ def _savepoint_failed(transaction: Transaction, error: Exception) -> None:
     transaction is replayed here and now; if that fails, its end raises.
     """
     transaction.swallowed = True
-    if not rebuilding.may_repeat(transaction, error):
+    if not _may_repeat(transaction, error):
         transaction.broken = error
         _undone(transaction, error)
         raise error
@@ -177,7 +179,7 @@ def _note(transaction: Transaction, call: Call, link: NodeConnection) -> None:
     note_state(call, link)
     if statement.savepoint is None:
         transaction.session.answers.note(call, link)
-    else:
+    if statement.savepoint is not None:
         transaction.marking.savepoint(statement.savepoint.action, statement.savepoint.name)
     if statement.may_end_transaction:
         transaction.uncertain = True
