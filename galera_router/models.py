@@ -1,8 +1,42 @@
-"""The table that tells whether a transaction whose COMMIT was not answered has been committed."""
+"""The tables that tell what became of a transaction, and which node is the primary."""
 
 from __future__ import annotations
 
 from django.db import models
+
+
+class Slot(models.Model):
+    """The parents of the markers: two rows per epoch; see ``galera_router.cluster.epoch``."""
+
+    slot = models.BigIntegerField(primary_key=True)
+
+    class Meta:
+        db_table = "galera_router_slot"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.slot)
+
+
+class Epoch(models.Model):
+    """One row per cluster: which of its servers is the primary."""
+
+    cluster = models.CharField(max_length=255, primary_key=True)
+    epoch = models.BigIntegerField()
+    server = models.CharField(max_length=255)
+    address = models.CharField(max_length=255, default="")
+    member = models.CharField(max_length=64, default="")
+    changed_at = models.DateTimeField()
+    flips = models.IntegerField(default=0)
+    held = models.BooleanField(default=False)
+    reason = models.CharField(max_length=255, default="")
+
+    class Meta:
+        db_table = "galera_router_epoch"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.cluster}: {self.server} in epoch {self.epoch}"
 
 
 class Marker(models.Model):
@@ -13,6 +47,10 @@ class Marker(models.Model):
     found_rows = models.BigIntegerField(default=0)
     inserted_key = models.BigIntegerField(default=0)
     touched = models.DateTimeField()
+    # The fence: a marker cannot be moved in an epoch that is over.
+    slot = models.ForeignKey(
+        Slot, models.DO_NOTHING, null=True, db_column="epoch_slot", related_name="+"
+    )
 
     class Meta:
         db_table = "galera_router_marker"

@@ -196,6 +196,11 @@ def membership(cluster: Cluster) -> Membership:
         return found
 
 
+def identity(cluster: Cluster) -> str:
+    """The identity of ``cluster``; empty before the first connection."""
+    return membership(cluster).agreed or ""
+
+
 def of(answer: Answer | None) -> str:
     """The identity of the cluster that an answer names; empty if it names none.
 

@@ -2,7 +2,10 @@
 
 There is one record per node and process, shared by all threads. Nobody waits for a node that is
 known to be down: the watchdog asks it on a connection of its own. If no node is up, one caller at a
-time tries one. Processes agree by rules and by the time of day alone.
+time tries one.
+
+Which node is the primary stands in a table of the cluster (:mod:`galera_router.cluster.epoch`).
+Where that table is not there, processes agree by rules and by the time of day alone.
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ from typing import Any
 from django.db import connections
 
 from galera_router.cluster.distance import Distance
+from galera_router.cluster.epoch import Epoch, Epochs
 from galera_router.cluster.position import Position
 from galera_router.conf import ClusterConfig, NodeConfig, cluster_config, node_role
-from galera_router.connections.errors import is_permanent
+from galera_router.connections.errors import errno, is_permanent
 
 logger = logging.getLogger("galera_router")
 
@@ -41,6 +45,9 @@ WITNESSED = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0
 #: Seconds for which a node that has not caught up in time is not waited for again.
 LAG_REMEMBERED = 2.0
+#: With these a server says that it cannot serve anybody now: it is full, it takes no part in the
+#: cluster, it is shutting down.
+_REFUSALS = frozenset({1040, 1047, 1053, 1077, 1079})
 #: The environment's name for the zone of a process; the option ``zone`` comes first.
 ZONE_VARIABLE = "GALERA_ZONE"
 
@@ -56,6 +63,8 @@ class Node:
         failures: how often it was found to be down, ever.
         position: how far it is known to have come.
         lags_until: until when it is not worth waiting for, by the clock.
+        server: what its server calls itself; empty if that is not known.
+        epoch: the newest one that it has itself shown; None if that has to be asked.
         distance: how long a round trip to it takes.
     """
 
@@ -69,6 +78,7 @@ class Node:
     retry_at: float = 0.0
     reason: str = field(default="", repr=False)
     permanent: bool = False
+    refusal: int = 0  # the number of the error with which it was last found to be down
     tried: bool = False  # a caller has been sent to it although it is down
     attempts: int = 0  # times that it was tried in vain since it was up
     losses: list[float] = field(default_factory=list, repr=False)
@@ -76,6 +86,8 @@ class Node:
     heard: float = float("-inf")  # when it was last known whether it is up, by the clock
     position: Position | None = None
     lags_until: float = 0.0
+    server: str = field(default="", repr=False)
+    epoch: Epoch | None = field(default=None, repr=False)
     distance: Distance = field(default_factory=Distance, repr=False)
 
     @property
@@ -89,6 +101,11 @@ class Node:
     @property
     def well(self) -> bool:
         return self.up and self.fit
+
+    @property
+    def is_unfit(self) -> bool:
+        """Returns True if it is not well by its own account, and not only out of reach."""
+        return not self.fit if self.up else self.refusal in _REFUSALS
 
 
 class Cluster:
@@ -121,6 +138,7 @@ class Cluster:
         self._rng = rng or random.Random()
         self._lock = threading.Lock()
         self._by_alias = {node.alias: node for node in self.nodes}
+        self.epochs = Epochs(self.nodes)
         #: when a node was last chosen, by the clock
         self.used = float("-inf")
         #: the primary that this process last connected to; another one may still be applying
@@ -138,17 +156,28 @@ class Cluster:
     # Choose
 
     def primary(self) -> Node | None:
-        """The node to write to: the first electable one that is well, so that workers agree.
+        """The node to write to: the cluster's primary, if it is well.
 
-        A node that came back is passed over until it counts as settled, unless there is no
-        other; None if no node is up and it is not for this caller to try one.
+        Else the first electable one that is well: it is the next primary, or knows who is. A node
+        that came back is passed over until it counts as settled, unless there is no other; None if
+        no node is up and it is not for this caller to try one.
         """
         self.used = self._clock()
-        first = self._electable[0]
+        first = self.epochs.leader or self._electable[0]
         if first.up and first.fit and not first.settled_at:
             return first
         with self._lock:
             return self._elected() or self._due(self._electable)
+
+    def candidate(self) -> Node | None:
+        """The node that is to be primary when all is well: the first electable one.
+
+        None if it is not well, or has not been for long enough.
+        """
+        with self._lock:
+            self._unsettle()
+            first = next((node for node in self._electable if node.well), None)
+            return None if first is None or first.settled_at else first
 
     def reader(self, exclude: Iterable[Node] = ()) -> Node | None:
         """The node to read from: HOST, else one of this zone, else any; None if all are down.
@@ -197,6 +226,7 @@ class Cluster:
             node.position = None
             node.reason = str(error)
             node.permanent = is_permanent(error)
+            node.refusal = errno(error)
             node.retry_at = self._clock() + self._pause(node)
             if was_well:
                 self._lost(node)
@@ -305,17 +335,33 @@ class Cluster:
         return found if any(node is not primary for node in found) else nodes
 
     def _elected(self) -> Node | None:
-        """The first node that is settled; if none is, the first of those that will be soonest."""
-        nodes = self._best(self._electable)
+        """The primary if it is as good as any; else the first node that is settled.
+
+        If none is settled, the first of those that will be soonest.
+        """
+        leader = self.epochs.leader
+        nodes = self._best([leader, *self._electable] if leader else self._electable)
         if not nodes:
             return None
-        now = self._wall()
-        for node in nodes:
-            # Once settled, always: the time of day may be set back.
-            if node.settled_at <= now or node.settled_at > now + LONGEST_DELAY + FAILBACK_SLOT:
-                node.settled_at = 0.0
+        if leader in nodes:
+            return leader
+        self._unsettle()
+        nodes = self._nameless(nodes)
         soonest = min(node.settled_at for node in nodes)
         return next(node for node in nodes if node.settled_at <= soonest)
+
+    def _nameless(self, nodes: list[Node]) -> list[Node]:
+        """The nodes that may be the primary, which is none of those whose servers are known."""
+        if self.epochs.current is None or self.epochs.leader is not None:
+            return nodes
+        return [node for node in nodes if not node.server] or nodes
+
+    def _unsettle(self) -> None:
+        """Once settled, always: the time of day may be set back."""
+        now = self._wall()
+        for node in self._electable:
+            if node.settled_at <= now or node.settled_at > now + LONGEST_DELAY + FAILBACK_SLOT:
+                node.settled_at = 0.0
 
     def _returned(self, node: Node) -> None:
         node.up, node.tried, node.attempts, node.reason = True, False, 0, ""
@@ -424,6 +470,7 @@ def _renew_locks() -> None:
     _lock = threading.Lock()
     for cluster in _clusters.values():
         cluster._lock = threading.Lock()
+        cluster.epochs.renew_lock()
 
 
 os.register_at_fork(after_in_child=_renew_locks)

@@ -31,6 +31,9 @@ _NO_RTT = 0xFFFFFFFF
 
 
 _TOO_LARGE = 1153
+#: Verbs whose state does not keep a statement of ours from our table: GET_LOCK, variables,
+#: temporary tables.
+_OUT_OF_THE_WAY = frozenset({"SELECT", "DO", "SET", "CREATE"})
 
 
 class NodeConnection:
@@ -74,6 +77,8 @@ class NodeConnection:
         self.busy = 0.0
         self.until = 0.0
         self.overdue = False
+        self.server = ""
+        self.epoch: int | None = None
         self.thread_id: int = connection.thread_id()
         # A tracer, say, that is to see the statements.
         self.proxied = getattr(type(connection), "cursor", None) is not Connection.cursor
@@ -87,8 +92,13 @@ class NodeConnection:
 
     @property
     def allows_marker(self) -> bool:
-        """Returns True unless the application's state would be in the way of our own table."""
-        return not self._states
+        """Returns True unless the application's state would be in the way of our own table.
+
+        Where there are epochs, whoever holds a lock of the server's must be fenced too.
+        """
+        if self.epoch is None:
+            return not self._states
+        return self._states.keys() <= _OUT_OF_THE_WAY
 
     @property
     def begun_by_hand(self) -> bool:

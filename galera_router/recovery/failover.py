@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from galera_router.causality.scope import in_outage, note_outage
+from galera_router.cluster.epoch import NotPrimary
 from galera_router.cluster.nodes import Node
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_conflict, is_lost, verdict
 from galera_router.exceptions import ClusterError, FailoverImpossible, NoNodeAvailable
 from galera_router.signals import Failover
 
+from .marker import is_fenced
 from .retry import pause
 
 if TYPE_CHECKING:
@@ -159,7 +161,10 @@ def on_primary(session: Session, action: Action) -> NodeConnection:
             link = session.to_primary(node)
             action(link)
         except ERRORS as error:
-            _primary_failed(session, node, error, again=node in tried)
+            if isinstance(error, NotPrimary) or is_fenced(error):
+                _not_primary(session, node, error)
+            else:
+                _primary_failed(session, node, error, again=node in tried)
             tried.add(node)
         else:
             return link
@@ -172,18 +177,40 @@ def _elected(session: Session) -> Node | None:
     return kept.node if kept is not None and kept.state else session.cluster.primary()
 
 
+def _not_primary(session: Session, node: Node, error: Exception) -> None:
+    """Another node is to be tried; what was set on a connection cannot go there.
+
+    Raises:
+        FailoverImpossible: the application has set something on this one.
+    """
+    link = session.primary
+    undo(session)
+    if is_fenced(error):
+        session.cluster.epochs.over(node)
+    if link is not None and link.state is not None:
+        session.forgotten = link.state
+        session.lose_primary(idle=True)
+        _keep_state(session)
+
+
 def _keep_state(session: Session) -> None:
     """Refuse to go on silently without what the application has set on its connection."""
     kept = session.primary
-    if kept is not None and kept.state is not None and kept.is_stale():
+    if kept is not None and kept.state is not None and (_is_over(session, kept) or kept.is_stale()):
         session.forgotten = kept.state
         session.lose_primary(idle=True)
     forgotten, session.forgotten = session.forgotten, None
     if forgotten is not None:
         raise FailoverImpossible(
-            "The connection to the primary was lost, and with it what the application had set"
-            f" on it: {forgotten}."
+            "The connection to the primary was lost, or another node is the primary now, and with"
+            f" it went what the application had set on it: {forgotten}."
         )
+
+
+def _is_over(session: Session, link: NodeConnection) -> bool:
+    """Returns True if the epoch in which something was set on ``link`` is known to be over."""
+    current = session.cluster.epochs.current
+    return link.epoch is not None and current is not None and current.number > link.epoch
 
 
 def _primary_failed(session: Session, node: Node, error: Exception, *, again: bool) -> None:

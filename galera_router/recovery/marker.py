@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from galera_router.cluster.epoch import is_over
 from galera_router.cluster.nodes import Cluster, Node
 from galera_router.compat import internals
 from galera_router.connections.connection import NodeConnection
@@ -63,29 +64,35 @@ class Marker:
     worker: str = field(default_factory=lambda: uuid.uuid4().hex)
     seq: int = 0
 
-    def create(self) -> bytes:
-        """The statement that makes the row."""
+    def create(self, epoch: int | None) -> bytes:
+        """The statement that makes the row, in ``epoch`` if there are epochs."""
+        name, value = ("", "") if epoch is None else (", epoch_slot", f", {2 * epoch}")
         return (
-            f"INSERT INTO {TABLE} (worker, seq, found_rows, inserted_key, touched)"
-            f" VALUES ('{self.worker}', {self.seq}, 0, 0, UTC_TIMESTAMP())"
+            f"{_checked(epoch)}INSERT INTO {TABLE}"
+            f" (worker, seq, found_rows, inserted_key, touched{name})"
+            f" VALUES ('{self.worker}', {self.seq}, 0, 0, UTC_TIMESTAMP(){value})"
         ).encode()
 
-    def advance(self) -> bytes:
-        """Take the row one on. From any other number than ``seq`` the server refuses."""
-        return self._move(1)
+    def advance(self, epoch: int | None) -> bytes:
+        """Take the row one on. From any other number than ``seq`` the server refuses.
 
-    def record(self, *, rows: bool) -> bytes:
+        It does too where ``epoch`` is over: the row refers to one of the epoch's two parents, and
+        goes to the other one with each step, so that the write set has the reference.
+        """
+        return self._move(1, epoch)
+
+    def record(self, epoch: int | None, *, rows: bool) -> bytes:
         """The same, noting what the statement before it in the transaction has done.
 
         With ``rows`` the server refuses also where it has not kept their number: it is -1 where
         the client had gone before the statement was answered (seen: 10.11).
         """
         more = ", found_rows = ROW_COUNT(), inserted_key = LAST_INSERT_ID()"
-        return self._move(1, more, " AND ROW_COUNT() >= 0" if rows else "")
+        return self._move(1, epoch, more, " AND ROW_COUNT() >= 0" if rows else "")
 
     def fence(self) -> bytes:
         """Take the row to where the transaction that it marks can commit no more."""
-        return self._move(2)
+        return self._move(2, None)
 
     def look(self) -> bytes:
         """Read the row as it is now, and keep others from changing it."""
@@ -94,11 +101,22 @@ class Marker:
             f" WHERE worker = '{self.worker}' FOR UPDATE"
         ).encode()
 
-    def _move(self, steps: int, more: str = "", condition: str = "") -> bytes:
+    def _move(self, steps: int, epoch: int | None, more: str = "", condition: str = "") -> bytes:
+        if epoch is not None:
+            first, second = 2 * epoch, 2 * epoch + 1
+            more += f", epoch_slot = IF(epoch_slot = {first}, {second}, {first})"
         return (
-            f"UPDATE {TABLE} SET seq = IF(seq = {self.seq}{condition}, {self.seq + steps}, -1),"
+            f"{_checked(epoch)}UPDATE {TABLE}"
+            f" SET seq = IF(seq = {self.seq}{condition}, {self.seq + steps}, -1),"
             f" touched = UTC_TIMESTAMP(){more} WHERE worker = '{self.worker}'"
         ).encode()
+
+
+def _checked(epoch: int | None) -> str:
+    """Whatever the application has turned off, as loading a fixture does."""
+    if epoch is None:
+        return ""
+    return "SET STATEMENT foreign_key_checks=1, check_constraint_checks=1 FOR "
 
 
 def clean(workers: Sequence[str]) -> bytes:
@@ -115,25 +133,35 @@ def moved(error: BaseException) -> bool:
     return errno(error) in {_CONSTRAINT_FAILED, _SIGNALLED, NO_SUCH_TABLE} and TABLE in str(error)
 
 
+def is_fenced(error: BaseException) -> bool:
+    """Returns True if ``error`` says that the epoch is over in which a marker was to advance."""
+    return is_over(error, TABLE)
+
+
 class Pool:
     """The markers of one process on one cluster that no transaction is using."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._free: defaultdict[tuple[Node, str], list[Marker]] = defaultdict(list)
+        self._free: defaultdict[tuple[Node | None, str], list[Marker]] = defaultdict(list)
         self._absent_until = float("-inf")
         self._clean_at = float("-inf")
 
-    def take(self, node: Node, database: str) -> Marker | None:
-        """A marker last committed on ``node``, or None if a new one has to be made."""
+    def take(self, node: Node | None, database: str) -> Marker | None:
+        """A marker last committed on ``node``, or None if a new one has to be made.
+
+        Args:
+            node: None for any, in an epoch: a node that has shown it has the row of each marker.
+            database: where its row is.
+        """
         with self._lock:
             free = self._free[node, database]
             return free.pop() if free else None
 
-    def give(self, marker: Marker, database: str) -> None:
+    def give(self, marker: Marker, node: Node | None, database: str) -> None:
         """Let another transaction have ``marker``, whose number is known."""
         with self._lock:
-            self._free[marker.node, database].append(marker)
+            self._free[node, database].append(marker)
 
     @property
     def absent(self) -> bool:
@@ -165,13 +193,15 @@ class Marking:
 
     Attributes:
         marker: None if the transaction has none; its outcome cannot be found out then.
-        wanted: the transaction has come to a statement that may write.
+        epoch: the one that it belongs to, fixed before its BEGIN; None if there are none.
+        wanted: the transaction has come to a statement that may write or lock.
         done: the marker has been advanced in the transaction that the server has open.
         renewals: markers that were found missing.
     """
 
     def __init__(self) -> None:
         self.marker: Marker | None = None
+        self.epoch: int | None = None
         self.wanted = False
         self.done = False
         self.renewals = 0
@@ -250,15 +280,21 @@ def acquire(session: Session, marking: Marking, link: NodeConnection) -> None:
     Raises:
         Error: the driver's, where the connection is lost.
     """
+    marking.epoch = link.epoch
     if marking.marker is not None or not _is_wanted(session, link):
         return
     pool = pool_of(session.cluster)
     if not pool.absent:
-        marking.marker = pool.take(link.node, session.database) or _make(session, link, pool)
+        found = pool.take(_last_node(link), session.database)
+        marking.marker = found or _make(session, link, pool)
+
+
+def _last_node(link: NodeConnection) -> Node | None:
+    return link.node if link.epoch is None else None
 
 
 def _is_wanted(session: Session, link: NodeConnection) -> bool:
-    """Not on a connection with state: LOCK TABLES, for one, would keep us from the table."""
+    """Not on every connection with state: LOCK TABLES would keep us from the table."""
     options = session.options
     if not (options.commit_marker and options.failover_enable) or not link.allows_marker:
         return False
@@ -269,11 +305,13 @@ def _make(session: Session, link: NodeConnection, pool: Pool) -> Marker | None:
     if pool.time_to_clean():
         _clean(link)
     marker = Marker(link.node)
-    error = _execute(link, marker.create())
+    error = _execute(link, marker.create(link.epoch))
     if error is None:
         return marker
-    if is_conflict(error):
+    if is_conflict(error) or is_fenced(error):
         raise error
+    if link.state is not None:  # which may be in the way
+        return None
     # Without the table migrate has not run yet, or is just running: a system check says so.
     level = logging.INFO if errno(error) == NO_SUCH_TABLE else logging.WARNING
     text = "%s: a COMMIT whose answer is lost will be CommitOutcomeUnknown: no marker in %s: %s"
@@ -322,4 +360,4 @@ def give_back(session: Session, marking: Marking, link: NodeConnection, *, commi
     if committed and marking.done:
         marker.seq += 1
         marker.node = link.node
-    pool_of(session.cluster).give(marker, session.database)
+    pool_of(session.cluster).give(marker, _last_node(link), session.database)

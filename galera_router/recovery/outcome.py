@@ -145,7 +145,7 @@ def _replay(doubt: Doubt, error: Exception, link: NodeConnection, marker: Marker
     reason = rebuilding.obstacle(transaction, doubt.link)
     if reason is not None:
         raise FailoverImpossible(reason)
-    rebuilding.replay(transaction, link, [Step(marker.advance(), rebuilding.found)])
+    rebuilding.replay(transaction, link, [Step(marker.advance(link.epoch), rebuilding.found)])
     transaction.to_primary(link)
 
 

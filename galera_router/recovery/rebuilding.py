@@ -94,7 +94,7 @@ def _opening(transaction: Transaction, link: NodeConnection) -> list[Step]:
     steps = transaction.session.opening_steps(link)
     marker = transaction.marking.marker
     if transaction.marking.wanted and marker is not None:
-        steps.append(Step(marker.advance(), found))
+        steps.append(Step(marker.advance(transaction.marking.epoch), found))
     return steps
 
 
@@ -192,6 +192,32 @@ def renew_marker(transaction: Transaction) -> None:
             again=link is None or link.state is None,
         )
         raise transaction.broken
+    if transaction.journal.entries:
+        go_live(transaction)
+
+
+def primary_changed(transaction: Transaction, error: Exception) -> None:
+    """The epoch of the transaction is over: begin it again on the node that is primary now.
+
+    Raises:
+        FailoverImpossible: the transaction cannot be replayed; nothing of it was committed.
+    """
+    session, link = transaction.session, transaction.session.primary
+    if link is None:  # lost meanwhile
+        return
+    begun = transaction.is_on_primary
+    session.cluster.epochs.over(link.node)
+    transaction.to_pending()
+    reason = obstacle(transaction, link) if begun else link.state
+    if reason is not None:
+        if link.state is not None:
+            session.lose_primary(idle=True)
+        transaction.broken = FailoverImpossible(
+            f"Another node than {link.node.name} is the primary of {session.cluster.alias!r} now,"
+            f" and the open transaction cannot be moved there: {reason}. {transaction.told()}",
+            again=link.state is None and not transaction.partly,
+        )
+        raise transaction.broken from error
     if transaction.journal.entries:
         go_live(transaction)
 

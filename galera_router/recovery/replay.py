@@ -20,7 +20,7 @@ from galera_router.recovery.inserts import Insert
 from galera_router.recovery.journal import Answer, Entry
 from galera_router.recovery.keys import Kept, Table
 from galera_router.recovery.lexer import trimmed
-from galera_router.recovery.marker import MarkerGone, moved
+from galera_router.recovery.marker import MarkerGone, is_fenced, moved
 
 Check = Callable[[Any], None]
 
@@ -302,6 +302,8 @@ class Replay:
     def _raise(self, error: Exception, source: bytes | None) -> None:
         if moved(error):
             raise MarkerGone from error
+        if is_fenced(error):
+            raise error
         if source is not None and verdict(error) is Verdict.STATEMENT:
             raise self._mismatch(source, Kind.FAILS, errno(error)) from error
         raise error

@@ -84,6 +84,7 @@ def galera_options(
         "--wsrep-cluster-name=galera_router",
         f"--wsrep-node-name={name}",
         f"--wsrep-node-address={HOST}:{ports.group}",
+        f"--wsrep-node-incoming-address={HOST}:{ports.client}",
         "--wsrep-sst-method=rsync",
         f"--wsrep-sst-receive-address={HOST}:{ports.snapshot}",
     ]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from MySQLdb.cursors import Cursor
 
-from galera_router.cluster import membership
+from galera_router.cluster import change, membership
+from galera_router.cluster.epoch import ASK, Epoch, NotPrimary, is_absent, read
 from galera_router.cluster.nodes import Node
 from galera_router.compat import internals
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
-from galera_router.connections.packet import Packet, Step
+from galera_router.connections.packet import Packet, Step, several_statements
 from galera_router.exceptions import NoNodeAvailable
 
 if TYPE_CHECKING:
@@ -42,12 +44,42 @@ def to_primary(session: Session, node: Node) -> NodeConnection:
     if kept is not None and kept.node is node:
         if not _is_stale(kept):
             _catch_up(session, kept)
+            _fix_epoch(session, kept)
             return kept
         session.lose_primary(idle=True)
     elif kept is not None:
         kept.leave()
         session.primary = None
-    return _connect(session, node)
+    link = _connect(session, node)
+    _fix_epoch(session, link)
+    return link
+
+
+def _fix_epoch(session: Session, link: NodeConnection) -> None:
+    """Fix the epoch of what begins on ``link`` now. What has been set on it keeps its own.
+
+    Raises:
+        NotPrimary: another node is the primary.
+    """
+    if link.state is not None:
+        return
+    known = link.node.epoch
+    if known is None or known.server != link.server:
+        known = _find_epoch(session, link)
+    link.epoch = known.number if known is not None else None
+
+
+def _find_epoch(session: Session, link: NodeConnection) -> Epoch | None:
+    if session.cluster.epochs.absent:
+        return None
+    try:
+        found = change.follow(link, link.node, membership.identity(session.cluster))
+    except ERRORS as error:
+        if verdict(error) is not Verdict.LOCK_WAIT:
+            raise
+        raise NotPrimary(f"{link.node.name} has not caught up: {error}") from error
+    link.server = found.server if found is not None else ""
+    return found
 
 
 def _connect(session: Session, node: Node) -> NodeConnection:
@@ -170,7 +202,7 @@ def _prime(session: Session, link: NodeConnection) -> None:
     """Begin with :data:`PRIME`; on a new primary, wait until it has applied everything."""
     moved = _lags(session, link.node)
     deadline = time.monotonic() + session.options.reconnect_wait_time
-    while not _begin_with_prime(link, SYNCED + PRIME if moved else PRIME):
+    while not _begin_with_prime(session, link, synced=moved):
         if time.monotonic() >= deadline:
             raise NoNodeAvailable(
                 f"Node {link.node.name} has not caught up with its cluster within"
@@ -182,15 +214,21 @@ def _prime(session: Session, link: NodeConnection) -> None:
     session.cluster.acting = link.node
 
 
-def _begin_with_prime(link: NodeConnection, prime: bytes) -> bool:
-    """Begin and end; False if the wait for the applier failed, as it does in a change of view."""
+def _begin_with_prime(session: Session, link: NodeConnection, *, synced: bool) -> bool:
+    """Begin and end; False if the wait for the applier failed, as it does in a change of view.
+
+    The server is also asked where it belongs, and who is primary.
+    """
+    asks = not session.cluster.epochs.absent and several_statements(link.connection)
     link.drain()
     cursor = link.connection.cursor(Cursor)
+    prime = SYNCED + PRIME if synced else PRIME
     cursor.connection = Packet(link.connection, [Step(prime), Step(b"COMMIT")])
     try:
         with link.in_flight():
-            cursor.execute(membership.QUESTION)
+            cursor.execute(membership.QUESTION + (b"; " + ASK if asks else b""))
             told = cursor.fetchall()
+            shown = _epochs_shown(session, cursor) if asks else ()
     except ERRORS as error:
         if verdict(error) is not Verdict.LOCK_WAIT:
             raise
@@ -198,4 +236,28 @@ def _begin_with_prime(link: NodeConnection, prime: bytes) -> bool:
     finally:
         cursor.connection = None
     membership.judge(link, told)
+    _note_epoch(session, link, shown, synced=synced)
     return True
+
+
+def _epochs_shown(session: Session, cursor: Cursor) -> Sequence[Sequence[Any]]:
+    try:
+        cursor.nextset()
+    except ERRORS as error:
+        if not is_absent(error):
+            raise
+        session.cluster.epochs.note_absent()
+        return ()
+    rows: Sequence[Sequence[Any]] = cursor.fetchall()
+    return rows
+
+
+def _note_epoch(
+    session: Session, link: NodeConnection, rows: Sequence[Sequence[Any]], *, synced: bool
+) -> None:
+    cluster = session.cluster
+    identity = membership.identity(cluster)
+    cluster.epochs.at(session.database, identity)
+    if rows:
+        link.server, found = read(rows, identity)
+        cluster.epochs.show(link.node, link.server, found, synced=synced)

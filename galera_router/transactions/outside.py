@@ -17,7 +17,7 @@ from galera_router.exceptions import CommitOutcomeUnknown, FailoverImpossible, R
 from galera_router.recovery import failover, rebuilding
 from galera_router.recovery.failover import Loss, Patience
 from galera_router.recovery.keys import key_returned
-from galera_router.recovery.marker import CHECK_FOUND, Marker, acquire, give_back, moved
+from galera_router.recovery.marker import CHECK_FOUND, Marker, acquire, give_back, is_fenced, moved
 from galera_router.recovery.outcome import Doubt, Refused, Row
 
 from . import reading
@@ -118,7 +118,7 @@ def _send_enclosed(session: Session, call: Call, link: NodeConnection, marker: M
     Not as several in a packet: a transaction that Galera aborts between two of them is told
     nothing, and what follows runs outside a transaction (seen: 10.11.19).
     """
-    record = marker.record(rows=not call.statement.insert)
+    record = marker.record(link.epoch, rows=not call.statement.insert)
     return call.send(
         link,
         session.isolation_steps(link),
@@ -144,6 +144,8 @@ def _settle(
         failover.undo(session)
         if moved(error):
             rebuilding.renew_marker(transaction)
+        elif is_fenced(error):
+            rebuilding.primary_changed(transaction, error)
         elif not _worth_repeating(transaction, call, error):
             if session.primary is not None:
                 give_back(session, marking, session.primary, committed=False)
@@ -151,14 +153,20 @@ def _settle(
         return None
 
     def resume(link: NodeConnection, marker: Marker) -> None:
-        if not is_lost(error) and not moved(error) and not is_conflict(error):
+        if not is_lost(error) and not _may_come_again(error):
             raise Refused(error)
+        if doubt.link.state is not None:
+            raise FailoverImpossible(doubt.link.state)
         link.query(b"ROLLBACK")
 
     row = doubt.settle(error, resume)
     if row is not None:
         session.following.note_commit()
     return row
+
+
+def _may_come_again(error: Exception) -> bool:
+    return moved(error) or is_fenced(error) or is_conflict(error)
 
 
 def _worth_repeating(transaction: Transaction, call: Call, error: Exception) -> bool:

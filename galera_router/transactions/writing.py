@@ -11,7 +11,7 @@ from galera_router.connections.errors import ERRORS, Verdict, errno, is_conflict
 from galera_router.connections.packet import Step
 from galera_router.recovery import failover, outcome, rebuilding, variables
 from galera_router.recovery.failover import Patience
-from galera_router.recovery.marker import MarkerGone, Marking, moved
+from galera_router.recovery.marker import MarkerGone, Marking, is_fenced, moved
 
 from .statements import Statement
 
@@ -89,7 +89,7 @@ def _advance_if_due(transaction: Transaction, link: NodeConnection) -> None:
     marking = transaction.marking
     marker = marking.due() if transaction.is_on_primary else None
     if marker is not None:
-        link.query(marker.advance())
+        link.query(marker.advance(marking.epoch))
         rebuilding.found(link.connection.affected_rows())
         marking.advanced()
 
@@ -103,6 +103,9 @@ def _again(transaction: Transaction, call: Call, error: Exception, patience: Pat
     if moved(error):
         failover.undo(transaction.session)
         rebuilding.renew_marker(transaction)
+    elif is_fenced(error):
+        failover.undo(transaction.session)
+        rebuilding.primary_changed(transaction, error)
     elif is_lost(error) and transaction.session.primary is not None:
         _spend(transaction, call, error, patience)
         if statement.may_end_transaction:

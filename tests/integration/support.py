@@ -70,6 +70,11 @@ class Shop:
         node = self.galera.nodes[0]
         for table in TABLES:
             node.query(f"DELETE FROM galera_router.{table}")
+        for table in ("slot", "epoch"):  # so that the first node is the primary
+            node.query(
+                "SET STATEMENT foreign_key_checks=0 FOR"
+                f" DELETE FROM galera_router.galera_router_{table}"
+            )
         self.settle()
 
     def settle(self) -> None:

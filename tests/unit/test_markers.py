@@ -54,16 +54,16 @@ def test_each_marker_has_a_name_of_its_own(node: Node) -> None:
 
 def test_an_advance_is_refused_from_any_other_number(node: Node) -> None:
     marker = Marker(node, worker="w", seq=7)
-    assert b"SET seq = IF(seq = 7, 8, -1)," in marker.advance()
+    assert b"SET seq = IF(seq = 7, 8, -1)," in marker.advance(None)
     assert b"SET seq = IF(seq = 7, 9, -1)," in marker.fence()
-    for statement in (marker.advance(), marker.fence(), marker.record(rows=True)):
+    for statement in (marker.advance(None), marker.fence(), marker.record(None, rows=True)):
         assert statement.startswith(b"UPDATE galera_router_marker ")
         assert statement.endswith(b" WHERE worker = 'w'")
         assert b"touched = UTC_TIMESTAMP()" in statement
 
 
 def test_a_record_keeps_the_answer_of_the_statement_before_it(node: Node) -> None:
-    rows, key = (Marker(node, seq=7).record(rows=rows) for rows in (True, False))
+    rows, key = (Marker(node, seq=7).record(None, rows=rows) for rows in (True, False))
     for statement in (rows, key):
         assert b"found_rows = ROW_COUNT(), inserted_key = LAST_INSERT_ID()" in statement
         assert b", 8, -1)" in statement
@@ -99,7 +99,7 @@ def test_a_marker_is_taken_where_it_was_committed(cluster: Cluster) -> None:
     first, second, _ = cluster.nodes
     pool, marker = Pool(), Marker(first)
     assert pool.take(first, "shop") is None
-    pool.give(marker, "shop")
+    pool.give(marker, first, "shop")
     assert pool.take(second, "shop") is None
     assert pool.take(first, "other") is None
     assert pool.take(first, "shop") is marker
@@ -110,7 +110,7 @@ def test_a_marker_that_has_moved_is_taken_at_its_new_node(cluster: Cluster) -> N
     first, second, _ = cluster.nodes
     pool, marker = Pool(), Marker(first)
     marker.node = second
-    pool.give(marker, "shop")
+    pool.give(marker, second, "shop")
     assert pool.take(first, "shop") is None
     assert pool.take(second, "shop") is marker
 
@@ -154,7 +154,7 @@ def _pools() -> Iterator[None]:
 @pytest.mark.usefixtures("_pools")
 def test_a_child_begins_with_an_empty_pool(cluster: Cluster) -> None:
     node = cluster.nodes[0]
-    pool_of(cluster).give(Marker(node), "shop")
+    pool_of(cluster).give(Marker(node), node, "shop")
     assert pool_of(cluster) is pool_of(cluster)
     child = os.fork()
     if child == 0:

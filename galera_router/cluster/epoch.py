@@ -1,0 +1,195 @@
+"""Who is primary: what the cluster itself has agreed upon, as far as this process has heard.
+
+A table of ours has one row per cluster. It names the epoch and the server that is primary in it.
+Each transaction that may lock or write refers to the epoch in its write set: its marker's row has a
+foreign key to one of the epoch's two parent rows (``slots``), and each advance moves it to the
+other one. To make another node the primary, :mod:`galera_router.cluster.change` replaces the two
+parents. Galera's certification then refuses whatever was open on the old primary.
+
+An epoch may be used on a node only if that node has shown it itself: it has then applied all that
+was committed in the epochs before.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.db.utils import OperationalError
+
+from galera_router.connections.errors import errno
+
+if TYPE_CHECKING:
+    from .nodes import Node
+
+TABLE, SLOTS = "galera_router_epoch", "galera_router_slot"
+#: What a server calls itself: another one at the same address has another name.
+WHO = "CONCAT_WS(' ', @@hostname, @@port, @@wsrep_node_name)"
+#: Asks a server for its own name and for the rows of all clusters that its table knows.
+ASK = (
+    f"SELECT {WHO}, e.cluster, e.epoch, e.server, e.address, e.member, e.flips, e.held, e.reason,"
+    " TIMESTAMPDIFF(MICROSECOND, e.changed_at, UTC_TIMESTAMP(6))"
+    f" FROM (SELECT 1) one LEFT JOIN {TABLE} e ON TRUE"
+).encode()
+#: Seconds after which tables that were missing are looked for again.
+LOOK_AGAIN = 60.0
+#: No such table; it may not be read; no such column.
+_NOT_THERE = frozenset({1146, 1142, 1143, 1054})
+_NO_PARENT = 1452
+
+
+class NotPrimary(OperationalError):
+    """The node is not the primary, or its epoch is over; another one is to be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One row of the table, as one server has shown it.
+
+    Attributes:
+        number: greater than that of any epoch before.
+        server: what the primary calls itself.
+        address: where its clients reach it, by ``wsrep_incoming_addresses``; may be empty.
+        member: its ``wsrep_gcomm_uuid``, another one at each start of the server.
+        flips: changes that came soon one after the other.
+        held: an operator has put it there: no failback.
+        reason: why it is the primary.
+        began: when the epoch began, by this process's clock (monotonic seconds).
+    """
+
+    number: int
+    server: str
+    address: str = ""
+    member: str = ""
+    flips: int = 0
+    held: bool = False
+    reason: str = ""
+    began: float = field(default=0.0, compare=False)
+
+    @property
+    def slots(self) -> tuple[int, int]:
+        """The keys of its two parent rows."""
+        return 2 * self.number, 2 * self.number + 1
+
+
+class Epochs:
+    """What this process knows of one cluster.
+
+    Attributes:
+        current: the newest epoch that any node has shown; None if none has.
+        leader: the node of ``current``; None if it is not known which one that is.
+    """
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._nodes = nodes
+        self._place = ("", "")  # the database, and the cluster's identity
+        self._absent_until = float("-inf")
+        self._lock = threading.Lock()
+        self.current: Epoch | None = None
+        self.leader: Node | None = None
+
+    def renew_lock(self) -> None:
+        """After a fork another thread's lock would never be released."""
+        self._lock = threading.Lock()
+
+    @property
+    def absent(self) -> bool:
+        """Returns True if the table was missing a short while ago."""
+        return time.monotonic() < self._absent_until
+
+    def note_absent(self) -> None:
+        """The table is not there, or not for us."""
+        with self._lock:
+            self._forget()
+            self._absent_until = time.monotonic() + LOOK_AGAIN
+
+    def note_present(self) -> None:
+        """The table may have been made just now."""
+        self._absent_until = float("-inf")
+
+    def at(self, database: str, cluster_id: str) -> None:
+        """Begin anew if this is about another database, or a cluster that was built anew."""
+        if self._place != (database, cluster_id):
+            with self._lock:
+                self._place = database, cluster_id
+                self._forget()
+                self._absent_until = float("-inf")
+
+    def _forget(self) -> None:
+        self.current = self.leader = None
+        for node in self._nodes:
+            node.epoch = None
+
+    def show(self, node: Node, server: str, epoch: Epoch | None, *, synced: bool) -> None:
+        """Note what ``node`` has shown.
+
+        Args:
+            node: a node of this cluster.
+            server: what the server calls itself.
+            epoch: the row that it has; None if it has none.
+            synced: it had first applied all that there was. Only then an older epoch than the
+                one that is known is believed, as after the tables were emptied.
+        """
+        with self._lock:
+            node.server = server
+            known = self.current
+            newest = known is None or (epoch is not None and epoch.number >= known.number)
+            if newest or synced:
+                self.current = node.epoch = epoch
+            self._find_leader()
+
+    def name(self, node: Node, server: str) -> None:
+        """Note what the server of ``node`` calls itself."""
+        if server and server != node.server:
+            with self._lock:
+                node.server = server
+                self._find_leader()
+
+    def over(self, node: Node) -> None:
+        """The epoch that ``node`` had shown is over."""
+        node.epoch = None
+
+    def _find_leader(self) -> None:
+        server = self.current.server if self.current is not None else None
+        self.leader = next((node for node in self._nodes if node.server == server), None)
+
+
+def read(rows: Iterable[Sequence[Any]], cluster_id: str) -> tuple[str, Epoch | None]:
+    """The answer to :data:`ASK`: the server's name, and the epoch of this cluster."""
+    server, found = "", None
+    for name, cluster, *rest in rows:
+        server = _text(name)
+        if _text(cluster) == cluster_id:
+            found = _epoch(*rest)
+    return server, found
+
+
+def _epoch(number: Any, server: Any, address: Any, member: Any, *rest: Any) -> Epoch:
+    flips, held, reason, age = rest
+    return Epoch(
+        number=int(number),
+        server=_text(server),
+        address=_text(address),
+        member=_text(member),
+        flips=int(flips),
+        held=bool(int(held)),
+        reason=_text(reason),
+        began=time.monotonic() - int(age) / 1e6,
+    )
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def is_absent(error: BaseException) -> bool:
+    """Returns True if the server says that our tables are not there, or not for us."""
+    return errno(error) in _NOT_THERE
+
+
+def is_over(error: BaseException, table: str) -> bool:
+    """Returns True if the server refuses a row of ``table`` since its epoch is over."""
+    return errno(error) == _NO_PARENT and table in str(error)
