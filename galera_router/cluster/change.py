@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from galera_router.cluster.epoch import (
     ASK,
@@ -23,6 +22,7 @@ from galera_router.cluster.epoch import (
     is_absent,
     read,
 )
+from galera_router.cluster.membership import Server
 from galera_router.cluster.nodes import Node
 from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
 
@@ -32,6 +32,9 @@ logger = logging.getLogger("galera_router")
 SYNCED = b"SET STATEMENT wsrep_sync_wait=1, max_statement_time=0 FOR "
 #: Seconds within which further changes count as flapping, and the longest pause because of that.
 FLIPS_KEPT, LONGEST_PAUSE = 300.0, 120.0
+#: Seconds for which the primary must be out of reach before it is taken away though the others
+#: still have it in their view. An epoch lasts twice as long at least, and each time that again.
+CUT_OFF = 2.0
 #: Seconds that a change may wait for a lock; the server counts whole ones for ``innodb``.
 WAIT = 2
 _LIMITS = (
@@ -45,16 +48,6 @@ _SELF = (
     b" ('wsrep_gcomm_uuid', 'wsrep_incoming_addresses', 'wsrep_local_index')"
 )
 _UNKNOWN_ADDRESSES = frozenset({"", "AUTO"})
-
-
-class Server(Protocol):
-    """A connection to one server."""
-
-    def query(self, statement: bytes) -> None:
-        """Send a statement."""
-
-    def rows(self) -> Sequence[Sequence[Any]]:
-        """The rows of its answer."""
 
 
 # --- what a server shows ------------------------------------------------------------------
@@ -197,24 +190,34 @@ def follow(server: Server, node: Node, cluster_id: str) -> Epoch | None:
         epochs.note_absent()
         return None
     epochs.show(node, name, epoch, synced=True)
-    if epoch is not None and epoch.server == name:
+    if epoch is None:
+        reason = "it is the first"
+    elif epoch.server != name:
+        reason = _why(server, node, epoch)
+    elif epoch.number == epochs.refused:  # somebody has removed them
+        reason = f"the rows of {SLOTS} were missing"
+    else:
         return epoch
-    reason = "it is the first" if epoch is None else _why(server, node, epoch)
     return _change(server, node, cluster_id, epoch, reason)
 
 
 def _why(server: Server, node: Node, epoch: Epoch) -> str:
-    """Why ``node`` may take over now; raises NotPrimary if it may not."""
+    """Why ``node`` may take over now; raises NotPrimary if it may not.
+
+    A primary that cannot be reached from here alone is taken away late, and later each time: two
+    processes of which each reaches another node would else take it from each other for ever.
+    """
     leader = node.cluster.epochs.leader
     if leader is not None and leader.well:
         raise NotPrimary(_elsewhere(node, epoch))
-    gone = has_gone(server, epoch)
-    if gone:
+    if has_gone(server, epoch):
         return f"{epoch.server} has left the cluster"
-    unfit = leader is not None and leader.is_unfit
-    waited = time.monotonic() - epoch.began >= (pause_after(epoch, 1.0) if epoch.flips else 0.0)
-    if waited and (unfit or gone is None):
-        return f"{epoch.server} cannot serve"
+    age = time.monotonic() - epoch.began
+    if leader is not None and leader.is_unfit:
+        if not epoch.flips or age >= pause_after(epoch, 1.0):
+            return f"{epoch.server} cannot serve: {leader.reason or 'out of step'}"
+    elif node.cluster.lost_for(leader) >= CUT_OFF and age >= pause_after(epoch, 2 * CUT_OFF):
+        return f"{epoch.server} cannot be reached"
     raise NotPrimary(_elsewhere(node, epoch))
 
 
@@ -239,5 +242,4 @@ def _change(
     epochs.show(node, name, made, synced=True)
     if made is None or made.server != name:
         raise NotPrimary(f"{node.name} was the primary, and is not any more")
-    logger.warning("%s: node %s is the primary now: %s", node.cluster.alias, node.name, reason)
     return made

@@ -12,6 +12,7 @@ was committed in the epochs before.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,8 @@ from galera_router.connections.errors import errno
 
 if TYPE_CHECKING:
     from .nodes import Node
+
+logger = logging.getLogger("galera_router")
 
 TABLE, SLOTS = "galera_router_epoch", "galera_router_slot"
 #: What a server calls itself: another one at the same address has another name.
@@ -81,15 +84,18 @@ class Epochs:
     Attributes:
         current: the newest epoch that any node has shown; None if none has.
         leader: the node of ``current``; None if it is not known which one that is.
+        refused: the number of an epoch in which a server has refused a marker.
     """
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(self, alias: str, nodes: Sequence[Node]) -> None:
+        self._alias = alias
         self._nodes = nodes
         self._place = ("", "")  # the database, and the cluster's identity
         self._absent_until = float("-inf")
         self._lock = threading.Lock()
         self.current: Epoch | None = None
         self.leader: Node | None = None
+        self.refused = 0
 
     def renew_lock(self) -> None:
         """After a fork another thread's lock would never be released."""
@@ -118,6 +124,10 @@ class Epochs:
                 self._forget()
                 self._absent_until = float("-inf")
 
+    def are_of(self, database: str, cluster_id: str) -> bool:
+        """Returns True if this is what is known of that database and that cluster."""
+        return self._place == (database, cluster_id)
+
     def _forget(self) -> None:
         self.current = self.leader = None
         for node in self._nodes:
@@ -140,6 +150,12 @@ class Epochs:
             if newest or synced:
                 self.current = node.epoch = epoch
             self._find_leader()
+        if self.current is not None and self.current != known:
+            self._tell(self.current, logging.INFO if known is None else logging.WARNING)
+
+    def _tell(self, epoch: Epoch, level: int) -> None:
+        name = self.leader.name if self.leader is not None else epoch.server
+        logger.log(level, "%s: node %s is the primary now: %s", self._alias, name, epoch.reason)
 
     def name(self, node: Node, server: str) -> None:
         """Note what the server of ``node`` calls itself."""
@@ -150,6 +166,8 @@ class Epochs:
 
     def over(self, node: Node) -> None:
         """The epoch that ``node`` had shown is over."""
+        if node.epoch is not None:
+            self.refused = node.epoch.number
         node.epoch = None
 
     def _find_leader(self) -> None:

@@ -11,8 +11,8 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from django.db.utils import OperationalError
 
@@ -42,6 +42,16 @@ class ForeignNode(OperationalError):
     """
 
     news = True
+
+
+class Server(Protocol):
+    """A connection to one server."""
+
+    def query(self, statement: bytes) -> None:
+        """Send a statement."""
+
+    def rows(self) -> Sequence[Sequence[Any]]:
+        """The rows of its answer."""
 
 
 class _Heard(NamedTuple):
@@ -199,6 +209,16 @@ def membership(cluster: Cluster) -> Membership:
 def identity(cluster: Cluster) -> str:
     """The identity of ``cluster``; empty before the first connection."""
     return membership(cluster).agreed or ""
+
+
+def identity_of(server: Server) -> str:
+    """The identity of the cluster that ``server`` is in; without Galera, its own name."""
+    server.query(QUESTION)
+    found = "".join(_text(value) for _, value in server.rows())
+    if not found:
+        server.query(WHO)
+        found = "".join(_text(value) for (value,) in server.rows())
+    return found
 
 
 def of(answer: Answer | None) -> str:

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from galera_router.cluster import membership
+from galera_router.cluster import failback, membership
+from galera_router.cluster.epoch import read
 from galera_router.cluster.nodes import Node, clusters_met
 from galera_router.cluster.probe import Answer, Ping
 from galera_router.connections import connection as wire
@@ -251,12 +252,18 @@ class NodeMonitor:
             if node.failures == asked.failures:  # what was met since then counts for more
                 cluster.mark_answered(node, synced=answer.synced, started=answer.started, at=at)
                 cluster.note_position(node, answer.position)
+                self._note_epoch(answer)
         elif answer.verdict is Verdict.OUT:
             cluster.mark_down(node, answer.error)
             self._out(asked, answer.error, links)
         elif not node.up:
             cluster.mark_down(node, answer.error)
         self._half_dead(asked, answer)
+
+    def _note_epoch(self, answer: Answer) -> None:
+        epochs, identity = self.node.cluster.epochs, membership.of(answer)
+        if answer.epochs and epochs.are_of(answer.database, identity):
+            epochs.show(self.node, *read(answer.epochs, identity), synced=False)
 
     def _out(self, asked: _Asked, error: Exception, links: Sequence[NodeConnection]) -> None:
         """Free what still hangs on a node that has been out of the cluster for a while."""
@@ -351,6 +358,9 @@ class Watchdog:
             links[link.node].append(link)
         nodes = {node for cluster in clusters_met() for node in cluster.nodes}
         busy = False
+        for cluster in clusters_met():
+            if moment.now - cluster.used < ACTIVE:
+                failback.consider(cluster)
         for node in nodes | links.keys():
             active = node in nodes and moment.now - node.cluster.used < ACTIVE
             busy |= self._monitor(node).look(moment, links[node], active=active) or active

@@ -30,9 +30,9 @@ from galera_router.connections.errors import errno, is_permanent
 
 logger = logging.getLogger("galera_router")
 
-#: Seconds for which a node that was lost must have been well before it is primary again. Each
-#: further loss within :data:`LOSSES_KEPT` seconds doubles that, up to the longest.
-FAILBACK_DELAY, LONGEST_DELAY, LOSSES_KEPT = 5.0, 120.0, 300.0
+#: Each loss within :data:`LOSSES_KEPT` seconds of another one doubles the seconds for which a node
+#: must have been well before it is primary again (``failback_delay``), up to the longest.
+LONGEST_DELAY, LOSSES_KEPT = 120.0, 300.0
 #: All processes take a node back at the same multiple of so many seconds of the time of day.
 FAILBACK_SLOT = 5.0
 #: Seconds after the start of its server at which a process that has not seen the node come takes
@@ -78,6 +78,7 @@ class Node:
     retry_at: float = 0.0
     reason: str = field(default="", repr=False)
     permanent: bool = False
+    lost_at: float = float("-inf")  # since when it is down, by the clock
     refusal: int = 0  # the number of the error with which it was last found to be down
     tried: bool = False  # a caller has been sent to it although it is down
     attempts: int = 0  # times that it was tried in vain since it was up
@@ -138,7 +139,7 @@ class Cluster:
         self._rng = rng or random.Random()
         self._lock = threading.Lock()
         self._by_alias = {node.alias: node for node in self.nodes}
-        self.epochs = Epochs(self.nodes)
+        self.epochs = Epochs(self.alias, self.nodes)
         #: when a node was last chosen, by the clock
         self.used = float("-inf")
         #: the primary that this process last connected to; another one may still be applying
@@ -153,6 +154,11 @@ class Cluster:
         """The node whose own alias is ``alias``."""
         return self._by_alias[alias]
 
+    @property
+    def failback_delay(self) -> float | None:
+        """Seconds after which a node that was lost is primary again; None: never by itself."""
+        return self.config.options.failback_delay
+
     # Choose
 
     def primary(self) -> Node | None:
@@ -163,8 +169,9 @@ class Cluster:
         no node is up and it is not for this caller to try one.
         """
         self.used = self._clock()
-        first = self.epochs.leader or self._electable[0]
-        if first.up and first.fit and not first.settled_at:
+        epochs = self.epochs
+        first = epochs.leader if epochs.current is not None else self._electable[0]
+        if first is not None and first.up and first.fit and not first.settled_at:
             return first
         with self._lock:
             return self._elected() or self._due(self._electable)
@@ -227,6 +234,8 @@ class Cluster:
             node.reason = str(error)
             node.permanent = is_permanent(error)
             node.refusal = errno(error)
+            if was_up:
+                node.lost_at = self._clock()
             node.retry_at = self._clock() + self._pause(node)
             if was_well:
                 self._lost(node)
@@ -297,6 +306,16 @@ class Cluster:
     def lags(self, node: Node) -> bool:
         """Returns True if ``node`` has just failed to catch up in time."""
         return node.lags_until > self._clock()
+
+    def lost_for(self, node: Node | None) -> float:
+        """Returns the seconds for which ``node`` has been down; 0 if it is up.
+
+        Args:
+            node: None for one whose server has not been met.
+        """
+        nameless = [other for other in self.nodes if not other.server]
+        down = [other for other in ([node] if node else nameless) if not other.up]
+        return self._clock() - max((other.lost_at for other in down), default=self._clock())
 
     def hopeless(self, *, electable: bool) -> bool:
         """Returns True if no wait can help: every node refuses our name, password or database."""
@@ -377,8 +396,9 @@ class Cluster:
 
     def _settle(self, node: Node, at: float) -> None:
         """Make ``node``, well since ``at``, wait until all processes take it back at once."""
-        delay = FAILBACK_DELAY * 2.0 ** min(len(self._losses(node)) - 1, 10)
-        node.settled_at = _slot(at + min(max(delay, FAILBACK_DELAY), LONGEST_DELAY))
+        first = self.failback_delay or 0.0
+        delay = first * 2.0 ** min(len(self._losses(node)) - 1, 10)
+        node.settled_at = _slot(at + min(max(delay, first), LONGEST_DELAY))
 
     def _lost(self, node: Node) -> None:
         node.losses = [*self._losses(node), self._clock()]

@@ -6,13 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import Error, connections
 
 from galera_router.cluster import names
-from galera_router.cluster.distance import Distance
+from galera_router.cluster.epoch import ASK
 from galera_router.cluster.nodes import Node
 from galera_router.cluster.position import STATUS, Position, position
 from galera_router.compat import internals
@@ -39,6 +39,7 @@ _THREADS = (
     b"SET STATEMENT wsrep_sync_wait=0 FOR"
     b" SELECT ID, COMMAND FROM information_schema.PROCESSLIST WHERE ID IN (CONNECTION_ID(), %s)"
 )
+_EPOCHS = b"SET STATEMENT wsrep_sync_wait=0 FOR " + ASK
 _SYNCED = "4"  # of wsrep_local_state
 #: Options that would cost a round trip, for a session that nobody but us uses.
 _LEFT_OUT = ("init_command", "sql_mode", "collation")
@@ -58,6 +59,8 @@ class Answer:
         started: when its server started, by the time of day; None if unknown.
         server: its name for itself; empty if unknown.
         cluster_id: the cluster's wsrep_cluster_state_uuid; empty without Galera.
+        database: the one that it was asked in.
+        epochs: the rows of :data:`galera_router.cluster.epoch.ASK`; none if there is no table.
         commands: what each of the threads asked for is doing, by its number; a thread that has
             ended is missing. None if unknown, or if a proxy gives threads other numbers.
     """
@@ -68,6 +71,8 @@ class Answer:
     started: float | None = None
     server: str = ""
     cluster_id: str = ""
+    database: str = ""
+    epochs: Sequence[Sequence[Any]] = ()
     commands: Mapping[int, str] | None = None
 
     @property
@@ -120,11 +125,16 @@ class Ping:
         except errors as error:
             return Answer(error=error)
         try:
-            return _put(driver, self._threads, self.node.distance, errors)
+            return self._put(driver, errors)
         except errors as error:  # lost on the way
             return Answer(error=error)
         finally:
             driver.close()
+
+    def connect(self) -> Any:
+        """A connection of the driver's to the node; raises the driver's errors."""
+        wrapper = connections[self.node.alias]
+        return self._connect(wrapper, (Error, wrapper.Database.Error))  # type: ignore[attr-defined]
 
     def _connect(self, wrapper: internals.Wrapper, errors: _Errors) -> Any:
         """Connect, with as few round trips as an ENGINE's own way of connecting allows."""
@@ -157,11 +167,31 @@ class Ping:
         finally:
             self.ready = True
 
+    def _put(self, driver: Any, errors: _Errors) -> Answer:
+        """Put the questions; raises one of ``errors`` if the connection is lost."""
+        numbers = ", ".join(map(str, self._threads)).encode()
+        threads = [_THREADS % numbers] if self._threads else []
+        epochs = [] if self.node.cluster.epochs.absent else [_EPOCHS]
+        statements = [_STATUS, WHO, *threads, *epochs, QUESTION]
+        began = time.monotonic()
+        answers = _packet(driver, statements, errors)
+        self.node.distance.note(time.monotonic() - began)
+        while len(answers) < len(statements):  # what stood behind an error was not carried out
+            answers += _packet(driver, statements[len(answers) :], errors)
+        *told, (_, trouble) = answers
+        status, who, *more = (rows for rows, _ in told)
+        answer = _answer(dict(status), who, trouble)
+        shown = more.pop() if epochs else ()
+        commands = _commands(driver, *more)
+        return replace(answer, commands=commands, epochs=shown, database=self._name())
+
+    def _name(self) -> str:
+        name: str = connections.settings[self.node.cluster.alias]["NAME"]
+        return name
+
     def _database(self) -> dict[str, Any]:
         """The database's name where it has been changed: the test runner has moved to another."""
-        cluster = self.node.cluster
-        name = connections.settings[cluster.alias]["NAME"]
-        configured = cluster.config.first.role_settings["NAME"]
+        name, configured = self._name(), self.node.cluster.config.first.role_settings["NAME"]
         return {} if name == configured else {"NAME": name}
 
 
@@ -171,26 +201,7 @@ def _settings(node: Node) -> Mapping[str, Any]:
     return found
 
 
-def _put(driver: Any, threads: list[int], distance: Distance, errors: _Errors) -> Answer:
-    """Put the questions; raises one of ``errors`` if the connection is lost."""
-    numbers = ", ".join(map(str, threads)).encode()
-    statements = [_STATUS, WHO, *([_THREADS % numbers] if threads else []), QUESTION]
-    began = time.monotonic()
-    answers = _packet(driver, statements, errors)
-    distance.note(time.monotonic() - began)
-    while len(answers) < len(statements):  # what stood behind an error was not carried out
-        answers += _packet(driver, statements[len(answers) :], errors)
-    *told, (_, trouble) = answers
-    status, who, *commands = (rows for rows, _ in told)
-    return _answer(dict(status), who, _commands(driver, *commands), trouble)
-
-
-def _answer(
-    status: dict[str, str],
-    who: _Rows,
-    commands: Mapping[int, str] | None,
-    trouble: Exception | None,
-) -> Answer:
+def _answer(status: dict[str, str], who: _Rows, trouble: Exception | None) -> Answer:
     uptime = status.get("Uptime")
     return Answer(
         error=None if trouble is None or errno(trouble) in _WELL else trouble,
@@ -199,7 +210,6 @@ def _answer(
         started=None if uptime is None else time.time() - float(uptime),
         server="".join(name for (name,) in who),
         cluster_id=status.get("wsrep_cluster_state_uuid", ""),
-        commands=commands,
     )
 
 

@@ -73,6 +73,8 @@ class Options:
         watchdog_after: seconds that a statement may take before its node is asked if it is alive;
             0: it is never asked.
         watchdog_timeout: seconds that the node may take to answer that.
+        failback_delay: seconds for which the first electable node must have been well, and another
+            one the primary, before it is the primary again; None: it never is by itself.
         zone: the zone that this process is in, whose nodes it reads from; None: what
             ``GALERA_ZONE`` in the environment says.
     """
@@ -91,6 +93,7 @@ class Options:
     lost_update_guard: bool = False
     watchdog_after: float = 0.5
     watchdog_timeout: float = 1.0
+    failback_delay: float | None = 5.0
     zone: str | None = None
 
 
@@ -125,6 +128,8 @@ def check_option(name: str, value: Any, path: tuple[object, ...] = ("OPTIONS",))
         return check_boolean((*path, name), value)
     if isinstance(default, str):
         return _mode((*path, name), value)
+    if name == "failback_delay" and value is None:
+        return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise wrong((*path, name), f"must be a number, not {type(value).__name__}.")
     if isinstance(default, int) and not isinstance(value, int):

@@ -26,7 +26,7 @@ def stalled(node: GaleraNode, table: str) -> Iterator[None]:
 
 def be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes are asked often, and one that is back is the primary again at once."""
-    monkeypatch.setattr(registry, "FAILBACK_DELAY", 0.0)
+    monkeypatch.setattr(registry.Cluster, "failback_delay", 0.0)
     monkeypatch.setattr(registry, "FAILBACK_SLOT", 0.1)
     monkeypatch.setattr(registry, "STARTED", 0.0)
     monkeypatch.setattr(monitor, "ASK_WELL", 0.3)

@@ -174,7 +174,7 @@ def own(node: GaleraNode, mark: Any) -> list[Statement]:
 def test_a_failback_costs_each_thread_one_connection(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "FAILBACK_DELAY", 1.0)
+    monkeypatch.setattr(registry.Cluster, "failback_delay", 1.0)
     monkeypatch.setattr(registry, "FAILBACK_SLOT", 1.0)
     monkeypatch.setattr(registry, "STARTED", 0.0)
     monkeypatch.setattr(monitor, "ASK_WELL", 1.0)

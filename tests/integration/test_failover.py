@@ -177,7 +177,7 @@ def write_until_primary_is(shop: Shop, name: str) -> None:
 def test_the_node_that_comes_back_is_used_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("galera_router.cluster.nodes.FAILBACK_DELAY", 0.2)
+    monkeypatch.setattr("galera_router.cluster.nodes.Cluster.failback_delay", 0.2)
     monkeypatch.setattr("galera_router.cluster.nodes.LONGEST_PAUSE", 0.2)
     shop.galera["db1"].kill()
     Author.objects.create(name="Bea")
@@ -192,7 +192,7 @@ def test_the_node_that_comes_back_is_used_again(
 def test_it_comes_back_where_nothing_is_read_from_it(
     shop: Shop, overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("galera_router.cluster.nodes.FAILBACK_DELAY", 0.2)
+    monkeypatch.setattr("galera_router.cluster.nodes.Cluster.failback_delay", 0.2)
     monkeypatch.setattr("galera_router.cluster.nodes.LONGEST_PAUSE", 0.2)
     if "HOST" in overrides:
         node = shop.galera[overrides["HOST"]]

@@ -241,7 +241,7 @@ def ended(link: wire.NodeConnection) -> bool:
 
 
 def test_a_node_that_is_thawed_is_taken_back(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "FAILBACK_DELAY", 0.5)
+    monkeypatch.setattr(registry.Cluster, "failback_delay", 0.5)
     monkeypatch.setattr(registry, "FAILBACK_SLOT", 0.5)
     Tag.objects.create(name="x")
     frozen = shop.galera["db1"]

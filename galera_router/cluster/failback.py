@@ -1,0 +1,154 @@
+"""Move the primary on purpose: back to the first of NODES by itself, elsewhere by hand."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from galera_router.cluster import change, membership
+from galera_router.cluster.epoch import Epoch, NotPrimary, is_absent
+from galera_router.cluster.nodes import Cluster, Node
+from galera_router.cluster.probe import Ping
+from galera_router.connections.errors import ERRORS
+
+logger = logging.getLogger("galera_router")
+
+#: Seconds between two tries of one process.
+AGAIN = 1.0
+#: Seconds that a failback leaves to transactions that are older than :data:`OLD` (seconds), which
+#: it would abort.
+PATIENCE, OLD = 30.0, 1
+_OLD_TRANSACTIONS = (
+    "SELECT COUNT(*) FROM information_schema.INNODB_TRX"
+    f" WHERE trx_started < NOW() - INTERVAL {OLD} SECOND"
+).encode()
+#: Seconds for connecting and for each answer.
+TIMEOUT = 5.0
+
+_trying: dict[Cluster, float] = {}
+_lock = threading.Lock()
+
+
+class Plain:
+    """A connection of the driver's as a :class:`change.Server`."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+
+    def query(self, statement: bytes) -> None:
+        """Send a statement."""
+        self._driver.query(statement)
+
+    def rows(self) -> Sequence[Sequence[Any]]:
+        """The rows of its answer."""
+        result = self._driver.store_result()
+        found: Sequence[Sequence[Any]] = result.fetch_row(0) if result is not None else ()
+        return found
+
+
+# --- by itself ----------------------------------------------------------------------------
+
+
+def consider(cluster: Cluster) -> None:
+    """Have another thread move the primary back if that is due. Called often."""
+    node = _due(cluster)
+    if node is None or not _first_to_try(cluster):
+        return
+    name = f"galera_router: failback to {node.alias}"
+    try:
+        threading.Thread(target=_fail_back, args=(cluster, node), name=name, daemon=True).start()
+    except RuntimeError as error:  # the interpreter is ending, say
+        logger.warning("%s: no failback to %s: %s", cluster.alias, node.name, error)
+
+
+def _due(cluster: Cluster) -> Node | None:
+    """The node to which the primary is to go back now; None if it stays."""
+    epochs, delay = cluster.epochs, cluster.failback_delay
+    current, leader = epochs.current, epochs.leader
+    if delay is None or current is None or current.held or leader is None or not leader.well:
+        return None
+    if time.monotonic() - current.began < change.pause_after(current, delay):
+        return None
+    node = cluster.candidate()
+    return None if node is leader else node
+
+
+def _first_to_try(cluster: Cluster) -> bool:
+    """Returns True for one thread of this process at a time."""
+    with _lock:
+        now = time.monotonic()
+        due = _trying.get(cluster, 0.0) <= now
+        if due:
+            _trying[cluster] = now + AGAIN + random.uniform(0.0, AGAIN)
+        return due
+
+
+def _fail_back(cluster: Cluster, node: Node) -> None:
+    current, leader = cluster.epochs.current, cluster.epochs.leader
+    if current is None or leader is None:
+        return
+    try:
+        delay = cluster.failback_delay or 0.0
+        late = time.monotonic() - current.began >= change.pause_after(current, delay) + PATIENCE
+        if late or not _is_at_work(leader):
+            move(node, "it is back", unless_held=True)
+    except ERRORS as error:
+        logger.info("%s: no failback to %s: %s", cluster.alias, node.name, error)
+
+
+def _is_at_work(node: Node) -> bool:
+    """Returns True if ``node`` has a transaction open for long, as far as we may know."""
+    with closing(Ping(node, (), TIMEOUT).connect()) as driver:
+        server = Plain(driver)
+        try:
+            server.query(_OLD_TRANSACTIONS)
+        except ERRORS as error:  # it takes the privilege PROCESS
+            logger.debug("%s: %s", node.name, error)
+            return False
+        return bool(int(server.rows()[0][0]))
+
+
+# --- on purpose ---------------------------------------------------------------------------
+
+
+def move(node: Node, reason: str, *, held: bool = False, unless_held: bool = False) -> Epoch:
+    """Make ``node`` the primary, whichever is now; returns the new epoch.
+
+    Args:
+        node: a node that is in step.
+        reason: why, for whoever looks at the table.
+        held: it stays there even if a node that comes before it in NODES is well.
+        unless_held: do nothing if an operator has put the primary where it is.
+
+    Raises:
+        NotPrimary: there are no tables for it, or somebody has just moved it.
+        Error: the driver's: the node cannot be reached, or something there is in the way.
+    """
+    cluster = node.cluster
+    with closing(Ping(node, (), TIMEOUT).connect()) as driver:
+        server = Plain(driver)
+        identity = membership.identity_of(server)
+        name, old = _ask(server, identity)
+        if old is not None and (old.server == name or (unless_held and old.held)):
+            cluster.epochs.show(node, name, old, synced=True)
+            return old
+        change.make_primary(server, identity, old, reason, held=held)
+        name, made = change.ask(server, identity, synced=False)
+    cluster.epochs.show(node, name, made, synced=True)
+    if made is None or made.server != name:
+        raise NotPrimary(f"{node.name} was the primary, and is not any more")
+    return made
+
+
+def _ask(server: Plain, identity: str) -> tuple[str, Epoch | None]:
+    try:
+        return change.ask(server, identity)
+    except ERRORS as error:
+        if not is_absent(error):
+            raise
+        raise NotPrimary(f"there is no table to say so: run migrate ({error})") from error
