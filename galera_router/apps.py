@@ -70,10 +70,11 @@ def _share(connection: Any, **kwargs: Any) -> None:
 
 
 def _migrated(using: str, **kwargs: Any) -> None:
-    """The marker table may have been made just now."""
+    """Our tables may have been made just now."""
     from galera_router.cluster.nodes import cluster_of
     from galera_router.recovery.marker import pool_of
 
     cluster = cluster_of(using)
     if cluster is not None:
         pool_of(cluster).note_present()
+        cluster.epochs.note_present()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.checks import CheckMessage
 
+from galera_router.cluster import epoch
 from galera_router.cluster.nodes import Cluster
 from galera_router.recovery.marker import TABLE
 
@@ -27,8 +28,10 @@ def _marker(cluster: Cluster, tables: list[Table]) -> list[CheckMessage]:
     options, names = cluster.config.options, {table.name for table in tables}
     if not options.commit_marker or not options.failover_enable:
         return []
-    if TABLE in names or MIGRATED not in names:
-        return []  # in a database that has never been migrated, it is not the only one
+    if MIGRATED not in names:
+        return []  # in a database that has never been migrated, they are not the only ones
+    if TABLE in names:
+        return _epochs(cluster, names)
     return [
         warning(
             2,
@@ -36,6 +39,21 @@ def _marker(cluster: Cluster, tables: list[Table]) -> list[CheckMessage]:
             " lost, nobody can tell whether it was carried out (CommitOutcomeUnknown).",
             "Run migrate (if it is running now, it will make the table), or set the option"
             " commit_marker to False.",
+        )
+    ]
+
+
+def _epochs(cluster: Cluster, names: set[str]) -> list[CheckMessage]:
+    missing = sorted({epoch.TABLE, epoch.SLOTS} - names)
+    if not missing:
+        return []
+    return [
+        warning(
+            2,
+            f"Tables are missing on {cluster.alias!r}: {listed(missing)}. Processes agree by their"
+            " clocks alone which node is the primary, and for seconds two of them may write to"
+            " different nodes: a lock may then be held twice.",
+            "Run migrate (if it is running now, it will make the tables).",
         )
     ]
 

@@ -12,7 +12,7 @@ import pytest
 from django.db import Error, connection, connections, transaction
 
 from tests.faults.children import Child, ChildError
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.nodes import be_quick, fail_back, fail_over
 from tests.faults.support import EitherShop
 from tests.integration.support import wait_until
@@ -113,7 +113,7 @@ def office(shop: EitherShop, monkeypatch: pytest.MonkeyPatch) -> EitherShop:
 
 
 @pytest.mark.parametrize("purchase", [buy, buy_by_name])
-@fault("S15")
+@both()
 def test_the_first_node_comes_back(office: EitherShop, purchase: Buy) -> None:
     """The first buyer has begun on db2; the second one begins on db1, which is back."""
     fail_over(office)
@@ -122,7 +122,7 @@ def test_the_first_node_comes_back(office: EitherShop, purchase: Buy) -> None:
 
 
 @pytest.mark.parametrize("purchase", [buy, buy_by_name])
-@fault("S15")
+@both()
 def test_the_primary_is_desynced(office: EitherShop, purchase: Buy) -> None:
     """The first buyer goes on there, the second one begins on db2."""
 
@@ -137,7 +137,7 @@ def test_the_primary_is_desynced(office: EitherShop, purchase: Buy) -> None:
 
 
 @pytest.mark.parametrize("purchase", [buy, buy_by_name])
-@fault("S15")
+@both()
 def test_a_process_alone_cannot_reach_the_primary(office: EitherShop, purchase: Buy) -> None:
     """It begins on db2, the others stay where they are."""
     with office.galera.proxies() as proxies:

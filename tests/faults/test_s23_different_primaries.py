@@ -13,7 +13,7 @@ from django.db import connection
 from galera_router import reads
 from galera_router.transactions.session import session_of
 from tests.faults.children import Child, ChildError
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.nodes import stalled
 from tests.faults.support import EitherShop
 from tests.shop.models import Tag
@@ -74,13 +74,13 @@ def other(request: pytest.FixtureRequest, shop: EitherShop) -> Iterator[Child]:
         yield child
 
 
-@fault("S23", stock=False)
+@both(stock=False)
 def test_both_write_to_one_node(other: Child) -> None:
     there = write_if_let(other)
     assert there in (None, write())
 
 
-@fault("S23", stock=False)
+@both(stock=False)
 def test_a_read_on_the_primary_is_not_old(shop: EitherShop, other: Child) -> None:
     """What the other process has been told to be written is there."""
     with stalled(shop.galera["db1"], "shop_tag"):

@@ -129,7 +129,7 @@ MUTANTS = (
         "fence-does-nothing",
         "what was told as not committed may still be committed by its late original",
         "recovery/marker.py",
-        "        return self._move(2)",
+        "        return self._move(2, None)",
         '        return b"DO 0"',
         (LATE,),
     ),
