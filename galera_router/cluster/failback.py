@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 
 from galera_router.cluster import change, membership
 from galera_router.cluster.epoch import Epoch, NotPrimary, is_absent
@@ -116,8 +116,15 @@ def _is_at_work(node: Node) -> bool:
 # --- on purpose ---------------------------------------------------------------------------
 
 
-def move(node: Node, reason: str, *, held: bool = False, unless_held: bool = False) -> Epoch:
-    """Make ``node`` the primary, whichever is now; returns the new epoch.
+class Moved(NamedTuple):
+    """The primary's epoch, and the seconds for which writers had to wait; 0 if it was primary."""
+
+    epoch: Epoch
+    seconds: float
+
+
+def move(node: Node, reason: str, *, held: bool = False, unless_held: bool = False) -> Moved:
+    """Make ``node`` the primary, whichever is now.
 
     Args:
         node: a node that is in step.
@@ -136,13 +143,15 @@ def move(node: Node, reason: str, *, held: bool = False, unless_held: bool = Fal
         name, old = _ask(server, identity)
         if old is not None and (old.server == name or (unless_held and old.held)):
             cluster.epochs.show(node, name, old, synced=True)
-            return old
+            return Moved(old, 0.0)
+        began = time.monotonic()
         change.make_primary(server, identity, old, reason, held=held)
+        seconds = time.monotonic() - began
         name, made = change.ask(server, identity, synced=False)
     cluster.epochs.show(node, name, made, synced=True)
     if made is None or made.server != name:
         raise NotPrimary(f"{node.name} was the primary, and is not any more")
-    return made
+    return Moved(made, seconds)
 
 
 def _ask(server: Plain, identity: str) -> tuple[str, Epoch | None]:
