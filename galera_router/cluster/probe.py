@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import Error, connections
@@ -35,11 +35,14 @@ _STATUS = (
     f"SHOW GLOBAL STATUS WHERE Variable_name IN {('wsrep_local_state', 'Uptime', *STATUS)}"
 ).encode()
 WHO = b"SELECT CONCAT_WS(' ', @@hostname, @@port, @@wsrep_node_name)"
+_READ_ONLY = b"SELECT @@GLOBAL.read_only"
 _THREADS = (
     b"SET STATEMENT wsrep_sync_wait=0 FOR"
-    b" SELECT ID, COMMAND FROM information_schema.PROCESSLIST WHERE ID IN (CONNECTION_ID(), %s)"
+    b" SELECT ID, COMMAND, STATE FROM information_schema.PROCESSLIST"
+    b" WHERE ID IN (CONNECTION_ID(), %s)"
 )
 _SYNCED = "4"  # of wsrep_local_state
+_OFF = ("0", "OFF")
 #: Options that would cost a round trip, for a session that nobody but us uses.
 _LEFT_OUT = ("init_command", "sql_mode", "collation")
 
@@ -60,6 +63,9 @@ class Answer:
         cluster_id: the cluster's wsrep_cluster_state_uuid; empty without Galera.
         commands: what each of the threads asked for is doing, by its number; a thread that has
             ended is missing. None if unknown, or if a proxy gives threads other numbers.
+        states: what each of them waits for, as the server words it; empty where ``commands`` is
+            None.
+        read_only: its server refuses writes.
     """
 
     error: Exception | None = None
@@ -69,6 +75,8 @@ class Answer:
     server: str = ""
     cluster_id: str = ""
     commands: Mapping[int, str] | None = None
+    states: Mapping[int, str] = field(default_factory=dict)
+    read_only: bool = False
 
     @property
     def verdict(self) -> Verdict | None:
@@ -174,23 +182,26 @@ def _settings(node: Node) -> Mapping[str, Any]:
 def _put(driver: Any, threads: list[int], distance: Distance, errors: _Errors) -> Answer:
     """Put the questions; raises one of ``errors`` if the connection is lost."""
     numbers = ", ".join(map(str, threads)).encode()
-    statements = [_STATUS, WHO, *([_THREADS % numbers] if threads else []), QUESTION]
+    statements = [_STATUS, WHO, _READ_ONLY, QUESTION]
+    if threads:
+        statements.insert(-1, _THREADS % numbers)
     began = time.monotonic()
     answers = _packet(driver, statements, errors)
     distance.note(time.monotonic() - began)
     while len(answers) < len(statements):  # what stood behind an error was not carried out
         answers += _packet(driver, statements[len(answers) :], errors)
     *told, (_, trouble) = answers
-    status, who, *commands = (rows for rows, _ in told)
-    return _answer(dict(status), who, _commands(driver, *commands), trouble)
+    status, who, read_only, *listed = (rows for rows, _ in told)
+    known = _threads(driver, *listed)
+    return replace(
+        _answer(dict(status), who, trouble),
+        read_only=any(str(value) not in _OFF for (value,) in read_only),
+        commands=None if known is None else {thread: does for thread, (does, _) in known.items()},
+        states={thread: state for thread, (_, state) in (known or {}).items()},
+    )
 
 
-def _answer(
-    status: dict[str, str],
-    who: _Rows,
-    commands: Mapping[int, str] | None,
-    trouble: Exception | None,
-) -> Answer:
+def _answer(status: dict[str, str], who: _Rows, trouble: Exception | None) -> Answer:
     uptime = status.get("Uptime")
     return Answer(
         error=None if trouble is None or errno(trouble) in _WELL else trouble,
@@ -199,13 +210,13 @@ def _answer(
         started=None if uptime is None else time.time() - float(uptime),
         server="".join(name for (name,) in who),
         cluster_id=status.get("wsrep_cluster_state_uuid", ""),
-        commands=commands,
     )
 
 
-def _commands(driver: Any, rows: _Rows = ()) -> Mapping[int, str] | None:
-    commands = {int(thread): command for thread, command in rows}
-    return commands if driver.thread_id() in commands else None
+def _threads(driver: Any, rows: _Rows = ()) -> dict[int, tuple[str, str]] | None:
+    """Command and state of each thread; None if a proxy gives them other numbers."""
+    known = {int(thread): (command, state or "") for thread, command, state in rows}
+    return known if driver.thread_id() in known else None
 
 
 def _packet(

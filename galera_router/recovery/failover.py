@@ -8,10 +8,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from django.db.utils import OperationalError
+
 from galera_router.causality.scope import in_outage, note_outage
-from galera_router.cluster.nodes import Node
+from galera_router.cluster.nodes import DISK_FULL, READ_ONLY, Node
 from galera_router.connections.connection import NodeConnection
-from galera_router.connections.errors import ERRORS, Verdict, is_conflict, is_lost, verdict
+from galera_router.connections.errors import (
+    ERRORS,
+    Verdict,
+    is_conflict,
+    is_full_disk,
+    is_lost,
+    refuses_writes,
+    verdict,
+)
 from galera_router.exceptions import ClusterError, FailoverImpossible, NoNodeAvailable
 from galera_router.signals import Failover
 
@@ -31,6 +41,9 @@ ROUND = 0.1
 DEATHS = 2
 #: Connections that one statement may lose, of whatever node.
 LOSSES = 10
+#: Seconds that a new primary is given to catch up, if another node could take its place: at
+#: first; doubled each time.
+CATCH_UP = 1.0
 
 
 # --- which node ---------------------------------------------------------------------------
@@ -154,16 +167,59 @@ def on_primary(session: Session, action: Action) -> NodeConnection:
     """
     _keep_state(session)
     tried: set[Node] = set()
+    waits = CatchingUp(session)
     for node in candidates(session, lambda: _elected(session), electable=True):
         try:
-            link = session.to_primary(node)
+            link = session.to_primary(node, waits.seconds(node))
             action(link)
+        except LagsBehind as lag:
+            waits.in_vain(node, lag)
         except ERRORS as error:
             _primary_failed(session, node, error, again=node in tried)
             tried.add(node)
         else:
             return link
     raise AssertionError("the candidates end with an error")
+
+
+class LagsBehind(OperationalError):
+    """A new primary has not caught up with the others in the time that it was given."""
+
+
+class CatchingUp:
+    """How long each new primary is waited for.
+
+    One whose applier stands still would never be ready, and the next one may be at once. Where
+    there is no next one, it is waited for until ``reconnect_wait_time`` is over.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._limit = session.options.reconnect_wait_time
+        self._deadline = time.monotonic() + self._limit
+        self._next = self._given = CATCH_UP
+
+    def seconds(self, node: Node) -> float:
+        """Returns how long ``node`` may take."""
+        left = max(CATCH_UP, self._deadline - time.monotonic())
+        another = self._session.cluster.another_primary(node)
+        self._given = min(left, self._next) if another else left
+        return self._given
+
+    def in_vain(self, node: Node, lag: LagsBehind) -> None:
+        """``node`` has not caught up: it is not chosen again while another one can be.
+
+        Raises:
+            NoNodeAvailable: the time is over.
+        """
+        self._session.lose_primary()
+        self._session.cluster.mark_behind(node, self._given)
+        self._next *= 2
+        if time.monotonic() >= self._deadline:
+            raise NoNodeAvailable(
+                f"Node {node.name} has not caught up with its cluster within"
+                f" {self._limit:g} s (reconnect_wait_time)."
+            ) from lag
 
 
 def _elected(session: Session) -> Node | None:
@@ -191,12 +247,28 @@ def _primary_failed(session: Session, node: Node, error: Exception, *, again: bo
         raise error
     connected = session.primary is not None
     if connected and not is_lost(error):
+        elsewhere = another_takes_writes(session, error)
         undo(session)
-        raise error
+        if not elsewhere:
+            raise error
+        return
     session.lose_primary()
     # A kept connection may be dead while its node is well: the next round connects anew.
     if not connected or again or verdict(error) is Verdict.OUT:
         session.cluster.mark_down(node, error)
+
+
+def another_takes_writes(session: Session, error: Exception) -> bool:
+    """Returns True if the primary takes no writes now, and another node is primary for that.
+
+    Else ``error`` is the application's: what it has set on its connection is nowhere else.
+    """
+    link = session.primary
+    if link is None or not refuses_writes(error):
+        return False
+    refusal = DISK_FULL if is_full_disk(error) else READ_ONLY
+    session.cluster.mark_refusing(link.node, refusal, error)
+    return session.options.failover_enable and _elected(session) not in (None, link.node)
 
 
 def undo(session: Session) -> None:

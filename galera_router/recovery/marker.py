@@ -22,7 +22,13 @@ from typing import TYPE_CHECKING
 from galera_router.cluster.nodes import Cluster, Node
 from galera_router.compat import internals
 from galera_router.connections.connection import NodeConnection
-from galera_router.connections.errors import ERRORS, errno, is_conflict, is_lost
+from galera_router.connections.errors import (
+    ERRORS,
+    errno,
+    is_conflict,
+    is_lost,
+    refuses_writes,
+)
 
 if TYPE_CHECKING:
     from galera_router.transactions.session import Session
@@ -272,7 +278,7 @@ def _make(session: Session, link: NodeConnection, pool: Pool) -> Marker | None:
     error = _execute(link, marker.create())
     if error is None:
         return marker
-    if is_conflict(error):
+    if is_conflict(error) or refuses_writes(error):
         raise error
     # Without the table migrate has not run yet, or is just running: a system check says so.
     level = logging.INFO if errno(error) == NO_SUCH_TABLE else logging.WARNING

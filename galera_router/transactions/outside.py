@@ -11,7 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from galera_router.connections.connection import NodeConnection
-from galera_router.connections.errors import ERRORS, Verdict, is_conflict, is_lost, verdict
+from galera_router.connections.errors import (
+    ERRORS,
+    Verdict,
+    is_conflict,
+    is_lost,
+    refuses_writes,
+    verdict,
+)
 from galera_router.connections.packet import Step
 from galera_router.exceptions import CommitOutcomeUnknown, FailoverImpossible, ReplayMismatch
 from galera_router.recovery import failover, rebuilding
@@ -24,7 +31,7 @@ from . import reading
 from .cursor import Call
 from .opening import BEGIN_READ_ONLY
 from .transaction import Transaction
-from .writing import note_state
+from .writing import COMMITS, note_state
 
 if TYPE_CHECKING:
     from .session import Session
@@ -151,7 +158,7 @@ def _settle(
         return None
 
     def resume(link: NodeConnection, marker: Marker) -> None:
-        if not is_lost(error) and not moved(error) and not is_conflict(error):
+        if not (is_lost(error) or moved(error) or is_conflict(error) or refuses_writes(error)):
             raise Refused(error)
         link.query(b"ROLLBACK")
 
@@ -164,6 +171,8 @@ def _settle(
 def _worth_repeating(transaction: Transaction, call: Call, error: Exception) -> bool:
     if verdict(error) is Verdict.LOCK_WAIT and call.statement.impatient:
         return False
+    if failover.another_takes_writes(transaction.session, error):
+        return True
     enabled = transaction.session.options.failover_enable
     return is_conflict(error) and enabled and transaction.conflicts.worth_while(error)
 
@@ -225,9 +234,11 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
     try:
         rows = call.send(link, session.answers.ahead(call, link))
     except ERRORS as error:
-        if not is_lost(error):
+        if is_lost(error):
+            return _lost(session, call, link, error, writing=writing)
+        if not _is_whole(call) or not failover.another_takes_writes(session, error):
             raise
-        return _lost(session, call, link, error, writing=writing)
+        return _directly(session, call, failover.connect_primary(session), writing=writing)
     session.cluster.mark_up(link.node)
     note_state(call, link)
     session.answers.note(call, link)
@@ -238,6 +249,12 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
     else:
         session.following.seen = link.node
     return rows
+
+
+def _is_whole(call: Call) -> bool:
+    """Returns True if nothing of a statement that was refused can have been done."""
+    statement = call.statement
+    return b";" not in call.sql and (statement.verb in COMMITS or not statement.may_end_transaction)
 
 
 def _lost(

@@ -406,9 +406,9 @@ class Session:
         finally:
             self._direct = before
 
-    def to_primary(self, node: Node) -> NodeConnection:
+    def to_primary(self, node: Node, seconds: float | None = None) -> NodeConnection:
         """The connection to ``node`` as primary; see :func:`opening.to_primary`."""
-        return opening.to_primary(self, node)
+        return opening.to_primary(self, node, seconds or self.options.reconnect_wait_time)
 
     def opening_steps(self, link: NodeConnection) -> list[Step]:
         """What begins a transaction on the primary."""

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from galera_router.testing import GaleraNode
 from galera_router.testing.admin import open_connection
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.limits import in_time
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book
@@ -75,7 +75,7 @@ def _check(shop: EitherShop, stall: Stall) -> None:
     assert shop.everywhere(names) == [("Ann",), ("Bea",), ("Cid",)]
 
 
-@fault("E11", stock=False)
+@both(stock=False)
 @works
 def test_the_primary_cannot_be_reached(
     shop: EitherShop, stall: Stall, work: Callable[[], None]
@@ -88,7 +88,7 @@ def test_the_primary_cannot_be_reached(
         _check(shop, stall)
 
 
-@fault("E11", stock=False)
+@both(stock=False)
 def test_the_primary_is_killed(shop: EitherShop, stall: Stall) -> None:
     shop.configure(OPTIONS={"reconnect_wait_time": PATIENCE})
     _behind(shop)
@@ -97,7 +97,7 @@ def test_the_primary_is_killed(shop: EitherShop, stall: Stall) -> None:
     _check(shop, stall)
 
 
-@fault("E11", stock=False)
+@both(stock=False)
 def test_the_writes_after_it(shop: EitherShop, stall: Stall) -> None:
     """The stalled node is not tried again and again."""
     with shop.proxied(OPTIONS={"reconnect_wait_time": PATIENCE}) as proxies:

@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 
 from galera_router import galera_atomic
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.limits import spared
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book
@@ -33,7 +33,7 @@ works = pytest.mark.parametrize(
 )
 
 
-@fault("E15", stock=False)
+@both(stock=False)
 @works
 @pytest.mark.parametrize("before", [False, True])
 def test_another_node_is_written_to(
@@ -50,7 +50,7 @@ def test_another_node_is_written_to(
     assert shop.everywhere("SELECT stock FROM galera_router.shop_book") == [(9,)]
 
 
-@fault("E15", stock=False)
+@both(stock=False)
 def test_in_the_middle_of_a_block(shop: EitherShop) -> None:
     shop.configure(OPTIONS={"reconnect_wait_time": 2.0})
     with spared(READ_ONLY), transaction.atomic():

@@ -11,7 +11,7 @@ import pytest
 from django.db import transaction
 from django.db.models import F
 
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.limits import in_time
 from tests.faults.support import EitherShop
 from tests.shop.models import Author, Book
@@ -37,7 +37,7 @@ def block() -> None:
         create()
 
 
-@fault("E18", stock=False)
+@both(stock=False)
 @pytest.mark.parametrize("work", [create, update, several, block])
 def test_a_write_that_is_sent_just_then(shop: EitherShop, work: Callable[[], None]) -> None:
     shop.stock()
@@ -57,7 +57,7 @@ def test_a_write_that_is_sent_just_then(shop: EitherShop, work: Callable[[], Non
     assert shop.everywhere("SELECT stock FROM galera_router.shop_book") == [(stock,)]
 
 
-@fault("E18", stock=False)
+@both(stock=False)
 def test_a_commit_that_is_sent_just_then(shop: EitherShop) -> None:
     shop.stock()
     shop.configure(OPTIONS={"watchdog_after": 0.2, "reconnect_wait_time": 3.0})
