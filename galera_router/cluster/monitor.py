@@ -280,20 +280,17 @@ class NodeMonitor:
 
         One that has left state on its connection waits, as it would on one server.
         """
-        if answer.synced or not self.node.cluster.has_better_primary(self.node):
+        if answer.synced:
             return
         waiting = {
             link: sent
             for link, sent in asked.long.items()
             if answer.states.get(link.thread_id) in _HELD and link.state is None
         }
-        held = [
-            link
-            for link, sent in waiting.items()
-            if link.busy == sent and self._held.get(link) == sent
-        ]
+        held = [link for link, sent in waiting.items() if self._held.get(link) == sent == link.busy]
         self._held.update(waiting)
-        self._cut(held, "its server is locked, by a backup say")
+        if held and self.node.cluster.has_better_primary(self.node):
+            self._cut(held, "its server is locked, by a backup say")
 
     def _out(self, asked: _Asked, error: Exception, links: Sequence[NodeConnection]) -> None:
         """Free what still hangs on a node that has been out of the cluster for a while."""
