@@ -247,7 +247,7 @@ def _primary_failed(session: Session, node: Node, error: Exception, *, again: bo
         raise error
     connected = session.primary is not None
     if connected and not is_lost(error):
-        elsewhere = another_takes_writes(session, error)
+        elsewhere = note_refusal(session, error)
         undo(session)
         if not elsewhere:
             raise error
@@ -258,10 +258,12 @@ def _primary_failed(session: Session, node: Node, error: Exception, *, again: bo
         session.cluster.mark_down(node, error)
 
 
-def another_takes_writes(session: Session, error: Exception) -> bool:
-    """Returns True if the primary takes no writes now, and another node is primary for that.
+def note_refusal(session: Session, error: Exception) -> bool:
+    """Note that the primary takes no writes now, if that is what ``error`` says.
 
-    Else ``error`` is the application's: what it has set on its connection is nowhere else.
+    Returns:
+        True if another node is the primary for that. Else ``error`` is the application's, also
+        where it has set something on its connection, which is nowhere else.
     """
     link = session.primary
     if link is None or not refuses_writes(error):

@@ -279,7 +279,7 @@ class Doubt:
         self.transaction.to_pending()
         # A marker that has moved just now: the lost transaction has come in between.
         again = is_conflict(error) or moved(error) or isinstance(error, MarkerGone)
-        again |= failover.another_takes_writes(self._session, error)
+        again |= failover.note_refusal(self._session, error)
         if not again or time.monotonic() >= self._deadline:
             raise self.unknown(str(error)) from error
         self._repetitions += 1

@@ -154,7 +154,7 @@ def may_repeat(transaction: Transaction, error: Exception) -> bool:
     So may one whose node takes no writes, if another one is the primary now.
     """
     session = transaction.session
-    elsewhere = failover.another_takes_writes(session, error)
+    elsewhere = failover.note_refusal(session, error)
     if not session.options.failover_enable or obstacle(transaction, session.primary):
         return False
     return elsewhere or (is_conflict(error) and transaction.conflicts.worth_while(error))

@@ -171,7 +171,7 @@ def _settle(
 def _worth_repeating(transaction: Transaction, call: Call, error: Exception) -> bool:
     if verdict(error) is Verdict.LOCK_WAIT and call.statement.impatient:
         return False
-    if failover.another_takes_writes(transaction.session, error):
+    if failover.note_refusal(transaction.session, error):
         return True
     enabled = transaction.session.options.failover_enable
     return is_conflict(error) and enabled and transaction.conflicts.worth_while(error)
@@ -236,7 +236,7 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
     except ERRORS as error:
         if is_lost(error):
             return _lost(session, call, link, error, writing=writing)
-        if not _is_whole(call) or not failover.another_takes_writes(session, error):
+        if not failover.note_refusal(session, error) or not _is_whole(call):
             raise
         return _directly(session, call, failover.connect_primary(session), writing=writing)
     session.cluster.mark_up(link.node)

@@ -121,16 +121,19 @@ def _again(transaction: Transaction, call: Call, error: Exception, patience: Pat
         _savepoint_failed(transaction, error)
     elif kind is Verdict.LOCK_WAIT and not _is_undone(transaction):
         _wait_once_more(transaction, call, error)
-    elif _is_repeatable(statement, error) and _may_repeat(transaction, error):
+    elif _is_repeatable(transaction, call, error) and _may_repeat(transaction, error):
         rebuilding.repeat(transaction, error)
     else:
+        failover.note_refusal(transaction.session, error)
         note_error(transaction, call, error)
         raise error
 
 
-def _is_repeatable(statement: Statement, error: Exception) -> bool:
-    if refuses_writes(error):
-        return not statement.may_end_transaction
+def _is_repeatable(transaction: Transaction, call: Call, error: Exception) -> bool:
+    """Returns True if ``error`` is no reason against running the transaction again."""
+    statement = call.statement
+    if refuses_writes(error):  # what went ahead of it, or it: a procedure may have done a part
+        return not (transaction.is_on_primary and statement.may_end_transaction)
     return is_conflict(error) and not statement.impatient
 
 
