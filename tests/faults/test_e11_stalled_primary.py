@@ -5,6 +5,7 @@ A backup that locks a table does that to a node. The third node would take the w
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -12,11 +13,14 @@ from functools import partial
 import pytest
 from django.db import transaction
 
+from galera_router.cluster import monitor
+from galera_router.exceptions import NoNodeAvailable
 from galera_router.testing import GaleraNode
 from galera_router.testing.admin import open_connection
 from tests.faults.known import both
 from tests.faults.limits import in_time
 from tests.faults.support import EitherShop
+from tests.integration.support import wait_until
 from tests.shop.models import Author, Book
 
 #: Seconds that the cluster itself needs to form a new view without a node that was killed; those
@@ -107,3 +111,55 @@ def test_the_writes_after_it(shop: EitherShop, stall: Stall) -> None:
         in_time(BEYOND, _create, stall.end)
         for name in ("Dan", "Eve"):
             in_time(0.5, partial(Author.objects.create, name=name), stall.end)
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes that are well are asked often."""
+    monkeypatch.setattr(monitor, "ASK_WELL", 0.5)
+
+
+@both(stock=False)
+def test_a_node_that_is_known_to_be_stalled_is_not_tried(
+    shop: EitherShop,
+    stall: Stall,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its position has told, before it was to be the primary."""
+    monkeypatch.setattr(monitor, "ASK_WELL", 0.5)
+    with shop.proxied(OPTIONS={"reconnect_wait_time": PATIENCE, "max_lag": 1.0}) as proxies:
+        _behind(shop)
+        second = shop.session.cluster.nodes[1]
+        wait_until(lambda: bool(Author.objects.exists()) and second.behind)
+        proxies["db1"].refuse()
+        proxies["db1"].cut()
+        in_time(BEYOND, _create, stall.end)
+        assert "has not caught up" not in caplog.text
+        _check(shop, stall)
+
+
+@both(stock=False)
+def test_where_nothing_else_is_left_it_is_waited_for(shop: EitherShop, stall: Stall) -> None:
+    """As a node that only has much to apply would be: on one connection, not again and again."""
+    with shop.proxied(OPTIONS={"reconnect_wait_time": PATIENCE}) as proxies:
+        _behind(shop)
+        for name in ("db1", "db3"):
+            proxies[name].refuse()
+            proxies[name].cut()
+        threading.Timer(2.5, stall.end).start()
+        _create()
+        assert shop.writing.name == "db2"
+    names = "SELECT name FROM galera_router.shop_author ORDER BY name"
+    assert shop.everywhere(names) == [("Ann",), ("Bea",), ("Cid",)]
+
+
+@both(stock=False)
+def test_where_it_does_not_catch_up_the_node_is_named(shop: EitherShop, stall: Stall) -> None:
+    with shop.proxied(OPTIONS={"reconnect_wait_time": 1.5}) as proxies:
+        _behind(shop)
+        for name in ("db1", "db3"):
+            proxies[name].refuse()
+            proxies[name].cut()
+        with pytest.raises(NoNodeAvailable, match="db2"):
+            in_time(1.5 + BEYOND, _create, stall.end)
