@@ -324,6 +324,12 @@ class Conflicts:
 # --- what is told -------------------------------------------------------------------------
 
 
+def refused(session: Session, error: Exception) -> Loss | None:
+    """Returns what is told if another node takes over from one that takes no writes."""
+    link = session.primary
+    return Loss(link.node, error) if link is not None and refuses_writes(error) else None
+
+
 @dataclass(frozen=True)
 class Loss:
     """A node that was lost, how that was noticed, and when (monotonic seconds)."""

@@ -166,15 +166,18 @@ def repeat(transaction: Transaction, error: Exception) -> None:
     Raises:
         Exception: ``error``, where the replay differs or meets conflicts without an end.
     """
-    failover.undo(transaction.session)
+    session = transaction.session
+    loss = failover.refused(session, error)
+    failover.undo(session)
     transaction.to_pending()
     try:
-        go_live(transaction)
+        found = go_live(transaction)
     except Exception as failure:
         if not isinstance(failure, ReplayMismatch) and not is_conflict(failure):
             raise
         transaction.broken = error
         raise error from failure
+    session.tell(loss, found.node, len(transaction.journal))
 
 
 def renew_marker(transaction: Transaction) -> None:

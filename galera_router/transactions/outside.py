@@ -96,6 +96,7 @@ def _fits_in_one(call: Call) -> bool:
 def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
     session, marking = transaction.session, transaction.marking
     doubt: Doubt | None = None
+    loss: Loss | None = None
     while (marker := marking.marker) is not None:
         marking.done = True
         try:
@@ -103,6 +104,7 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
         except ERRORS as error:
             if is_lost(error):
                 doubt = doubt or Doubt(transaction, link, error)
+            loss = loss or failover.refused(session, error)
             row = _settle(transaction, call, doubt, error)
             if row is not None and doubt is not None:
                 return _recorded(call, row, doubt)
@@ -115,6 +117,7 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
             _done(session, link)
             session.answers.note(call, link)
             give_back(session, marking, link, committed=True)
+            session.tell(loss, link.node, 0)
             return rows
     return _directly(session, call, link, writing=True)
 
@@ -238,7 +241,7 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
             return _lost(session, call, link, error, writing=writing)
         if not failover.note_refusal(session, error) or not _is_whole(call):
             raise
-        return _directly(session, call, failover.connect_primary(session), writing=writing)
+        return _elsewhere(session, call, error, writing=writing)
     session.cluster.mark_up(link.node)
     note_state(call, link)
     session.answers.note(call, link)
@@ -248,6 +251,15 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
             link.note_state("SET TRANSACTION")
     else:
         session.following.seen = link.node
+    return rows
+
+
+def _elsewhere(session: Session, call: Call, error: Exception, *, writing: bool) -> Any:
+    """Send to the next primary what this one has refused; it has done nothing of it."""
+    loss = failover.refused(session, error)
+    link = failover.connect_primary(session)
+    rows = _directly(session, call, link, writing=writing)
+    session.tell(loss, link.node, 0)
     return rows
 
 

@@ -216,3 +216,15 @@ def test_it_is_the_primary_again_afterwards(
     told = [record.getMessage() for record in caplog.records if "node db1" in record.message]
     assert sum("is read-only" in line for line in told) == 1
     assert sum("takes writes again" in line for line in told) == 1
+
+
+@both(stock=False)
+@pytest.mark.parametrize("work", [raw_update, definition, several])
+def test_the_signal_tells_of_it(
+    shop: EitherShop, work: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, of whatever has met the refusal."""
+    _now_read_only(shop)
+    work()
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("failover from db1 to db2" in line for line in told) == 1
