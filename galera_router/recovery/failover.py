@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from django.db.utils import OperationalError
 
 from galera_router.causality.scope import in_outage, note_outage
+from galera_router.cluster.compare import lacks_something
 from galera_router.cluster.nodes import DISK_FULL, READ_ONLY, Node
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import (
@@ -170,7 +171,7 @@ def on_primary(session: Session, action: Action) -> NodeConnection:
     waits = CatchingUp(session)
     for node in candidates(session, lambda: _elected(session), electable=True):
         try:
-            link = session.to_primary(node, waits.seconds(node))
+            link = session.to_primary(node, waits)
             action(link)
         except LagsBehind as lag:
             waits.in_vain(node, lag)
@@ -189,8 +190,10 @@ class LagsBehind(OperationalError):
 class CatchingUp:
     """How long each new primary is waited for.
 
-    One whose applier stands still would never be ready, and the next one may be at once. Where
-    there is no next one, it is waited for until ``reconnect_wait_time`` is over.
+    One whose applier stands still would never be ready, and the next one may be at once. But while
+    the cluster forms a new view no node is ready, and all processes must wait for the same one: it
+    is passed by only if another one has more. Where there is no other one, or something was set on
+    the connection, it is waited for until ``reconnect_wait_time`` is over.
     """
 
     def __init__(self, session: Session) -> None:
@@ -199,21 +202,24 @@ class CatchingUp:
         self._deadline = time.monotonic() + self._limit
         self._next = self._given = CATCH_UP
 
-    def seconds(self, node: Node) -> float:
-        """Returns how long ``node`` may take."""
+    def seconds(self, link: NodeConnection) -> float:
+        """Returns how long the node of ``link`` may take."""
         left = max(CATCH_UP, self._deadline - time.monotonic())
-        another = self._session.cluster.another_primary(node)
+        another = link.state is None and self._session.cluster.another_primary(link.node)
         self._given = min(left, self._next) if another else left
         return self._given
 
     def in_vain(self, node: Node, lag: LagsBehind) -> None:
-        """``node`` has not caught up: it is not chosen again while another one can be.
+        """``node`` has not caught up: if it is its own fault, another one is to be chosen.
 
         Raises:
             NoNodeAvailable: the time is over.
         """
-        self._session.lose_primary()
-        self._session.cluster.mark_behind(node, self._given)
+        link = self._session.primary
+        if link is not None and link.state is None:
+            self._session.lose_primary()
+        if lacks_something(node):
+            self._session.cluster.mark_behind(node, self._given)
         self._next *= 2
         if time.monotonic() >= self._deadline:
             raise NoNodeAvailable(

@@ -14,7 +14,7 @@ from galera_router.compat import internals
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
 from galera_router.connections.packet import Packet, Step
-from galera_router.recovery.failover import LagsBehind
+from galera_router.recovery.failover import CatchingUp, LagsBehind
 
 if TYPE_CHECKING:
     from .session import Session
@@ -32,13 +32,13 @@ BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"
 SYNCED = b"SET STATEMENT wsrep_sync_wait=1, max_statement_time=0 FOR "
 
 
-def to_primary(session: Session, node: Node, seconds: float) -> NodeConnection:
+def to_primary(session: Session, node: Node, waits: CatchingUp) -> NodeConnection:
     """The connection to ``node`` as primary, the kept one if it is still good.
 
     Args:
         session: the thread's session.
         node: the node.
-        seconds: how long it may take to catch up with the others.
+        waits: how long it may take to catch up with the others.
 
     Raises:
         LagsBehind: it has taken longer.
@@ -47,16 +47,16 @@ def to_primary(session: Session, node: Node, seconds: float) -> NodeConnection:
     kept = session.primary
     if kept is not None and kept.node is node:
         if not _is_stale(kept):
-            _catch_up(session, kept, seconds)
+            _catch_up(session, kept, waits)
             return kept
         session.lose_primary(idle=True)
     elif kept is not None:
         kept.leave()
         session.primary = None
-    return _connect(session, node, seconds)
+    return _connect(session, node, waits)
 
 
-def _connect(session: Session, node: Node, seconds: float) -> NodeConnection:
+def _connect(session: Session, node: Node, waits: CatchingUp) -> NodeConnection:
     session.wrapper.ensure_connection()
     settings = {**node.config.role_settings, **session.database_now()}
     connection = internals.connect(session.wrapper, settings)
@@ -65,7 +65,7 @@ def _connect(session: Session, node: Node, seconds: float) -> NodeConnection:
         with session.directly(link), link.in_flight():
             internals.initialise(session.wrapper)
         _end_left(session, link)
-        _prime(session, link, seconds)
+        _prime(session, link, waits)
     except BaseException:
         session.primary = None
         link.drop()
@@ -163,26 +163,26 @@ def _lags(session: Session, node: Node) -> bool:
     return bool(session.unmet(node))
 
 
-def _catch_up(session: Session, link: NodeConnection, seconds: float) -> None:
+def _catch_up(session: Session, link: NodeConnection, waits: CatchingUp) -> None:
     """Wait for a primary that others have written past since it was last used here.
 
     LOCK TABLES would be ended by it, and has kept them from writing.
     """
     if not link.locked and _lags(session, link.node):
-        _prime(session, link, seconds)
+        _prime(session, link, waits)
 
 
-def _prime(session: Session, link: NodeConnection, seconds: float) -> None:
+def _prime(session: Session, link: NodeConnection, waits: CatchingUp) -> None:
     """Begin with :data:`PRIME`; on a new primary, wait until it has applied everything.
 
     The watchdog ends the wait; not where that would lose what was set on the connection.
     """
     moved = _lags(session, link.node)
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + waits.seconds(link)
     link.until = deadline if moved and link.state is None else 0.0
     while not _begin_with_prime(link, SYNCED + PRIME if moved else PRIME):
         if time.monotonic() >= deadline:
-            raise LagsBehind(f"{link.node.name} has not caught up within {seconds:g} s")
+            raise LagsBehind(f"{link.node.name} has not caught up in time")
         time.sleep(0.1)
     link.until = 0.0
     if moved:

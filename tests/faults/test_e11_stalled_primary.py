@@ -14,9 +14,13 @@ import pytest
 from django.db import transaction
 
 from galera_router.cluster import monitor
+from galera_router.cluster.compare import lacks_something
+from galera_router.connections.connection import NodeConnection
 from galera_router.exceptions import NoNodeAvailable
+from galera_router.recovery import failover
 from galera_router.testing import GaleraNode
 from galera_router.testing.admin import open_connection
+from galera_router.transactions import opening
 from tests.faults.known import both
 from tests.faults.limits import in_time
 from tests.faults.support import EitherShop
@@ -163,3 +167,43 @@ def test_where_it_does_not_catch_up_the_node_is_named(shop: EitherShop, stall: S
             proxies[name].cut()
         with pytest.raises(NoNodeAvailable, match="db2"):
             in_time(1.5 + BEYOND, _create, stall.end)
+
+
+@both(stock=False)
+def test_a_cluster_that_forms_a_new_view_is_waited_for(
+    shop: EitherShop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No node is ready then. All processes wait for the same one, whenever they come."""
+    begin, waits = opening._begin_with_prime, ["db2", "db2", "db2"]
+
+    def not_yet(link: NodeConnection, prime: bytes) -> bool:
+        if waits and link.node.name == waits[-1]:
+            waits.pop()
+            raise failover.LagsBehind("as if it had waited in vain")
+        return begin(link, prime)
+
+    with shop.proxied(OPTIONS={"reconnect_wait_time": PATIENCE}) as proxies:
+        shop.stock()
+        shop.warm()
+        monkeypatch.setattr(opening, "_begin_with_prime", not_yet)
+        proxies["db1"].refuse()
+        proxies["db1"].cut()
+        _create()
+        assert shop.writing.name == "db2"
+    assert not waits
+    assert "lags" not in caplog.text
+
+
+@both(stock=False)
+def test_whether_a_node_lacks_something(shop: EitherShop, stall: Stall) -> None:
+    """That can be told before any position is known."""
+    first, second, third = shop.session.cluster.nodes
+    found = [lacks_something(node) for node in (first, second, third)]
+    _behind(shop)
+    assert [found, [lacks_something(node) for node in (first, second, third)]] == [
+        [False, False, False],
+        [False, True, False],
+    ]
+    shop.session.cluster.mark_down(first, OSError(2003, "down"))
+    shop.session.cluster.mark_down(third, OSError(2003, "down"))
+    assert not lacks_something(second), "nobody is left who has more"
