@@ -262,6 +262,8 @@ def test_a_node_has_none_of_ours() -> None:
         ("reconnect_wait_time", 3, 3.0),
         ("reconnect_wait_time", "soon", "soon"),
         ("failover_history_limit", 10, 10),
+        ("max_lag", "none", None),
+        ("max_lag", "30", 30.0),
         ("zone", "none", "none"),
         ("zone", 1, "1"),
         ("compress", "yes", True),
