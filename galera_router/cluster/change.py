@@ -215,7 +215,7 @@ def _why(server: Server, node: Node, epoch: Epoch) -> str:
     age = time.monotonic() - epoch.began
     if leader is not None and leader.is_unfit:
         if not epoch.flips or age >= pause_after(epoch, 1.0):
-            return f"{epoch.server} cannot serve: {leader.reason or 'out of step'}"
+            return f"{epoch.server} {leader.trouble or leader.reason or 'is out of step'}"
     elif node.cluster.lost_for(leader) >= CUT_OFF and age >= pause_after(epoch, 2 * CUT_OFF):
         return f"{epoch.server} cannot be reached"
     raise NotPrimary(_elsewhere(node, epoch))

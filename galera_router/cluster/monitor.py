@@ -48,6 +48,10 @@ IDLE_TWICE = 0.3
 #: Seconds that a node is given for its answer at least, beside those of the way to it.
 SHORTEST = 0.1
 
+#: What a statement waits for while a backup locks its whole server (seen: 10.11).
+_HELD = frozenset({"Waiting for backup lock", "Waiting for certification"})
+#: No connection is left for this user.
+_FULL = frozenset({1040, 1203})
 #: Nobody is there: no connection, no name.
 _REFUSED = frozenset({2002, 2003, 2005})
 #: This process has no socket left: that says nothing of the node.
@@ -105,6 +109,7 @@ class NodeMonitor:
     _pause: float = 0.0
     _known: WeakKeyDictionary[NodeConnection, float] = field(default_factory=WeakKeyDictionary)
     _idle: WeakKeyDictionary[NodeConnection, _Idle] = field(default_factory=WeakKeyDictionary)
+    _held: WeakKeyDictionary[NodeConnection, float] = field(default_factory=WeakKeyDictionary)
     _ill_since: float | None = None
     _out_since: float | None = None
     _lost_once: bool = False
@@ -157,9 +162,9 @@ class NodeMonitor:
     def _is_round(self, moment: Moment) -> bool:
         """Returns True if a new round has begun; by the time of day, the same for all processes."""
         node = self.node
-        if node.well and not node.doubted:
+        if not node.doubtful:
             self._ill_since = None
-            interval = ASK_WELL
+            interval = min(ASK_WELL, ASK_ILL) if node.cluster.watchful else ASK_WELL
         else:
             self._ill_since = moment.now if self._ill_since is None else self._ill_since
             interval = ASK_ILL if moment.now - self._ill_since < ILL_LONG else ASK_LONG_ILL
@@ -248,17 +253,46 @@ class NodeMonitor:
             self._cut(links if foreign.news else (), str(foreign))
         elif answer.error is None:
             self._out_since = None
-            at = math.floor(asked.at.wall)
             if node.failures == asked.failures:  # what was met since then counts for more
-                cluster.mark_answered(node, synced=answer.synced, started=answer.started, at=at)
-                cluster.note_position(node, answer.position)
+                self._well(asked, answer)
                 self._note_epoch(answer)
         elif answer.verdict is Verdict.OUT:
             cluster.mark_down(node, answer.error)
             self._out(asked, answer.error, links)
         elif not node.up:
             cluster.mark_down(node, answer.error)
+        elif errno(answer.error) in _FULL:
+            cluster.mark_full(node, answer.error)
         self._half_dead(asked, answer)
+        self._locked(asked, answer)
+
+    def _well(self, asked: _Asked, answer: Answer) -> None:
+        self.node.cluster.mark_answered(
+            self.node,
+            synced=answer.synced,
+            started=answer.started,
+            at=math.floor(asked.at.wall),
+            read_only=answer.read_only,
+            position=answer.position,
+        )
+        self.node.cluster.note_position(self.node, answer.position)
+
+    def _locked(self, asked: _Asked, answer: Answer) -> None:
+        """Free statements that a backup's lock on the whole server holds, if they can go elsewhere.
+
+        One that has left state on its connection waits, as it would on one server.
+        """
+        if answer.synced:
+            return
+        waiting = {
+            link: sent
+            for link, sent in asked.long.items()
+            if answer.states.get(link.thread_id) in _HELD and link.state is None
+        }
+        held = [link for link, sent in waiting.items() if self._held.get(link) == sent == link.busy]
+        self._held.update(waiting)
+        if held and self.node.cluster.has_better_primary(self.node):
+            self._cut(held, "its server is locked, by a backup say")
 
     def _note_epoch(self, answer: Answer) -> None:
         epochs, identity = self.node.cluster.epochs, membership.of(answer)

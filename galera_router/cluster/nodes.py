@@ -22,8 +22,10 @@ from typing import Any
 
 from django.db import connections
 
+from galera_router.cluster import lag
 from galera_router.cluster.distance import Distance
 from galera_router.cluster.epoch import Epoch, Epochs
+from galera_router.cluster.lag import Track
 from galera_router.cluster.position import Position
 from galera_router.conf import ClusterConfig, NodeConfig, cluster_config, node_role
 from galera_router.connections.errors import errno, is_permanent
@@ -48,6 +50,12 @@ LAG_REMEMBERED = 2.0
 #: With these a server says that it cannot serve anybody now: it is full, it takes no part in the
 #: cluster, it is shutting down.
 _REFUSALS = frozenset({1040, 1047, 1053, 1077, 1079})
+#: Seconds of a lag that is worth a closer look.
+SUSPICIOUS = 1.0
+#: Seconds for which a node that has refused a write counts as one that takes none, at least.
+REFUSAL_KEPT = 10.0
+#: What a node that takes no writes is said to be.
+READ_ONLY, FULL, DISK_FULL = "is read-only", "has no connection left", "has a full disk"
 #: The environment's name for the zone of a process; the option ``zone`` comes first.
 ZONE_VARIABLE = "GALERA_ZONE"
 
@@ -59,8 +67,13 @@ class Node:
     Attributes:
         up: it can be used.
         fit: it is in step with the cluster; one that is not is used if no other can be.
+        refusal: why it takes no writes, such as "is read-only"; empty if it does.
+        behind_since: since when it has not been used because its applier stands still, or is far
+            behind (by the clock); None if it is not.
+        lag: seconds for which it has lacked what another node has, when it was last asked.
+        track: where it has been.
         settled_at: from when on it may be primary (seconds of the time of day).
-        failures: how often it was found to be down, ever.
+        failures: how often it was found to be down, or behind, ever.
         position: how far it is known to have come.
         lags_until: until when it is not worth waiting for, by the clock.
         server: what its server calls itself; empty if that is not known.
@@ -72,14 +85,19 @@ class Node:
     cluster: Cluster = field(repr=False)
     up: bool = True
     fit: bool = True
-    doubted: bool = False  # it was out of step when last asked, for the first time
+    doubted: bool = False  # it was out of step, or full, when last asked, for the first time
+    refusal: str = ""
+    refused_until: float = 0.0
+    behind_since: float | None = None
+    lag: float = 0.0
+    track: Track = field(default_factory=Track, repr=False)
     settled_at: float = 0.0
     failures: int = 0
     retry_at: float = 0.0
     reason: str = field(default="", repr=False)
     permanent: bool = False
     lost_at: float = float("-inf")  # since when it is down, by the clock
-    refusal: int = 0  # the number of the error with which it was last found to be down
+    lost_with: int = 0  # the number of the error with which it was last found to be down
     tried: bool = False  # a caller has been sent to it although it is down
     attempts: int = 0  # times that it was tried in vain since it was up
     losses: list[float] = field(default_factory=list, repr=False)
@@ -100,13 +118,39 @@ class Node:
         return self.config.alias
 
     @property
+    def writable(self) -> bool:
+        """Returns True unless it refuses writes."""
+        return not self.refusal
+
+    @property
+    def behind(self) -> bool:
+        """Returns True if it lacks too much of what the others have."""
+        return self.behind_since is not None
+
+    @property
     def well(self) -> bool:
-        return self.up and self.fit
+        """Returns True if nothing speaks against it as primary."""
+        return self.up and self.fit and not self.refusal and self.behind_since is None
+
+    @property
+    def rank(self) -> tuple[bool, bool, bool]:
+        """How well it would do as primary; the higher, the better."""
+        return self.writable, not self.behind, self.fit
+
+    @property
+    def trouble(self) -> str:
+        """What speaks against it although it is up, for a message."""
+        return self.refusal or ("it has not caught up" if self.behind else "")
+
+    @property
+    def doubtful(self) -> bool:
+        """Returns True if something may be wrong with it: it is to be asked soon."""
+        return not self.well or self.doubted or self.lag >= SUSPICIOUS
 
     @property
     def is_unfit(self) -> bool:
         """Returns True if it is not well by its own account, and not only out of reach."""
-        return not self.fit if self.up else self.refusal in _REFUSALS
+        return not self.well if self.up else self.lost_with in _REFUSALS
 
 
 class Cluster:
@@ -171,7 +215,7 @@ class Cluster:
         self.used = self._clock()
         epochs = self.epochs
         first = epochs.leader if epochs.current is not None else self._electable[0]
-        if first is not None and first.up and first.fit and not first.settled_at:
+        if first is not None and first.well and not first.settled_at:
             return first
         with self._lock:
             return self._elected() or self._due(self._electable)
@@ -209,6 +253,15 @@ class Cluster:
             well = self._wanted(self._best(self.nodes))
             return any(n not in (node, primary) and n not in exclude for n in well)
 
+    def another_primary(self, node: Node) -> bool:
+        """Returns True if a node other than ``node``, the primary now, could be in its place."""
+        return any(other.up and other.writable for other in self._electable if other is not node)
+
+    def has_better_primary(self, node: Node) -> bool:
+        """Returns True if another node than ``node`` is elected."""
+        with self._lock:
+            return self._elected() not in (None, node)
+
     def any_down(self, *, electable: bool) -> Node:
         """The node to try when none is up and there is nothing to do but to try one."""
         with self._lock:
@@ -231,9 +284,10 @@ class Cluster:
             node.failures += 1
             node.attempts += 1
             node.position = None
+            node.track.clear()
             node.reason = str(error)
             node.permanent = is_permanent(error)
-            node.refusal = errno(error)
+            node.lost_with = errno(error)
             if was_up:
                 node.lost_at = self._clock()
             node.retry_at = self._clock() + self._pause(node)
@@ -241,6 +295,34 @@ class Cluster:
                 self._lost(node)
         if was_up:
             logger.warning("%s: node %s is down: %s", self.alias, node.name, error)
+
+    def mark_behind(self, node: Node, seconds: float) -> None:
+        """Note that ``node`` was to be the primary and has not caught up in ``seconds``."""
+        with self._lock:
+            was_well, was_behind = node.well, node.behind
+            node.behind_since = self._clock()  # what it had come to before proves nothing
+            node.failures += 1
+            if was_well:
+                self._lost(node)
+        if not was_behind:
+            text = "%s: node %s lags: it has not caught up in %.1f s"
+            logger.warning(text, self.alias, node.name, seconds)
+
+    def mark_refusing(self, node: Node, refusal: str, error: BaseException) -> None:
+        """Note that ``node`` has refused a write, as others would be; it is well for reads."""
+        with self._lock:
+            was_well, before = node.well, node.refusal
+            node.refusal, node.refused_until = refusal, self._clock() + REFUSAL_KEPT
+            if was_well:
+                self._lost(node)
+        if not before:
+            logger.warning("%s: node %s %s: %s", self.alias, node.name, refusal, error)
+
+    def mark_full(self, node: Node, error: BaseException) -> None:
+        """Note that ``node`` has no connection left for the watchdog; the second time it counts."""
+        if node.doubted and node.up:
+            self.mark_refusing(node, FULL, error)
+        node.doubted, node.heard = True, self._clock()
 
     def mark_up(self, node: Node) -> None:
         """Note that ``node``, which was down, has served a caller who was sent to try it.
@@ -251,11 +333,20 @@ class Cluster:
             return
         with self._lock:
             self._returned(node)
-            if node.fit:
+            if node.well:
                 self._settle(node, math.floor(self._wall()))
         logger.warning("%s: node %s is up again", self.alias, node.name)
 
-    def mark_answered(self, node: Node, *, synced: bool, started: float | None, at: float) -> None:
+    def mark_answered(
+        self,
+        node: Node,
+        *,
+        synced: bool,
+        started: float | None,
+        at: float,
+        read_only: bool = False,
+        position: Position | None = None,
+    ) -> None:
         """Note that ``node`` takes statements, as the watchdog has found out.
 
         Args:
@@ -263,25 +354,24 @@ class Cluster:
             synced: it is in step with the others.
             started: when its server started, by the time of day; None if that is not known.
             at: the second at which it was asked, by the time of day.
+            read_only: its server refuses writes.
+            position: how far it has come; None if unknown.
         """
         with self._lock:
             was_up, was_well = node.up, node.well
             if not was_up:
                 self._returned(node)
-            # A lock of a moment, such as a backup's, takes a node out of step as well.
-            node.doubted, again = not synced, node.doubted
-            node.fit = synced or (was_well and not again)
-            if was_well and not node.fit:
+                node.fit = synced
+            rank = node.rank
+            self._note_answer(node, synced, read_only, position)
+            if was_well and not node.well:
                 self._lost(node)
-            elif synced:
+            elif synced and node.well:
                 self._note_well(node, was_well, started, at)
             node.started, node.heard = started, self._clock()
-            now_well = node.well
         if not was_up:
             logger.warning("%s: node %s is up again", self.alias, node.name)
-        elif was_well != now_well:
-            state = "again" if now_well else "no longer"
-            logger.warning("%s: node %s is %s in step", self.alias, node.name, state)
+        self._tell(node, rank)
 
     def note_position(self, node: Node, position: Position | None) -> None:
         """Note that ``node`` has come to ``position``, unless more is known already.
@@ -317,6 +407,11 @@ class Cluster:
         down = [other for other in ([node] if node else nameless) if not other.up]
         return self._clock() - max((other.lost_at for other in down), default=self._clock())
 
+    @property
+    def watchful(self) -> bool:
+        """Returns True if some node lags: where the others are is to be known then."""
+        return any(node.up and (node.behind or node.lag >= SUSPICIOUS) for node in self.nodes)
+
     def hopeless(self, *, electable: bool) -> bool:
         """Returns True if no wait can help: every node refuses our name, password or database."""
         nodes = self._electable if electable else self.nodes
@@ -324,7 +419,7 @@ class Cluster:
 
     def complaints(self, *, electable: bool) -> str:
         """Each node and why it cannot serve, for an error message."""
-        reasons = {node: node.reason or "not tried" for node in self.nodes}
+        reasons = {node: node.reason or node.trouble or "not tried" for node in self.nodes}
         if electable:
             barred = set(self.nodes) - set(self._electable)
             reasons |= dict.fromkeys(barred, "is not electable")
@@ -332,9 +427,65 @@ class Cluster:
 
     # How; the lock is held
 
-    def _best(self, nodes: Sequence[Node]) -> list[Node]:
+    def _note_answer(
+        self, node: Node, synced: bool, read_only: bool, position: Position | None
+    ) -> None:
+        # A lock of a moment, such as a backup's, takes a node out of step as well.
+        node.doubted, again = not synced, node.doubted
+        node.fit = synced or (node.fit and not again)
+        if read_only:
+            node.refusal = READ_ONLY
+        elif self._clock() >= node.refused_until:
+            node.refusal = ""
+        self._note_track(node, position)
+
+    def _note_track(self, node: Node, position: Position | None) -> None:
+        """Judge by what the others have told if ``node``, now at ``position``, is behind."""
+        now, limit = self._clock(), self.config.options.max_lag or 0.0
+        others = [other.track for other in self.nodes if other is not node and other.up]
+        node.lag = 0.0 if position is None else lag.seconds(position, others, now)
+        if position is not None:
+            node.track.note(position, now, lag.KEPT + 2 * limit)
+        if node.behind_since is not None:
+            if self._has_caught_up(node, position, others):
+                node.behind_since = None
+        elif 0 < limit < node.lag:
+            node.behind_since = now
+            node.failures += 1
+
+    def _has_caught_up(
+        self, node: Node, position: Position | None, others: Sequence[Track]
+    ) -> bool:
+        """Returns True if ``node`` has what another node had since it was found to be behind."""
+        since = node.behind_since
+        if position is None or since is None or not others:
+            return True
+        limit = self.config.options.max_lag or 0.0
+        if node.lag > max(SUSPICIOUS, limit / 2):
+            return False
+        return any(track.was_within(position, since) for track in others)
+
+    def _tell(self, node: Node, before: tuple[bool, bool, bool]) -> None:
+        texts = (
+            (node.refusal, "takes writes again"),
+            (f"lags by {node.lag:.1f} s", "has caught up"),
+            ("is no longer in step", "is again in step"),
+        )
+        for (bad, good), was, now in zip(texts, before, node.rank, strict=True):
+            if was != now:
+                logger.warning("%s: node %s %s", self.alias, node.name, good if now else bad)
+
+    def _best(self, nodes: Iterable[Node]) -> list[Node]:
+        """Those of ``nodes`` to read from."""
         up = [node for node in nodes if node.up]
-        return [node for node in up if node.fit] or up
+        current = [node for node in up if not node.behind] or up
+        return [node for node in current if node.fit] or current
+
+    def _fittest(self, nodes: Iterable[Node]) -> list[Node]:
+        """Those of ``nodes`` that would do best as primary."""
+        up = [node for node in nodes if node.up]
+        best = max((node.rank for node in up), default=None)
+        return [node for node in up if node.rank == best]
 
     def _wanted(self, nodes: list[Node]) -> list[Node]:
         """HOST and the nodes that have a weight; all of ``nodes`` if there are none."""
@@ -359,7 +510,7 @@ class Cluster:
         If none is settled, the first of those that will be soonest.
         """
         leader = self.epochs.leader
-        nodes = self._best([leader, *self._electable] if leader else self._electable)
+        nodes = self._fittest([leader, *self._electable] if leader else self._electable)
         if not nodes:
             return None
         if leader in nodes:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import Error, connections
@@ -35,12 +35,15 @@ _STATUS = (
     f"SHOW GLOBAL STATUS WHERE Variable_name IN {('wsrep_local_state', 'Uptime', *STATUS)}"
 ).encode()
 WHO = b"SELECT CONCAT_WS(' ', @@hostname, @@port, @@wsrep_node_name)"
+_READ_ONLY = b"SELECT @@GLOBAL.read_only"
 _THREADS = (
     b"SET STATEMENT wsrep_sync_wait=0 FOR"
-    b" SELECT ID, COMMAND FROM information_schema.PROCESSLIST WHERE ID IN (CONNECTION_ID(), %s)"
+    b" SELECT ID, COMMAND, STATE FROM information_schema.PROCESSLIST"
+    b" WHERE ID IN (CONNECTION_ID(), %s)"
 )
 _EPOCHS = b"SET STATEMENT wsrep_sync_wait=0 FOR " + ASK
 _SYNCED = "4"  # of wsrep_local_state
+_OFF = ("0", "OFF")
 #: Options that would cost a round trip, for a session that nobody but us uses.
 _LEFT_OUT = ("init_command", "sql_mode", "collation")
 
@@ -63,6 +66,9 @@ class Answer:
         epochs: the rows of :data:`galera_router.cluster.epoch.ASK`; none if there is no table.
         commands: what each of the threads asked for is doing, by its number; a thread that has
             ended is missing. None if unknown, or if a proxy gives threads other numbers.
+        states: what each of them waits for, as the server words it; empty where ``commands`` is
+            None.
+        read_only: its server refuses writes.
     """
 
     error: Exception | None = None
@@ -74,6 +80,8 @@ class Answer:
     database: str = ""
     epochs: Sequence[Sequence[Any]] = ()
     commands: Mapping[int, str] | None = None
+    states: Mapping[int, str] = field(default_factory=dict)
+    read_only: bool = False
 
     @property
     def verdict(self) -> Verdict | None:
@@ -172,18 +180,26 @@ class Ping:
         numbers = ", ".join(map(str, self._threads)).encode()
         threads = [_THREADS % numbers] if self._threads else []
         epochs = [] if self.node.cluster.epochs.absent else [_EPOCHS]
-        statements = [_STATUS, WHO, *threads, *epochs, QUESTION]
+        statements = [_STATUS, WHO, _READ_ONLY, *threads, *epochs, QUESTION]
         began = time.monotonic()
         answers = _packet(driver, statements, errors)
         self.node.distance.note(time.monotonic() - began)
         while len(answers) < len(statements):  # what stood behind an error was not carried out
             answers += _packet(driver, statements[len(answers) :], errors)
         *told, (_, trouble) = answers
-        status, who, *more = (rows for rows, _ in told)
-        answer = _answer(dict(status), who, trouble)
+        status, who, read_only, *more = (rows for rows, _ in told)
         shown = more.pop() if epochs else ()
-        commands = _commands(driver, *more)
-        return replace(answer, commands=commands, epochs=shown, database=self._name())
+        known = _threads(driver, *more)
+        return replace(
+            _answer(dict(status), who, trouble),
+            read_only=any(str(value) not in _OFF for (value,) in read_only),
+            commands=None
+            if known is None
+            else {thread: does for thread, (does, _) in known.items()},
+            states={thread: state for thread, (_, state) in (known or {}).items()},
+            epochs=shown,
+            database=self._name(),
+        )
 
     def _name(self) -> str:
         name: str = connections.settings[self.node.cluster.alias]["NAME"]
@@ -213,9 +229,10 @@ def _answer(status: dict[str, str], who: _Rows, trouble: Exception | None) -> An
     )
 
 
-def _commands(driver: Any, rows: _Rows = ()) -> Mapping[int, str] | None:
-    commands = {int(thread): command for thread, command in rows}
-    return commands if driver.thread_id() in commands else None
+def _threads(driver: Any, rows: _Rows = ()) -> dict[int, tuple[str, str]] | None:
+    """Command and state of each thread; None if a proxy gives them other numbers."""
+    known = {int(thread): (command, state or "") for thread, command, state in rows}
+    return known if driver.thread_id() in known else None
 
 
 def _packet(

@@ -40,6 +40,7 @@ _DRIVER_BOOLEANS = words(
 _BOOLEAN_SETTINGS = words(
     "ATOMIC_REQUESTS AUTOCOMMIT CONN_HEALTH_CHECKS DISABLE_SERVER_SIDE_CURSORS"
 )
+_MAY_BE_NONE = words("isolation_level max_lag CONN_MAX_AGE")
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True} | {
     "false": False,
     "no": False,
@@ -75,6 +76,8 @@ class Options:
         watchdog_timeout: seconds that the node may take to answer that.
         failback_delay: seconds for which the first electable node must have been well, and another
             one the primary, before it is the primary again; None: it never is by itself.
+        max_lag: seconds for which a node may lack what another one has; then it is not used while
+            another one can be. None or 0: however long.
         zone: the zone that this process is in, whose nodes it reads from; None: what
             ``GALERA_ZONE`` in the environment says.
     """
@@ -94,6 +97,7 @@ class Options:
     watchdog_after: float = 0.5
     watchdog_timeout: float = 1.0
     failback_delay: float | None = 5.0
+    max_lag: float | None = 10.0
     zone: str | None = None
 
 
@@ -124,6 +128,8 @@ def check_option(name: str, value: Any, path: tuple[object, ...] = ("OPTIONS",))
         return _boolean_or_auto((*path, name), value)
     if name == "zone":
         return check_zone((*path, name), value)
+    if name == "max_lag" and value is None:
+        return None
     if isinstance(default, bool):
         return check_boolean((*path, name), value)
     if isinstance(default, str):
@@ -254,10 +260,10 @@ def _converted(name: object, value: Any) -> Any:
         return str(value)  # django-environ makes a number of digits
     if isinstance(default, bool) or name in _BOOLEAN_SETTINGS or name in _DRIVER_BOOLEANS:
         return _TRUTH.get(str(value).lower(), value)
+    if name in _MAY_BE_NONE and str(value).lower() == "none":
+        return None
     if isinstance(default, float):
         return _number(value)
-    if name in ("isolation_level", "CONN_MAX_AGE") and str(value).lower() == "none":
-        return None
     return value
 
 

@@ -91,6 +91,34 @@ def is_lost(error: BaseException) -> bool:
     )
 
 
+# ER_OPTION_PREVENTS_STATEMENT is for several options; a session that only reads gets it as well.
+_PREVENTED = 1290
+_BY_READ_ONLY = re.compile(r"\bread[-_]only\b")
+_READ_ONLY_MODE = 1836
+_DISK_FULL = 1021
+_WRITE_ERRORS = frozenset({3, 20, 1026, 1030})  # with the system's number in their text
+_NO_SPACE = re.compile(r"no space left on device|\b(?:errcode:|error) 28\b", re.IGNORECASE)
+
+
+def is_read_only_server(error: BaseException) -> bool:
+    """Returns True if the server refuses writes because of ``read_only``."""
+    number = errno(error)
+    by_option = number == _PREVENTED and _BY_READ_ONLY.search(str(error)) is not None
+    return by_option or number == _READ_ONLY_MODE
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Returns True if the server has no room left for what is to be written."""
+    number = errno(error)
+    no_space = number in _WRITE_ERRORS and _NO_SPACE.search(str(error)) is not None
+    return number == _DISK_FULL or no_space
+
+
+def refuses_writes(error: BaseException) -> bool:
+    """Returns True if the server takes no write now; it has undone the statement, or all."""
+    return is_read_only_server(error) or is_full_disk(error)
+
+
 def is_permanent(error: BaseException) -> bool:
     """Returns True if a failure to connect will still be there after any wait."""
     if errno(error) == _TLS and _ENDED.search(str(error)):

@@ -8,11 +8,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from django.db.utils import OperationalError
+
 from galera_router.causality.scope import in_outage, note_outage
+from galera_router.cluster.compare import lacks_something
 from galera_router.cluster.epoch import NotPrimary
-from galera_router.cluster.nodes import Node
+from galera_router.cluster.nodes import DISK_FULL, READ_ONLY, Node
 from galera_router.connections.connection import NodeConnection
-from galera_router.connections.errors import ERRORS, Verdict, is_conflict, is_lost, verdict
+from galera_router.connections.errors import (
+    ERRORS,
+    Verdict,
+    is_conflict,
+    is_full_disk,
+    is_lost,
+    refuses_writes,
+    verdict,
+)
 from galera_router.exceptions import ClusterError, FailoverImpossible, NoNodeAvailable
 from galera_router.signals import Failover
 
@@ -33,6 +44,9 @@ ROUND = 0.1
 DEATHS = 2
 #: Connections that one statement may lose, of whatever node.
 LOSSES = 10
+#: Seconds that a new primary is given to catch up, if another node could take its place: at
+#: first; doubled each time.
+CATCH_UP = 1.0
 
 
 # --- which node ---------------------------------------------------------------------------
@@ -156,10 +170,13 @@ def on_primary(session: Session, action: Action) -> NodeConnection:
     """
     _keep_state(session)
     tried: set[Node] = set()
+    waits = CatchingUp(session)
     for node in candidates(session, lambda: _elected(session), electable=True):
         try:
-            link = session.to_primary(node)
+            link = session.to_primary(node, waits)
             action(link)
+        except LagsBehind as lag:
+            waits.in_vain(node, lag)
         except ERRORS as error:
             if isinstance(error, NotPrimary) or is_fenced(error):
                 _not_primary(session, node, error)
@@ -169,6 +186,51 @@ def on_primary(session: Session, action: Action) -> NodeConnection:
         else:
             return link
     raise AssertionError("the candidates end with an error")
+
+
+class LagsBehind(OperationalError):
+    """A new primary has not caught up with the others in the time that it was given."""
+
+
+class CatchingUp:
+    """How long each new primary is waited for.
+
+    One whose applier stands still would never be ready, and the next one may be at once. But while
+    the cluster forms a new view no node is ready, and all processes must wait for the same one: it
+    is passed by only if another one has more. Where there is no other one, or something was set on
+    the connection, it is waited for until ``reconnect_wait_time`` is over.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._limit = session.options.reconnect_wait_time
+        self._deadline = time.monotonic() + self._limit
+        self._next = self._given = CATCH_UP
+
+    def seconds(self, link: NodeConnection) -> float:
+        """Returns how long the node of ``link`` may take."""
+        left = max(CATCH_UP, self._deadline - time.monotonic())
+        another = link.state is None and self._session.cluster.another_primary(link.node)
+        self._given = min(left, self._next) if another else left
+        return self._given
+
+    def in_vain(self, node: Node, lag: LagsBehind) -> None:
+        """``node`` has not caught up: if it is its own fault, another one is to be chosen.
+
+        Raises:
+            NoNodeAvailable: the time is over.
+        """
+        link = self._session.primary
+        if link is not None and link.state is None:
+            self._session.lose_primary()
+        if lacks_something(node):
+            self._session.cluster.mark_behind(node, self._given)
+        self._next *= 2
+        if time.monotonic() >= self._deadline:
+            raise NoNodeAvailable(
+                f"Node {node.name} has not caught up with its cluster within"
+                f" {self._limit:g} s (reconnect_wait_time)."
+            ) from lag
 
 
 def _elected(session: Session) -> Node | None:
@@ -218,12 +280,30 @@ def _primary_failed(session: Session, node: Node, error: Exception, *, again: bo
         raise error
     connected = session.primary is not None
     if connected and not is_lost(error):
+        elsewhere = note_refusal(session, error)
         undo(session)
-        raise error
+        if not elsewhere:
+            raise error
+        return
     session.lose_primary()
     # A kept connection may be dead while its node is well: the next round connects anew.
     if not connected or again or verdict(error) is Verdict.OUT:
         session.cluster.mark_down(node, error)
+
+
+def note_refusal(session: Session, error: Exception) -> bool:
+    """Note that the primary takes no writes now, if that is what ``error`` says.
+
+    Returns:
+        True if another node is the primary for that. Else ``error`` is the application's, also
+        where it has set something on its connection, which is nowhere else.
+    """
+    link = session.primary
+    if link is None or not refuses_writes(error):
+        return False
+    refusal = DISK_FULL if is_full_disk(error) else READ_ONLY
+    session.cluster.mark_refusing(link.node, refusal, error)
+    return session.options.failover_enable and _elected(session) not in (None, link.node)
 
 
 def undo(session: Session) -> None:
@@ -275,6 +355,12 @@ class Conflicts:
 
 
 # --- what is told -------------------------------------------------------------------------
+
+
+def refused(session: Session, error: Exception) -> Loss | None:
+    """Returns what is told if another node takes over from one that takes no writes."""
+    link = session.primary
+    return Loss(link.node, error) if link is not None and refuses_writes(error) else None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,13 @@ from galera_router.cluster.epoch import is_over
 from galera_router.cluster.nodes import Cluster, Node
 from galera_router.compat import internals
 from galera_router.connections.connection import NodeConnection
-from galera_router.connections.errors import ERRORS, errno, is_conflict, is_lost
+from galera_router.connections.errors import (
+    ERRORS,
+    errno,
+    is_conflict,
+    is_lost,
+    refuses_writes,
+)
 
 if TYPE_CHECKING:
     from galera_router.transactions.session import Session
@@ -310,7 +316,7 @@ def _make(session: Session, link: NodeConnection, pool: Pool) -> Marker | None:
     error = _execute(link, marker.create(link.epoch))
     if error is None:
         return marker
-    if is_conflict(error) or is_fenced(error):
+    if is_conflict(error) or is_fenced(error) or refuses_writes(error):
         raise error
     if link.state is not None:  # which may be in the way
         return None

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, NoReturn
 import MySQLdb
 
 from galera_router.connections.connection import NodeConnection
-from galera_router.connections.errors import ERRORS, Verdict, is_conflict, is_lost, verdict
+from galera_router.connections.errors import (
+    ERRORS,
+    Verdict,
+    is_conflict,
+    is_lost,
+    refuses_writes,
+    verdict,
+)
 from galera_router.connections.packet import Step
 from galera_router.exceptions import (
     CommitOutcomeUnknown,
@@ -131,7 +138,7 @@ def rollback(transaction: Transaction, link: NodeConnection) -> None:
 def _refused(transaction: Transaction, error: Exception) -> None:
     """Raise ``error`` unless the transaction could be brought to its end once more."""
     transaction.marking.done = False
-    if not is_conflict(error) or not rebuilding.may_repeat(transaction, error):
+    if not rebuilding.may_repeat(transaction, error):
         transaction.to_pending()
         raise error
     rebuilding.repeat(transaction, error)
@@ -140,7 +147,7 @@ def _refused(transaction: Transaction, error: Exception) -> None:
 def _replay(doubt: Doubt, error: Exception, link: NodeConnection, marker: Marker) -> None:
     """Bring the transaction to its end in the one in which the marker was looked at."""
     transaction = doubt.transaction
-    if not is_lost(error) and not is_conflict(error):
+    if not (is_lost(error) or is_conflict(error) or refuses_writes(error)):
         raise Refused(error)
     reason = rebuilding.obstacle(transaction, doubt.link)
     if reason is not None:
@@ -272,6 +279,7 @@ class Doubt:
         self.transaction.to_pending()
         # A marker that has moved just now: the lost transaction has come in between.
         again = is_conflict(error) or moved(error) or isinstance(error, MarkerGone)
+        again |= failover.note_refusal(self._session, error)
         if not again or time.monotonic() >= self._deadline:
             raise self.unknown(str(error)) from error
         self._repetitions += 1

@@ -149,28 +149,35 @@ def recover(transaction: Transaction, error: Exception) -> None:
 
 
 def may_repeat(transaction: Transaction, error: Exception) -> bool:
-    """Returns True if a transaction that has met a conflict may be replayed; waits a moment."""
+    """Returns True if a transaction that has met a conflict may be replayed; waits a moment.
+
+    So may one whose node takes no writes, if another one is the primary now.
+    """
     session = transaction.session
+    elsewhere = failover.note_refusal(session, error)
     if not session.options.failover_enable or obstacle(transaction, session.primary):
         return False
-    return transaction.conflicts.worth_while(error)
+    return elsewhere or (is_conflict(error) and transaction.conflicts.worth_while(error))
 
 
 def repeat(transaction: Transaction, error: Exception) -> None:
-    """Replay on the same primary a transaction that has met the conflict ``error``.
+    """Replay on the primary, nearly always the same one, what has met the conflict ``error``.
 
     Raises:
         Exception: ``error``, where the replay differs or meets conflicts without an end.
     """
-    failover.undo(transaction.session)
+    session = transaction.session
+    loss = failover.refused(session, error)
+    failover.undo(session)
     transaction.to_pending()
     try:
-        go_live(transaction)
+        found = go_live(transaction)
     except Exception as failure:
         if not isinstance(failure, ReplayMismatch) and not is_conflict(failure):
             raise
         transaction.broken = error
         raise error from failure
+    session.tell(loss, found.node, len(transaction.journal))
 
 
 def renew_marker(transaction: Transaction) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import logging
 import random
 
-from galera_router.connections.errors import is_conflict, is_outdated, is_unknown_name
+from galera_router.connections.errors import (
+    is_conflict,
+    is_outdated,
+    is_unknown_name,
+    refuses_writes,
+)
 from galera_router.exceptions import FailoverImpossible, ReplayMismatch
 
 logger = logging.getLogger("galera_router")
@@ -28,7 +33,7 @@ class Attempts:
     def __init__(self, limit: int = ATTEMPTS) -> None:
         self._limit = limit
         self._run = 1
-        self._moved = False
+        self._moved = self._refused = False
 
     @property
     def run(self) -> int:
@@ -49,6 +54,10 @@ class Attempts:
             if self._moved or not on_secondary:
                 return False
             self._moved = True
+        elif refuses_writes(error):  # another node may be the primary for that
+            if self._refused:
+                return False
+            self._refused = True
         elif not _undone(error):
             return False
         self._run += 1

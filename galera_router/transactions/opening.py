@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from MySQLdb.cursors import Cursor
 
 from galera_router.cluster import change, membership
-from galera_router.cluster.epoch import ASK, Epoch, NotPrimary, is_absent, read
+from galera_router.cluster.epoch import ASK, Epoch, is_absent, read
 from galera_router.cluster.nodes import Node
 from galera_router.compat import internals
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
 from galera_router.connections.packet import Packet, Step, several_statements
-from galera_router.exceptions import NoNodeAvailable
+from galera_router.recovery.failover import CatchingUp, LagsBehind
 
 if TYPE_CHECKING:
     from .session import Session
@@ -34,55 +34,65 @@ BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"
 SYNCED = b"SET STATEMENT wsrep_sync_wait=1, max_statement_time=0 FOR "
 
 
-def to_primary(session: Session, node: Node) -> NodeConnection:
+def to_primary(session: Session, node: Node, waits: CatchingUp) -> NodeConnection:
     """The connection to ``node`` as primary, the kept one if it is still good.
 
+    Args:
+        session: the thread's session.
+        node: the node.
+        waits: how long it may take to catch up with the others.
+
     Raises:
+        LagsBehind: it has taken longer.
         Error: the driver's or Django's, where ``node`` cannot be connected to.
     """
     kept = session.primary
     if kept is not None and kept.node is node:
         if not _is_stale(kept):
-            _catch_up(session, kept)
-            _fix_epoch(session, kept)
+            _catch_up(session, kept, waits)
+            _fix_epoch(session, kept, waits)
             return kept
         session.lose_primary(idle=True)
     elif kept is not None:
         kept.leave()
         session.primary = None
-    link = _connect(session, node)
-    _fix_epoch(session, link)
+    link = _connect(session, node, waits)
+    _fix_epoch(session, link, waits)
     return link
 
 
-def _fix_epoch(session: Session, link: NodeConnection) -> None:
+def _fix_epoch(session: Session, link: NodeConnection, waits: CatchingUp) -> None:
     """Fix the epoch of what begins on ``link`` now. What has been set on it keeps its own.
 
     Raises:
         NotPrimary: another node is the primary.
+        LagsBehind: the node has not caught up in time.
     """
     if link.state is not None:
         return
     known = link.node.epoch
     if known is None or known.server != link.server:
-        known = _find_epoch(session, link)
+        known = _find_epoch(session, link, waits)
     link.epoch = known.number if known is not None else None
 
 
-def _find_epoch(session: Session, link: NodeConnection) -> Epoch | None:
+def _find_epoch(session: Session, link: NodeConnection, waits: CatchingUp) -> Epoch | None:
     if session.cluster.epochs.absent:
         return None
+    link.until = time.monotonic() + waits.seconds(link)
     try:
         found = change.follow(link, link.node, membership.identity(session.cluster))
     except ERRORS as error:
-        if verdict(error) is not Verdict.LOCK_WAIT:
-            raise
-        raise NotPrimary(f"{link.node.name} has not caught up: {error}") from error
+        if link.overdue or verdict(error) is Verdict.LOCK_WAIT:
+            raise LagsBehind(f"{link.node.name} has not caught up in time") from error
+        raise
+    finally:
+        link.until = 0.0
     link.server = found.server if found is not None else ""
     return found
 
 
-def _connect(session: Session, node: Node) -> NodeConnection:
+def _connect(session: Session, node: Node, waits: CatchingUp) -> NodeConnection:
     session.wrapper.ensure_connection()
     settings = {**node.config.role_settings, **session.database_now()}
     connection = internals.connect(session.wrapper, settings)
@@ -91,7 +101,7 @@ def _connect(session: Session, node: Node) -> NodeConnection:
         with session.directly(link), link.in_flight():
             internals.initialise(session.wrapper)
         _end_left(session, link)
-        _prime(session, link)
+        _prime(session, link, waits)
     except BaseException:
         session.primary = None
         link.drop()
@@ -189,26 +199,28 @@ def _lags(session: Session, node: Node) -> bool:
     return bool(session.unmet(node))
 
 
-def _catch_up(session: Session, link: NodeConnection) -> None:
+def _catch_up(session: Session, link: NodeConnection, waits: CatchingUp) -> None:
     """Wait for a primary that others have written past since it was last used here.
 
     LOCK TABLES would be ended by it, and has kept them from writing.
     """
     if not link.locked and _lags(session, link.node):
-        _prime(session, link)
+        _prime(session, link, waits)
 
 
-def _prime(session: Session, link: NodeConnection) -> None:
-    """Begin with :data:`PRIME`; on a new primary, wait until it has applied everything."""
+def _prime(session: Session, link: NodeConnection, waits: CatchingUp) -> None:
+    """Begin with :data:`PRIME`; on a new primary, wait until it has applied everything.
+
+    The watchdog ends the wait; not where that would lose what was set on the connection.
+    """
     moved = _lags(session, link.node)
-    deadline = time.monotonic() + session.options.reconnect_wait_time
+    deadline = time.monotonic() + waits.seconds(link)
+    link.until = deadline if moved and link.state is None else 0.0
     while not _begin_with_prime(session, link, synced=moved):
         if time.monotonic() >= deadline:
-            raise NoNodeAvailable(
-                f"Node {link.node.name} has not caught up with its cluster within"
-                f" {session.options.reconnect_wait_time:g} s (reconnect_wait_time)."
-            )
+            raise LagsBehind(f"{link.node.name} has not caught up in time")
         time.sleep(0.1)
+    link.until = 0.0
     if moved:
         session.following.note_synced(link.node)
     session.cluster.acting = link.node
@@ -230,6 +242,8 @@ def _begin_with_prime(session: Session, link: NodeConnection, *, synced: bool) -
             told = cursor.fetchall()
             shown = _epochs_shown(session, cursor) if asks else ()
     except ERRORS as error:
+        if link.overdue:
+            raise LagsBehind(f"{link.node.name} has not caught up in time") from error
         if verdict(error) is not Verdict.LOCK_WAIT:
             raise
         return False

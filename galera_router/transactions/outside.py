@@ -11,7 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from galera_router.connections.connection import NodeConnection
-from galera_router.connections.errors import ERRORS, Verdict, is_conflict, is_lost, verdict
+from galera_router.connections.errors import (
+    ERRORS,
+    Verdict,
+    is_conflict,
+    is_lost,
+    refuses_writes,
+    verdict,
+)
 from galera_router.connections.packet import Step
 from galera_router.exceptions import CommitOutcomeUnknown, FailoverImpossible, ReplayMismatch
 from galera_router.recovery import failover, rebuilding
@@ -24,7 +31,7 @@ from . import reading
 from .cursor import Call
 from .opening import BEGIN_READ_ONLY
 from .transaction import Transaction
-from .writing import note_state
+from .writing import COMMITS, note_state
 
 if TYPE_CHECKING:
     from .session import Session
@@ -89,6 +96,7 @@ def _fits_in_one(call: Call) -> bool:
 def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
     session, marking = transaction.session, transaction.marking
     doubt: Doubt | None = None
+    loss: Loss | None = None
     while (marker := marking.marker) is not None:
         marking.done = True
         try:
@@ -96,6 +104,7 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
         except ERRORS as error:
             if is_lost(error):
                 doubt = doubt or Doubt(transaction, link, error)
+            loss = loss or failover.refused(session, error)
             row = _settle(transaction, call, doubt, error)
             if row is not None and doubt is not None:
                 return _recorded(call, row, doubt)
@@ -108,6 +117,7 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
             _done(session, link)
             session.answers.note(call, link)
             give_back(session, marking, link, committed=True)
+            session.tell(loss, link.node, 0)
             return rows
     return _directly(session, call, link, writing=True)
 
@@ -166,12 +176,14 @@ def _settle(
 
 
 def _may_come_again(error: Exception) -> bool:
-    return moved(error) or is_fenced(error) or is_conflict(error)
+    return moved(error) or is_fenced(error) or is_conflict(error) or refuses_writes(error)
 
 
 def _worth_repeating(transaction: Transaction, call: Call, error: Exception) -> bool:
     if verdict(error) is Verdict.LOCK_WAIT and call.statement.impatient:
         return False
+    if failover.note_refusal(transaction.session, error):
+        return True
     enabled = transaction.session.options.failover_enable
     return is_conflict(error) and enabled and transaction.conflicts.worth_while(error)
 
@@ -233,9 +245,11 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
     try:
         rows = call.send(link, session.answers.ahead(call, link))
     except ERRORS as error:
-        if not is_lost(error):
+        if is_lost(error):
+            return _lost(session, call, link, error, writing=writing)
+        if not failover.note_refusal(session, error) or not _is_whole(call):
             raise
-        return _lost(session, call, link, error, writing=writing)
+        return _elsewhere(session, call, error, writing=writing)
     session.cluster.mark_up(link.node)
     note_state(call, link)
     session.answers.note(call, link)
@@ -246,6 +260,21 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
     else:
         session.following.seen = link.node
     return rows
+
+
+def _elsewhere(session: Session, call: Call, error: Exception, *, writing: bool) -> Any:
+    """Send to the next primary what this one has refused; it has done nothing of it."""
+    loss = failover.refused(session, error)
+    link = failover.connect_primary(session)
+    rows = _directly(session, call, link, writing=writing)
+    session.tell(loss, link.node, 0)
+    return rows
+
+
+def _is_whole(call: Call) -> bool:
+    """Returns True if nothing of a statement that was refused can have been done."""
+    statement = call.statement
+    return b";" not in call.sql and (statement.verb in COMMITS or not statement.may_end_transaction)
 
 
 def _lost(

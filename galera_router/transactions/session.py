@@ -29,7 +29,7 @@ from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS
 from galera_router.connections.packet import Step
 from galera_router.recovery import failover
-from galera_router.recovery.failover import Loss
+from galera_router.recovery.failover import CatchingUp, Loss
 from galera_router.recovery.marker import Marking
 from galera_router.signals import Failover
 
@@ -406,9 +406,9 @@ class Session:
         finally:
             self._direct = before
 
-    def to_primary(self, node: Node) -> NodeConnection:
+    def to_primary(self, node: Node, waits: CatchingUp | None = None) -> NodeConnection:
         """The connection to ``node`` as primary; see :func:`opening.to_primary`."""
-        return opening.to_primary(self, node)
+        return opening.to_primary(self, node, waits or CatchingUp(self))
 
     def opening_steps(self, link: NodeConnection) -> list[Step]:
         """What begins a transaction on the primary."""

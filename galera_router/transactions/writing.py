@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import MySQLdb
 
 from galera_router.connections.connection import NodeConnection
-from galera_router.connections.errors import ERRORS, Verdict, errno, is_conflict, is_lost, verdict
+from galera_router.connections.errors import (
+    ERRORS,
+    Verdict,
+    errno,
+    is_conflict,
+    is_lost,
+    refuses_writes,
+    verdict,
+)
 from galera_router.connections.packet import Step
 from galera_router.recovery import failover, outcome, rebuilding, variables
 from galera_router.recovery.failover import Patience
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
 _BEFORE = "galera_router_before"
 _NO_SUCH_SAVEPOINT = 1305
 #: They commit once, and begin nothing.
-_COMMITS = frozenset({"CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME", "GRANT", "REVOKE"})
+COMMITS = frozenset({"CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME", "GRANT", "REVOKE"})
 
 
 def execute(transaction: Transaction, call: Call) -> Any:
@@ -54,7 +62,7 @@ def _once(transaction: Transaction, call: Call) -> Any:
     assert link is not None
     _advance_if_due(transaction, link)
     if call.statement.may_end_transaction:
-        transaction.probed = call.statement.verb not in _COMMITS
+        transaction.probed = call.statement.verb not in COMMITS
         if transaction.probed:
             before.append(Step(f"SAVEPOINT {_BEFORE}".encode()))
     if call.statement.verb == "SET" and transaction.is_on_primary:
@@ -116,11 +124,20 @@ def _again(transaction: Transaction, call: Call, error: Exception, patience: Pat
         _savepoint_failed(transaction, error)
     elif kind is Verdict.LOCK_WAIT and not _is_undone(transaction):
         _wait_once_more(transaction, call, error)
-    elif is_conflict(error) and not statement.impatient and _may_repeat(transaction, error):
+    elif _is_repeatable(transaction, call, error) and _may_repeat(transaction, error):
         rebuilding.repeat(transaction, error)
     else:
+        failover.note_refusal(transaction.session, error)
         note_error(transaction, call, error)
         raise error
+
+
+def _is_repeatable(transaction: Transaction, call: Call, error: Exception) -> bool:
+    """Returns True if ``error`` is no reason against running the transaction again."""
+    statement = call.statement
+    if refuses_writes(error):  # what went ahead of it, or it: a procedure may have done a part
+        return not (transaction.is_on_primary and statement.may_end_transaction)
+    return is_conflict(error) and not statement.impatient
 
 
 def _spend(transaction: Transaction, call: Call, error: Exception, patience: Patience) -> None:

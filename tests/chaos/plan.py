@@ -109,7 +109,6 @@ HARSH = frozenset({
     "cut-byte",  # S14: the loss of the connection reaches the application as it is
     "interrupt",  # S1: the next operation of the thread fails, "commands out of sync"
     "lose-markers",  # S10; and the outcome of a COMMIT whose answer is lost then is not known
-    "read-only",  # E15: 1290 for as long as it lasts, and no failover
     "stall-desynced",  # S15; and once a write was lost when its node then left the cluster
     "alter-index", "alter-column",  # 1213 is not run again where a SELECT or a CALL writes
 })  # fmt: skip

@@ -49,6 +49,7 @@ def test_defaults() -> None:
         "lost_update_guard": False,
         "watchdog_after": 0.5,
         "watchdog_timeout": 1.0,
+        "max_lag": 10.0,
         "zone": None,
     }
 
@@ -116,9 +117,16 @@ def test_a_zone_refused(value: object, why: str) -> None:
     assert str(caught.value) == f"DATABASES['default']['OPTIONS']['zone']: {why}"
 
 
+@pytest.mark.parametrize("value", [None, 0, 2.5])
+def test_a_lag(value: float | None) -> None:
+    assert split(max_lag=value)[0].max_lag == value
+
+
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [True, "5", None, math.nan, math.inf, -math.inf, -1, -0.5, 1j])
 def test_seconds_are_a_finite_number(name: str, value: Any) -> None:
+    if (name, value) == ("max_lag", None):
+        pytest.skip("None is for no limit")
     with pytest.raises(
         ConfigurationError, match=rf"^DATABASES\['default'\]\['OPTIONS'\]\['{name}'"
     ):
@@ -152,7 +160,11 @@ def test_a_value_is_right_or_a_clear_error(name: str, value: object) -> None:
     except ConfigurationError as error:
         assert name in str(error)  # noqa: PT017
     else:
-        kinds = {"optimistic_transactions": (bool, str), "zone": (str, type(None))}
+        kinds = {
+            "optimistic_transactions": (bool, str),
+            "max_lag": (float, type(None)),
+            "zone": (str, type(None)),
+        }
         assert type(kept) in kinds.get(name, (type(DEFAULTS[name]),))
         # a float may be less exact than a whole number
         assert kept == (value if kept is None else type(kept)(value))
@@ -250,6 +262,8 @@ def test_a_node_has_none_of_ours() -> None:
         ("reconnect_wait_time", 3, 3.0),
         ("reconnect_wait_time", "soon", "soon"),
         ("failover_history_limit", 10, 10),
+        ("max_lag", "none", None),
+        ("max_lag", "30", 30.0),
         ("zone", "none", "none"),
         ("zone", 1, "1"),
         ("compress", "yes", True),

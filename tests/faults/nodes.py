@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import pytest
@@ -22,6 +22,18 @@ def stalled(node: GaleraNode, table: str) -> Iterator[None]:
     with closing(open_connection(node.socket)) as backup:
         backup.query(f"LOCK TABLES galera_router.{table} READ")
         yield
+
+
+@contextmanager
+def backed_up(node: GaleraNode) -> Iterator[Callable[[], None]]:
+    """Gives what has the server block commits, as mariabackup does; undone after the block."""
+    with closing(open_connection(node.socket)) as backup:
+
+        def begin() -> None:
+            for stage in ("START", "FLUSH", "BLOCK_DDL", "BLOCK_COMMIT"):
+                backup.query(f"BACKUP STAGE {stage}")
+
+        yield begin
 
 
 def be_quick(monkeypatch: pytest.MonkeyPatch) -> None:

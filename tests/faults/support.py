@@ -16,7 +16,7 @@ ROUTER_OPTIONS = frozenset(
         "failover_enable", "failover_history_limit", "wsrep_sync_after_write",
         "optimistic_transactions", "reconnect_wait_time", "disable_update_can_self_select",
         "commit_marker", "conflict_retries", "lost_update_guard", "watchdog_after",
-        "watchdog_timeout", "wsrep_sync_timeout", "wsrep_sync_use_gtid", "reads",
+        "watchdog_timeout", "max_lag", "wsrep_sync_timeout", "wsrep_sync_use_gtid", "reads",
     }
 )  # fmt: skip
 

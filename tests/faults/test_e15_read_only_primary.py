@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 
 from galera_router import galera_atomic
-from tests.faults.known import fault
-from tests.faults.limits import spared
+from galera_router.cluster import nodes as registry
+from tests.faults.known import both
+from tests.faults.limits import in_time, spared
+from tests.faults.nodes import be_quick
+from tests.faults.server import tags
 from tests.faults.support import EitherShop
-from tests.shop.models import Author, Book
+from tests.integration.support import wait_until
+from tests.shop.models import Author, Book, Tag
 
 READ_ONLY = 1290
 
@@ -33,7 +37,7 @@ works = pytest.mark.parametrize(
 )
 
 
-@fault("E15", stock=False)
+@both(stock=False)
 @works
 @pytest.mark.parametrize("before", [False, True])
 def test_another_node_is_written_to(
@@ -50,7 +54,7 @@ def test_another_node_is_written_to(
     assert shop.everywhere("SELECT stock FROM galera_router.shop_book") == [(9,)]
 
 
-@fault("E15", stock=False)
+@both(stock=False)
 def test_in_the_middle_of_a_block(shop: EitherShop) -> None:
     shop.configure(OPTIONS={"reconnect_wait_time": 2.0})
     with spared(READ_ONLY), transaction.atomic():
@@ -59,3 +63,168 @@ def test_in_the_middle_of_a_block(shop: EitherShop) -> None:
         Author.objects.create(name="Bea")
     names = "SELECT name FROM galera_router.shop_author ORDER BY name"
     assert shop.everywhere(names) == [("Ann",), ("Bea",)]
+
+
+def _now_read_only(shop: EitherShop) -> None:
+    """All connections are there; the first node takes no more writes."""
+    shop.configure(OPTIONS={"reconnect_wait_time": 2.0})
+    shop.warm()
+    Tag.objects.create(name="before")
+    shop.galera["db1"].query("SET GLOBAL read_only = 1")
+
+
+def _raw(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def raw_update() -> None:
+    _raw("UPDATE shop_tag SET name = 'after'")
+
+
+def definition() -> None:
+    """DDL, which has no marker."""
+    _raw("ALTER TABLE shop_tag COMMENT 'altered'")
+    raw_update()
+
+
+def locking() -> None:
+    """A locking read is refused as well."""
+    with transaction.atomic():
+        tag = Tag.objects.select_for_update(nowait=True).get()
+        tag.name = "after"
+        tag.save()
+
+
+def several() -> None:
+    with transaction.atomic():
+        Tag.objects.bulk_create([Tag(name="one"), Tag(name="two")])
+        Tag.objects.all().delete()
+        Tag.objects.bulk_create([Tag(name="after")])
+
+
+@both(stock=False)
+@pytest.mark.parametrize("work", [raw_update, definition, locking, several])
+def test_other_writes(shop: EitherShop, work: Callable[[], None]) -> None:
+    """Nothing of them is told, and nothing done twice."""
+    _now_read_only(shop)
+    with spared(READ_ONLY):
+        work()
+    assert shop.everywhere("SELECT name FROM galera_router.shop_tag") == [("after",)]
+
+
+@both(stock=False)
+def test_at_the_commit(shop: EitherShop) -> None:
+    """The server rolls back what has been written before."""
+    shop.configure(OPTIONS={"reconnect_wait_time": 2.0})
+    with spared(READ_ONLY), transaction.atomic():
+        Tag.objects.create(name="new")
+        shop.galera["db1"].query("SET GLOBAL read_only = 1")
+    assert tags(shop) == ["new"]
+
+
+@both(stock=False)
+def test_where_all_nodes_are_read_only(shop: EitherShop) -> None:
+    """The application is told, as by one server, and is not kept waiting."""
+    _now_read_only(shop)
+    for name in ("db2", "db3"):
+        shop.galera[name].query("SET GLOBAL read_only = 1")
+
+    def write() -> None:
+        for work in (plain, locking, galera_atomic(several)):
+            with pytest.raises(OperationalError) as told:
+                work()
+            assert told.value.args[0] == READ_ONLY
+
+    in_time(3.0, write, lambda: None)
+    assert tags(shop) == ["before"]
+
+
+@both(stock=False)
+def test_what_was_set_on_the_connection_is_not_left_behind(shop: EitherShop) -> None:
+    """It is on no other node: the server's error is the application's."""
+    _now_read_only(shop)
+    _raw("SET @shop = 1")
+    with pytest.raises(OperationalError) as told:
+        raw_update()
+    assert told.value.args[0] == READ_ONLY
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @shop")
+        assert cursor.fetchone() == (1,)
+
+
+@pytest.fixture
+def procedure(shop: EitherShop) -> Iterator[None]:
+    """``shop_as_caller``, which adds a tag with the rights of whoever calls it."""
+    node = shop.galera["db1"]
+    node.query(
+        "CREATE OR REPLACE PROCEDURE galera_router.shop_as_caller(tag TEXT) SQL SECURITY INVOKER"
+        " INSERT INTO galera_router.shop_tag (name) VALUES (tag)"
+    )
+    yield
+    shop.galera["db2"].query("DROP PROCEDURE galera_router.shop_as_caller")
+
+
+@both(stock=False)
+def test_a_procedure_is_not_called_twice(shop: EitherShop, procedure: None) -> None:
+    """What it has done before it was refused is not known; the next one goes elsewhere."""
+    _now_read_only(shop)
+    with pytest.raises(OperationalError) as told:
+        _raw("CALL shop_as_caller('one')")
+    assert told.value.args[0] == READ_ONLY
+    _raw("CALL shop_as_caller('two')")
+    assert tags(shop) == ["before", "two"]
+
+
+@both(stock=False)
+def test_what_is_too_long_to_be_moved_is_run_again_as_a_whole(shop: EitherShop) -> None:
+    """If somebody can run it again."""
+    shop.configure(OPTIONS={"reconnect_wait_time": 2.0, "failover_history_limit": 1})
+    runs: list[int] = []
+
+    def work() -> None:
+        Tag.objects.create(name="one")
+        Tag.objects.create(name="two")
+        if not runs:
+            shop.galera["db1"].query("SET GLOBAL read_only = 1")
+        runs.append(1)
+        Tag.objects.create(name="three")
+
+    with spared(READ_ONLY):
+        galera_atomic(work)()
+    assert len(runs) == 2
+    assert tags(shop) == ["one", "three", "two"]
+
+
+@both(stock=False)
+def test_it_is_the_primary_again_afterwards(
+    shop: EitherShop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    be_quick(monkeypatch)
+    monkeypatch.setattr(registry, "REFUSAL_KEPT", 0.5)
+    _now_read_only(shop)
+    for name in ("a", "b", "c"):
+        Tag.objects.create(name=name)
+    assert shop.writing.name == "db2"
+    shop.galera["db1"].query("SET GLOBAL read_only = 0")
+
+    def back() -> bool:
+        Tag.objects.create(name="d")
+        return shop.writing.name == "db1"
+
+    wait_until(back)
+    told = [record.getMessage() for record in caplog.records if "node db1" in record.message]
+    assert sum("is read-only" in line for line in told) == 1
+    assert sum("takes writes again" in line for line in told) == 1
+
+
+@both(stock=False)
+@pytest.mark.parametrize("work", [raw_update, definition, several])
+def test_the_signal_tells_of_it(
+    shop: EitherShop, work: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, of whatever has met the refusal."""
+    _now_read_only(shop)
+    work()
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("failover from db1 to db2" in line for line in told) == 1

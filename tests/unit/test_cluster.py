@@ -410,3 +410,211 @@ def test_whether_there_is_another_secondary() -> None:
     assert cluster.others(db1, {db3})
     cluster.mark_down(db3, LOST)
     assert not cluster.others(db2, ())
+
+
+# --- behind -------------------------------------------------------------------------------
+
+
+def tell(cluster: Cluster, clock: Clock, *seqnos: int | None, **said: object) -> None:
+    """The nodes are asked one after the other and tell these positions; None is not asked."""
+    for node, seqno in zip(cluster.nodes, seqnos, strict=True):
+        if seqno is not None:
+            answer(cluster, node, clock, position=Position("c", seqno, node.name), **said)
+
+
+def stall(cluster: Cluster, clock: Clock, name: str, seconds: float) -> None:
+    """The others go on, ``name`` does not; all are asked each second."""
+    stands_still = cluster.node(f"default_{name}")
+    for _ in range(int(seconds)):
+        clock.now += 1.0
+        seqno = int(clock.now)
+        tell(cluster, clock, *(1 if node is stands_still else seqno for node in cluster.nodes))
+
+
+def test_a_secondary_that_stands_still_is_not_read_from_after_a_while() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    stall(cluster, clock, "db2", 10)
+    assert readers(cluster) == {"db2", "db3"}
+    stall(cluster, clock, "db2", 2)
+    assert readers(cluster) == {"db3"}
+    cluster.mark_down(cluster.nodes[2], LOST)
+    assert readers(cluster) == {"db1"}, "the primary has what is read"
+    cluster.mark_down(cluster.nodes[0], LOST)
+    assert readers(cluster) == {"db2"}, "old is better than nothing"
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+def test_without_a_limit_it_is_read_from_for_ever(limit: float | None) -> None:
+    clock = Clock()
+    cluster = make(clock, OPTIONS={"max_lag": limit})
+    stall(cluster, clock, "db2", 3600)
+    assert readers(cluster) == {"db2", "db3"}
+
+
+def test_a_node_that_stands_still_does_not_become_the_primary() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    stall(cluster, clock, "db2", 12)
+    lose(cluster, cluster.nodes[0])
+    assert name_of_primary(cluster) == "db3"
+    lose(cluster, cluster.nodes[2])
+    assert name_of_primary(cluster) == "db2"
+
+
+def test_it_is_used_again_when_it_has_caught_up(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    cluster = make(clock)
+    stall(cluster, clock, "db2", 60)
+    clock.now += 1.0
+    tell(cluster, clock, 1061, 1030, 1061)
+    assert readers(cluster) == {"db3"}
+    clock.now += 1.0
+    tell(cluster, clock, 1062, 1060, 1062)
+    assert readers(cluster) == {"db2", "db3"}
+    assert [record.getMessage() for record in caplog.records] == [
+        "default: node db2 lags by 11.0 s",
+        "default: node db2 has caught up",
+    ]
+
+
+def test_a_lag_near_the_limit_is_not_told_all_the_time(caplog: pytest.LogCaptureFixture) -> None:
+    """The node is 9 to 11 s behind for an hour, in turns."""
+    clock = Clock()
+    cluster = make(clock)
+    for second in range(3600):
+        clock.now += 1.0
+        lag = 10 + second % 3
+        tell(cluster, clock, 100 + second, max(1, 100 + second - lag), 100 + second)
+    assert len(caplog.records) == 1
+
+
+def test_a_new_primary_that_has_not_caught_up_is_passed_by_until_it_has() -> None:
+    """Nobody knew where the others were; what they had before does not count."""
+    clock = Clock()
+    cluster = make(clock)
+    second = cluster.nodes[1]
+    lose(cluster, cluster.nodes[0])
+    assert name_of_primary(cluster) == "db2"
+    cluster.mark_behind(second, 1.0)
+    for _ in range(5):
+        clock.now += 1.0
+        tell(cluster, clock, None, 7, None)
+        assert name_of_primary(cluster) == "db3"
+    for _ in range(100):
+        clock.now += 1.0
+        tell(cluster, clock, None, 7, 8)
+        assert name_of_primary(cluster) == "db3"
+    tell(cluster, clock, None, 8, 8)
+    assert readers(cluster) == {"db2"}
+    assert seconds_until(cluster, clock, "db2") <= 10.0, "when it has settled"
+
+
+def test_a_node_that_lags_alone_is_not_asked_for_proof() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    cluster.mark_behind(cluster.nodes[1], 1.0)
+    for node in (cluster.nodes[0], cluster.nodes[2]):
+        lose(cluster, node)
+    tell(cluster, clock, None, 7, None)
+    assert not cluster.nodes[1].behind
+
+
+def test_all_are_asked_often_while_one_lags() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    before = cluster.watchful
+    stall(cluster, clock, "db2", 3)
+    assert (before, cluster.watchful) == (False, True)
+    assert cluster.nodes[1].doubtful
+
+
+# --- what takes no writes -----------------------------------------------------------------
+
+
+def test_a_read_only_node_is_no_primary_while_another_one_takes_writes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock()
+    cluster = make(clock)
+    first = cluster.nodes[0]
+    for _ in range(3):
+        answer(cluster, first, clock, read_only=True)
+        clock.now += 1.0
+    assert name_of_primary(cluster) == "db2"
+    assert readers(cluster) == {"db1", "db3"}
+    answer(cluster, first, clock)
+    assert name_of_primary(cluster) == "db2", "it has to settle"
+    assert seconds_until(cluster, clock, "db1") <= 10.0
+    assert [record.getMessage() for record in caplog.records] == [
+        "default: node db1 is read-only",
+        "default: node db1 takes writes again",
+    ]
+
+
+def test_where_all_are_read_only_the_first_one_stays() -> None:
+    """Whoever may write there, may write there."""
+    clock = Clock()
+    cluster = make(clock)
+    tell(cluster, clock, 1, 1, 1, read_only=True)
+    assert name_of_primary(cluster) == "db1"
+
+
+def test_of_three_evils_it_is_the_one_that_can_be_written_to_soonest() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    stall(cluster, clock, "db2", 12)
+    answer(cluster, cluster.nodes[0], clock, read_only=True)
+    for _ in range(2):
+        answer(cluster, cluster.nodes[2], clock, synced=False)
+    assert name_of_primary(cluster) == "db3", "out of step"
+    lose(cluster, cluster.nodes[2])
+    assert name_of_primary(cluster) == "db2", "behind"
+
+
+def test_a_refusal_is_believed_for_a_while_whatever_is_answered() -> None:
+    """A full disk shows in no answer."""
+    clock = Clock()
+    cluster = make(clock)
+    first = cluster.nodes[0]
+    cluster.mark_refusing(first, module.DISK_FULL, LOST)
+    answer(cluster, first, clock)
+    assert name_of_primary(cluster) == "db2"
+    clock.now += module.REFUSAL_KEPT
+    answer(cluster, first, clock)
+    assert seconds_until(cluster, clock, "db1") <= 10.0
+
+
+def test_a_full_node_is_no_primary_when_it_is_so_twice() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    first = cluster.nodes[0]
+    error = OSError(1040, "Too many connections")
+    cluster.mark_full(first, error)
+    assert name_of_primary(cluster) == "db1"
+    answer(cluster, first, clock)
+    cluster.mark_full(first, error)
+    assert name_of_primary(cluster) == "db1", "the first time again"
+    cluster.mark_full(first, error)
+    assert name_of_primary(cluster) == "db2"
+    assert first.up, "those who have a connection read on"
+
+
+def test_what_speaks_against_each_node_is_told_where_none_can_serve() -> None:
+    cluster = make()
+    cluster.mark_refusing(cluster.nodes[0], module.READ_ONLY, LOST)
+    cluster.mark_behind(cluster.nodes[1], 1.0)
+    told = cluster.complaints(electable=True)
+    assert "db1: is read-only; db2: it has not caught up; db3: not tried" in told
+
+
+def test_whether_another_node_could_be_primary() -> None:
+    cluster = make()
+    db1, db2, db3 = cluster.nodes
+    assert cluster.another_primary(db1)
+    cluster.mark_refusing(db2, module.READ_ONLY, LOST)
+    lose(cluster, db3)
+    assert not cluster.another_primary(db1)
+    assert cluster.another_primary(db2)
+    assert cluster.has_better_primary(db2)
+    assert not cluster.has_better_primary(db1)

@@ -308,6 +308,71 @@ def test_threads_mean_nothing_where_the_server_is_not_certain(answer: Answer) ->
     assert scene.link.cuts == 0
 
 
+LOCK = "Waiting for backup lock"
+
+
+def locked(state: str = LOCK, **said: Any) -> Answer:
+    """The server answers, and the statement waits."""
+    return Answer(server="one", synced=False, commands={7: "Query"}, states={7: state}, **said)
+
+
+@pytest.mark.parametrize("state", [LOCK, "Waiting for certification"])
+def test_a_statement_that_a_backup_holds_is_freed(state: str) -> None:
+    scene = Scene()
+    scene.link.busy = scene.now
+    scene.reply = locked(state)
+    scene.run(0.875)
+    assert scene.link.cuts == 0, "the lock may be one of a moment"
+    states: list[bool] = []
+    scene.link.cut = lambda: states.append(scene.node.fit)  # type: ignore[method-assign]
+    scene.run(2.0)
+    assert states[:1] == [False], "it must not be sent there again"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        locked("Waiting for table metadata lock"),
+        locked(""),
+        Answer(server="one", commands={7: "Query"}, states={7: "Waiting for certification"}),
+    ],
+)
+def test_other_waits_are_left_alone(answer: Answer) -> None:
+    scene = Scene()
+    scene.link.busy = scene.now
+    scene.reply = answer
+    scene.run(30)
+    assert scene.link.cuts == 0
+
+
+def test_what_cannot_go_elsewhere_waits_for_the_backup() -> None:
+    scene = Scene()
+    scene.link.busy = scene.now
+    scene.link.state = "a temporary table"
+    scene.reply = locked()
+    scene.run(30)
+    assert scene.link.cuts == 0
+
+
+def test_where_no_other_node_is_well_statements_wait_for_the_backup() -> None:
+    scene = Scene()
+    for node in scene.cluster.nodes[1:]:
+        scene.cluster.mark_down(node, OperationalError(2003, "down"))
+    scene.link.busy = scene.now
+    scene.reply = locked()
+    scene.run(30)
+    assert scene.link.cuts == 0
+
+
+def test_each_statement_is_given_its_own_time_under_a_backup() -> None:
+    scene = Scene()
+    scene.reply = locked()
+    for _ in range(10):
+        scene.link.busy = scene.now
+        scene.run(0.875)  # asked once for each
+    assert scene.link.cuts == 0
+
+
 # --- the way there ------------------------------------------------------------------------
 
 
@@ -450,6 +515,34 @@ def test_an_answer_comes_too_late_for_what_was_met_meanwhile(pings: list[Ping]) 
     scene.reply = WELL
     scene.run(1.25)
     assert scene.node.up
+
+
+def test_while_one_node_lags_the_others_are_asked_each_second_too(pings: list[Ping]) -> None:
+    scene = Scene()
+    scene.active = True
+    scene.reply = WELL
+    scene.cluster.nodes[1].lag = watchdog.ASK_WELL
+    scene.run(30)
+    assert 28 <= len(pings) <= 31
+
+
+def test_what_an_answer_tells_is_noted() -> None:
+    scene = Scene()
+    scene.active = True
+    scene.reply = Answer(server="one", read_only=True, position=Position("c", 7, "n"))
+    scene.run(4)
+    assert not scene.node.writable
+    assert scene.node.track.beyond(Position("c", 6, "m")) is not None
+
+
+@pytest.mark.parametrize("number", [1040, 1203])
+def test_a_full_node_is_no_primary(number: int) -> None:
+    scene = Scene()
+    scene.active = True
+    scene.reply = refused(number)
+    scene.run(6)
+    assert scene.node.up
+    assert not scene.node.writable
 
 
 @pytest.mark.parametrize("phase", [0.0, 0.05, 0.1])

@@ -1,0 +1,99 @@
+"""A primary that has no connection left, or no room on its disk, is not the primary any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+import MySQLdb
+import pytest
+
+from galera_router.cluster import monitor
+from galera_router.cluster import nodes as registry
+from galera_router.connections.errors import is_full_disk, is_read_only_server, refuses_writes
+from tests.integration.support import Shop, wait_until
+from tests.shop.models import Tag
+
+FEW = 10  # the server takes no smaller max_connections
+TOO_MANY = 1040
+
+
+@contextmanager
+def full(shop: Shop) -> Iterator[None]:
+    """The first node keeps the connections that it has, and takes no new ones."""
+    node, galera = shop.galera["db1"], shop.galera
+    ((before,),) = node.query("SELECT @@GLOBAL.max_connections")
+    login = {"host": node.host, "port": node.port, "user": galera.user, "passwd": galera.password}
+    with ExitStack() as stack:
+        stack.callback(node.query, "SET GLOBAL max_connections = %s", [before])
+        node.query("SET GLOBAL max_connections = %s", [FEW])
+        with pytest.raises(MySQLdb.OperationalError) as refused:
+            for _ in range(FEW + 1):
+                stack.enter_context(closing(MySQLdb.connect(**login)))
+        assert refused.value.args[0] == TOO_MANY
+        yield
+
+
+def test_who_has_a_connection_leaves_it_too(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So that all processes go where those must go that are refused, and come back together."""
+    monkeypatch.setattr(monitor, "ASK_WELL", 1.0)
+    for name, value in (("FAILBACK_DELAY", 0.5), ("FAILBACK_SLOT", 0.5), ("REFUSAL_KEPT", 0.5)):
+        monkeypatch.setattr(registry, name, value)
+
+    def writes_on(name: str) -> bool:
+        Tag.objects.create(name="x")
+        return shop.writing.name == name
+
+    assert writes_on("db1")
+    with full(shop):
+        assert writes_on("db1"), "one question proves nothing"
+        wait_until(lambda: writes_on("db2"))
+    wait_until(lambda: writes_on("db1"))
+    told = [record.getMessage() for record in caplog.records if "node db1" in record.getMessage()]
+    assert sum("has no connection left" in line for line in told) == 1
+    assert not any("is down" in line for line in told)
+
+
+# --- what an error says --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (1290, "The MariaDB server is running with the --read-only option so it cannot execute"),
+        (1290, "The MariaDB server is running with the --read_only option so it cannot execute"),
+        (1836, "Running in read-only mode"),
+    ],
+)
+def test_a_server_that_only_reads(number: int, text: str) -> None:
+    assert is_read_only_server(MySQLdb.OperationalError(number, text))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (1021, "Disk full (/tmp/a.MAI); waiting for someone to free some space..."),
+        (1026, 'Error writing file "a" (Errcode: 28 "No space left on device")'),
+        (1030, 'Got error 28 "No space left on device" from storage engine Aria'),
+        (3, "Error writing file '/tmp/MYfd=5' (Errcode: 28 \"No space left on device\")"),
+    ],
+)
+def test_a_full_disk(number: int, text: str) -> None:
+    assert is_full_disk(MySQLdb.OperationalError(number, text))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (1290, "The MariaDB server is running with the --secure-file-priv option"),
+        (1792, "Cannot execute statement in a READ ONLY transaction"),
+        (1062, "Duplicate entry 'No space left on device, error 28' for key 'name'"),
+        (1030, 'Got error 1 "Operation not permitted" from storage engine InnoDB'),
+        (1114, "The table 'a' is full"),
+    ],
+)
+def test_other_errors(number: int, text: str) -> None:
+    """The same on every node, or the application's own."""
+    assert not refuses_writes(MySQLdb.OperationalError(number, text))
