@@ -23,8 +23,15 @@ from galera_router.cluster.epoch import (
     read,
 )
 from galera_router.cluster.membership import Server
-from galera_router.cluster.nodes import Node
-from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
+from galera_router.cluster.nodes import DISK_FULL, READ_ONLY, Node
+from galera_router.connections.errors import (
+    ERRORS,
+    Verdict,
+    is_full_disk,
+    is_lost,
+    refuses_writes,
+    verdict,
+)
 
 logger = logging.getLogger("galera_router")
 
@@ -237,6 +244,8 @@ def _change(
         if epoch is None and is_absent(error):  # the user may not write there
             epochs.note_absent()
             return None
+        if refuses_writes(error):
+            node.cluster.mark_refusing(node, DISK_FULL if is_full_disk(error) else READ_ONLY, error)
         raise NotPrimary(f"{node.name} cannot become the primary: {error}") from error
     name, made = ask(server, cluster_id, synced=False)
     epochs.show(node, name, made, synced=True)

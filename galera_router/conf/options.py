@@ -40,7 +40,7 @@ _DRIVER_BOOLEANS = words(
 _BOOLEAN_SETTINGS = words(
     "ATOMIC_REQUESTS AUTOCOMMIT CONN_HEALTH_CHECKS DISABLE_SERVER_SIDE_CURSORS"
 )
-_MAY_BE_NONE = words("isolation_level max_lag CONN_MAX_AGE")
+_MAY_BE_NONE = words("isolation_level max_lag failback_delay CONN_MAX_AGE")
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True} | {
     "false": False,
     "no": False,
@@ -128,14 +128,12 @@ def check_option(name: str, value: Any, path: tuple[object, ...] = ("OPTIONS",))
         return _boolean_or_auto((*path, name), value)
     if name == "zone":
         return check_zone((*path, name), value)
-    if name == "max_lag" and value is None:
+    if name in ("max_lag", "failback_delay") and value is None:
         return None
     if isinstance(default, bool):
         return check_boolean((*path, name), value)
     if isinstance(default, str):
         return _mode((*path, name), value)
-    if name == "failback_delay" and value is None:
-        return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise wrong((*path, name), f"must be a number, not {type(value).__name__}.")
     if isinstance(default, int) and not isinstance(value, int):

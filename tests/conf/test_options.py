@@ -49,6 +49,7 @@ def test_defaults() -> None:
         "lost_update_guard": False,
         "watchdog_after": 0.5,
         "watchdog_timeout": 1.0,
+        "failback_delay": 5.0,
         "max_lag": 10.0,
         "zone": None,
     }
@@ -125,7 +126,7 @@ def test_a_lag(value: float | None) -> None:
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [True, "5", None, math.nan, math.inf, -math.inf, -1, -0.5, 1j])
 def test_seconds_are_a_finite_number(name: str, value: Any) -> None:
-    if (name, value) == ("max_lag", None):
+    if name in ("max_lag", "failback_delay") and value is None:
         pytest.skip("None is for no limit")
     with pytest.raises(
         ConfigurationError, match=rf"^DATABASES\['default'\]\['OPTIONS'\]\['{name}'"
@@ -163,6 +164,7 @@ def test_a_value_is_right_or_a_clear_error(name: str, value: object) -> None:
         kinds = {
             "optimistic_transactions": (bool, str),
             "max_lag": (float, type(None)),
+            "failback_delay": (float, type(None)),
             "zone": (str, type(None)),
         }
         assert type(kept) in kinds.get(name, (type(DEFAULTS[name]),))

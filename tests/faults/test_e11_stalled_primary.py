@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 from django.db import transaction
 
-from galera_router.cluster import monitor
+from galera_router.cluster import change, monitor
 from galera_router.cluster.compare import lacks_something
 from galera_router.connections.connection import NodeConnection
 from galera_router.exceptions import NoNodeAvailable
@@ -21,6 +21,7 @@ from galera_router.recovery import failover
 from galera_router.testing import GaleraNode
 from galera_router.testing.admin import open_connection
 from galera_router.transactions import opening
+from galera_router.transactions.session import Session
 from tests.faults.known import both
 from tests.faults.limits import in_time
 from tests.faults.support import EitherShop
@@ -44,6 +45,12 @@ class Stall:
         client, self._client = self._client, None
         if client is not None:
             client.close()
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A primary that cannot be reached from here alone is taken away without a pause."""
+    monkeypatch.setattr(change, "CUT_OFF", 0.0)
 
 
 @pytest.fixture
@@ -176,11 +183,11 @@ def test_a_cluster_that_forms_a_new_view_is_waited_for(
     """No node is ready then. All processes wait for the same one, whenever they come."""
     begin, waits = opening._begin_with_prime, ["db2", "db2", "db2"]
 
-    def not_yet(link: NodeConnection, prime: bytes) -> bool:
+    def not_yet(session: Session, link: NodeConnection, *, synced: bool) -> bool:
         if waits and link.node.name == waits[-1]:
             waits.pop()
             raise failover.LagsBehind("as if it had waited in vain")
-        return begin(link, prime)
+        return begin(session, link, synced=synced)
 
     with shop.proxied(OPTIONS={"reconnect_wait_time": PATIENCE}) as proxies:
         shop.stock()

@@ -39,7 +39,8 @@ def test_who_has_a_connection_leaves_it_too(
 ) -> None:
     """So that all processes go where those must go that are refused, and come back together."""
     monkeypatch.setattr(monitor, "ASK_WELL", 1.0)
-    for name, value in (("FAILBACK_DELAY", 0.5), ("FAILBACK_SLOT", 0.5), ("REFUSAL_KEPT", 0.5)):
+    monkeypatch.setattr(registry.Cluster, "failback_delay", 0.5)
+    for name, value in (("FAILBACK_SLOT", 0.5), ("REFUSAL_KEPT", 0.5)):
         monkeypatch.setattr(registry, name, value)
 
     def writes_on(name: str) -> bool:
