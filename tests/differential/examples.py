@@ -57,6 +57,19 @@ MAY_DIFFER: dict[str, tuple[str, Programme]] = {
         "set up",
         _in("thread", _("wrapped", "count", body=(_("cursor_execute", 0, "SELECT 1"),))),
     ),
+    "connecting within a wrapper that raises": (
+        "set up",
+        _in("thread", _("wrapped", "raise_before", body=(_("joined"),))),
+    ),
+    "an answer left unread": (
+        "unread",
+        _in(
+            "thread",
+            _("cursor_execute", 1, cursors.READS[4]),
+            _("cursor_execute", 0, "SELECT 1"),
+            _("cursor_fetch", 1, "nextset"),
+        ),
+    ),
     "a table made under locks": (
         "locked",
         _in(
@@ -122,6 +135,19 @@ MENDED: dict[str, Programme] = {
         _("execute_ddl", "DROP TABLE extra"),
         _("bulk_upsert", "s0"),
         _("bulk_create", "a0", False),
+    ),
+    "isolation of the next transaction behind savepoints": _in(
+        "atomic_request",
+        _("execute_transaction", "SAVEPOINT s"),
+        _atomic(_("execute_session", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")),
+        _("create_author", "c"),
+        _("execute_transaction", "ROLLBACK TO s"),
+        _("rows", "Author"),
+    ),
+    "DDL that fails twice, in an inner block": _in(
+        "atomic_request",
+        _("execute_ddl", "DROP TABLE extra"),
+        _atomic(_("execute_ddl", "DROP TABLE extra")),
     ),
     "a wrapper's calls": _in(
         "failing_request",
