@@ -120,10 +120,10 @@ class Cutter:
         self, case: Cut, loss: dict[str, Any], rows: dict[str, list[Any]]
     ) -> Difference | None:
         """What is in the tables must be what stock Django leaves when it loses the connection
-        there, before the step is done or behind it."""
+        there: before the step is done, in its COMMIT, or behind it."""
         found: list[Difference] = []
-        for after in (False, True):
-            _, left = self.both.alone(STOCK, case.programme, loss={**loss, "after": after})
+        for when in ("before", "after", "commit"):
+            _, left = self.both.alone(STOCK, case.programme, loss={**loss, "when": when})
             other = _compare_rows({**rows, STOCK: left[STOCK]})
             if other is None:
                 return None

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.differential.acts import OPS
-from tests.differential.compare import Difference, compare, compare_keys, renamed
+from tests.differential.compare import Difference, compare, compare_keys, compare_renamed, renamed
 from tests.differential.examples import DIFFERING
 from tests.differential.faulty import Point
 from tests.differential.known import KNOWN
@@ -87,6 +87,20 @@ def test_a_difference_of_keys_alone_is_told_apart(other: str, kind: str) -> None
     difference = compare_keys(stock, router, SAME)
     assert difference is not None
     assert difference.kind == kind
+
+
+def test_rows_whose_keys_nobody_was_told_may_come_later() -> None:
+    """By their keys they are behind those that were told, in the order in which they were made."""
+    seen = answer(["0", "bulk", ["shop_tag+6", "shop_tag+7"], False])
+    stock, router = (
+        [[key, name] for key, name in zip(keys, names, strict=True)]
+        for keys, names in (
+            (["shop_tag+4", "shop_tag+5", "shop_tag+6", "shop_tag+7"], "efmn"),
+            (["shop_tag+6", "shop_tag+7", "shop_tag+8", "shop_tag+9"], "mnef"),
+        )
+    )
+    assert compare_renamed(seen, seen, tables(stock, router)) is None
+    assert compare_renamed(seen, seen, tables(stock, router[:3])) is not None
 
 
 def test_keys_have_names() -> None:
