@@ -11,6 +11,7 @@ from MySQLdb.cursors import Cursor
 from galera_router.cluster import membership
 from galera_router.cluster.nodes import Node
 from galera_router.compat import internals
+from galera_router.connections.begin import BEGIN, PRIME, SYNCED
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
 from galera_router.connections.packet import Packet, Step
@@ -20,16 +21,6 @@ if TYPE_CHECKING:
     from .session import Session
 
 logger = logging.getLogger("galera_router")
-
-BEGIN = b"START TRANSACTION"
-#: The first transaction of every connection to the primary. Without it MariaDB (seen: 10.11.19
-#: with Galera 26.4.23) replicates what a ROLLBACK TO SAVEPOINT has undone, if the connection had
-#: only read before: the row is then missing on the node that undid it and is on all others.
-PRIME = b"START TRANSACTION WITH CONSISTENT SNAPSHOT"
-BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"
-#: Inside a transaction wsrep_sync_wait does nothing: it has to be on the BEGIN. The time that the
-#: application allows its statements is not for our waits.
-SYNCED = b"SET STATEMENT wsrep_sync_wait=1, max_statement_time=0 FOR "
 
 
 def to_primary(session: Session, node: Node) -> NodeConnection:
@@ -167,7 +158,7 @@ def _catch_up(session: Session, link: NodeConnection) -> None:
 
 
 def _prime(session: Session, link: NodeConnection) -> None:
-    """Begin with :data:`PRIME`; on a new primary, wait until it has applied everything."""
+    """Begin with ``PRIME``; on a new primary, wait until it has applied everything."""
     moved = _lags(session, link.node)
     deadline = time.monotonic() + session.options.reconnect_wait_time
     while not _begin_with_prime(link, SYNCED + PRIME if moved else PRIME):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from galera_router.connections.begin import BEGIN_READ_ONLY
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_conflict, is_lost, verdict
 from galera_router.connections.packet import Step
@@ -22,7 +23,6 @@ from galera_router.recovery.outcome import Doubt, Refused, Row
 
 from . import reading
 from .cursor import Call
-from .opening import BEGIN_READ_ONLY
 from .transaction import Transaction
 from .writing import note_state
 
