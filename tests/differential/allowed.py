@@ -21,8 +21,13 @@ def _closing_failed(difference: Difference) -> bool:
     ours = exception(difference.router)
     stock = exception(difference.stock)
     closed_late = difference.what == "closed at the end" and ours is None
-    named = ours in ("TransactionManagementError", "ValueError")
-    return stock == OUT_OF_SYNC[0] and (named or closed_late)
+    other = ours in ("TransactionManagementError", "ValueError", None)
+    return stock == OUT_OF_SYNC[0] and (other or closed_late)
+
+
+def _begun(difference: Difference) -> bool:
+    told = exception(difference.stock), exception(difference.router)
+    return told == (None, "OperationalError 1568")
 
 
 def _set_up_is_seen(difference: Difference) -> bool:
@@ -74,9 +79,16 @@ ALLOWED: tuple[Rule | FaultRule, ...] = (
         "closed",
         "After connection.close() in a block Django refuses what follows; with stock Django the"
         " driver then cannot close its cursor, and that error, 2006, takes the place of Django's,"
-        " or of what a wrapper has raised.",
+        " or of what a wrapper has raised. Outside a block a cursor that was made before works on.",
         op("close", "close_old"),
         _closing_failed,
+    ),
+    Rule(
+        "begun",
+        "A block's transaction begins with its first statement but a savepoint; with stock Django"
+        " with the first that uses a table. SET TRANSACTION in between is too late.",
+        sql("SET TRANSACTION"),
+        _begun,
     ),
     Rule(
         "locked",

@@ -53,6 +53,26 @@ DIFFERING: dict[str, tuple[str, Programme]] = {
 #: Those that may differ, by the name in ``allowed.ALLOWED``.
 MAY_DIFFER: dict[str, tuple[str, Programme]] = {
     "closed in a block": ("closed", _in("atomic_request", _("close"), _("exists", 0))),
+    "a cursor from before the connection was closed": (
+        "closed",
+        _in(
+            "thread",
+            _("callproc", 1, "count_authors"),
+            _("callproc", 0, "count_authors"),
+            _("close"),
+            _("callproc", 1, "count_authors"),
+        ),
+    ),
+    "SET TRANSACTION behind a statement without a table": (
+        "begun",
+        _in(
+            "thread",
+            _atomic(
+                _("execute_session", "SET @x = 5"),
+                _("execute_session", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
+            ),
+        ),
+    ),
     "connecting within a wrapper": (
         "set up",
         _in("thread", _("wrapped", "count", body=(_("cursor_execute", 0, "SELECT 1"),))),

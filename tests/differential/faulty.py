@@ -105,7 +105,7 @@ class Cutter:
         if difference is None or "hung" in router:
             return difference
         at_the_end = difference.kind == "status"
-        name = router["request"] if at_the_end else exception(difference.router)
+        name = _told(difference, router)
         if name not in GIVES_UP:
             return difference
         self.gave_up[name] = self.gave_up.get(name, 0) + 1
@@ -129,6 +129,20 @@ class Cutter:
                 return None
             found.append(other)
         return replace(found[0], kind="left", what=f"after {loss['error']}")
+
+
+def _told(difference: Difference, router: dict[str, Any]) -> str | None:
+    """The name of the exception with which the router has told of ``difference``.
+
+    Where Django swallows it, in ending a savepoint, only the state of the block differs; it is told
+    again at the end of the block.
+    """
+    if difference.kind == "status":
+        return str(router["request"])
+    if not difference.what.startswith("state "):
+        return exception(difference.router)
+    told = [*(error for _, error in router["failed"]), router["request"]]
+    return next((error for error in told if error in GIVES_UP), None)
 
 
 def _compare_rows(rows: dict[str, list[Any]]) -> Difference | None:
