@@ -22,6 +22,7 @@ from galera_router.recovery.marker import CHECK_FOUND, Marker, acquire, give_bac
 from galera_router.recovery.outcome import Doubt, Refused, Row
 
 from . import reading
+from .answers import LONG
 from .cursor import Call
 from .transaction import Transaction
 from .writing import note_state
@@ -29,8 +30,6 @@ from .writing import note_state
 if TYPE_CHECKING:
     from .session import Session
 
-#: Bytes of a statement that is worth looking through.
-LONG = 64 * 1024
 #: A key that the server draws in another way leaves LAST_INSERT_ID() as it was.
 _HEAD_OF_INSERT = b"BEGIN NOT ATOMIC SET LAST_INSERT_ID = 0; START TRANSACTION; "
 _ROWS_ONLY = frozenset({"UPDATE", "DELETE"})

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Set ahead of a statement that may end the transaction inside: gone if it has.
 _BEFORE = "galera_router_before"
-_NO_SUCH_SAVEPOINT = 1305
+NO_SUCH_SAVEPOINT = 1305
 #: They commit once, and begin nothing.
 _COMMITS = frozenset({"CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME", "GRANT", "REVOKE"})
 #: Errors of a statement that leave what was before it as it is.
@@ -309,7 +309,7 @@ def _is_same(link: NodeConnection) -> bool:
     try:
         link.query(f"RELEASE SAVEPOINT {_BEFORE}".encode())
     except ERRORS as error:
-        if errno(error) != _NO_SUCH_SAVEPOINT:
+        if errno(error) != NO_SUCH_SAVEPOINT:
             raise
         return False
     return True

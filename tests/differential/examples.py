@@ -81,6 +81,17 @@ MAY_DIFFER: dict[str, tuple[str, Programme]] = {
         "set up",
         _in("thread", _("wrapped", "raise_before", body=(_("joined"),))),
     ),
+    "connecting by the driver within a wrapper": (
+        "set up",
+        _in(
+            "thread",
+            _(
+                "wrapped",
+                "count",
+                body=(_("driver", "SELECT name FROM shop_author ORDER BY name"),),
+            ),
+        ),
+    ),
     "an answer left unread": (
         "unread",
         _in(
