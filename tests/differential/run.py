@@ -181,6 +181,7 @@ class Run:
                     act()
         finally:
             connection.close()
+            self.cursors.clear()  # the router's outlive their connection
         raise loss.make()
 
     def note(self, what: str, seen: Any) -> None:
