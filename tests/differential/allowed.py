@@ -107,8 +107,9 @@ ALLOWED: tuple[Rule | FaultRule, ...] = (
     Rule(
         "set up",
         "So a wrapper that does something at a certain call does it at another statement, and one"
-        " around the driver's own cursor sees nothing; unless the connection is there before.",
-        op("wrapped"),
+        " around the driver's own cursor sees nothing; unless the connection is there before, and"
+        " stays.",
+        op("wrapped", "close", "close_old"),
         _wrapper_acts,
         first=Step("execute_read", ("SELECT 1",)),
     ),

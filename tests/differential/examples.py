@@ -92,6 +92,10 @@ MAY_DIFFER: dict[str, tuple[str, Programme]] = {
             ),
         ),
     ),
+    "connecting anew within a wrapper": (
+        "set up",
+        _in("thread", _("wrapped", "query", body=(_("close"), _("ensure")))),
+    ),
     "an answer left unread": (
         "unread",
         _in(

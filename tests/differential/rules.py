@@ -60,7 +60,7 @@ class Rule:
         sign: True for the differences that it may bring about.
         instead: what stands for such a step in the programme without it; None removes the step,
             of a block the head alone.
-        first: what is done ahead of such a step, which then stays.
+        first: what is done ahead of such a block, which then stays.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Rule:
         body = self._mend(step.body)
         if not self.trigger(step):
             return [replace(step, body=body)]
-        if self.first is not None:
+        if self.first is not None and body:
             return [self.first, replace(step, body=body)]
         other = self.instead(step)
         return body if other is None else [replace(other, body=body)]

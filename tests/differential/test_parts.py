@@ -122,6 +122,13 @@ def test_a_rule_takes_its_cause_out() -> None:
     assert RULE.without(BLOCK, Difference("seen", "0", "count", 1, 2)) is None
 
 
+def test_a_rule_may_do_something_ahead_of_a_block() -> None:
+    """What it names is then not the block, but that this has not been done; statements go."""
+    rule = Rule("X", "a test's own", op("atomic", "fail"), raised("KeyError"), first=COUNT)
+    block = Step("atomic", (True, False), (COUNT,))
+    assert rule.without(BLOCK, OURS) == Programme((COUNT, block, COUNT))
+
+
 def is_left(difference: Difference) -> bool:
     return difference.kind == "left"
 
