@@ -103,7 +103,7 @@ def begin(link: NodeConnection) -> list[Step]:
 
 def ended(session: Session, link: NodeConnection) -> None:
     """The transaction on ``link`` has ended: undo what :func:`begin` may have set."""
-    link.end_state("SET TRANSACTION")
+    link.end_state("SET TRANSACTION", "BEGIN", "START")
     link.before.clear()
     if not link.manual:
         return

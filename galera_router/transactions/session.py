@@ -250,7 +250,8 @@ class Session:
     def set_autocommit(self, flag: bool) -> None:
         """Turn autocommit on or off; the server's own stays on, transactions are explicit."""
         if flag and self.transaction is not None:
-            if not self.transaction.is_untouched:
+            by_hand = self.primary is not None and self.primary.begun_by_hand
+            if by_hand or not self.transaction.is_untouched:
                 self.commit()  # as the server does
             self.transaction = None
         elif not flag and self.transaction is None:

@@ -276,9 +276,13 @@ class Transaction:
             self._note_place()
 
     def _turn_autocommit_on(self, ending: bytes) -> None:
-        """Under LOCK TABLES a transaction has autocommit turned off, whatever became of it."""
+        """Under LOCK TABLES a transaction has autocommit turned off, whatever became of it.
+
+        What the application has begun by a statement of its own ends with the block, even if the
+        block has sent nothing.
+        """
         link = self.session.primary
-        if link is not None and link.manual:
+        if link is not None and (link.manual or link.begun_by_hand):
             link.query(ending)
             self.session.transaction_ended(link)
 

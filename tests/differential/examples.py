@@ -149,6 +149,26 @@ MENDED: dict[str, Programme] = {
         _("create_author", "c"),
         _atomic(_("create_author", "d"), _("fail")),
     ),
+    "an empty block behind a raw transaction": _in(
+        "thread",
+        _("execute_transaction", "START TRANSACTION"),
+        _("execute_write", "INSERT INTO shop_tag (name) VALUES ('raw')"),
+        _atomic(_("state")),
+    ),
+    "an empty block behind a raw transaction, undone": _in(
+        "thread",
+        _("execute_transaction", "START TRANSACTION"),
+        _("execute_write", "INSERT INTO shop_tag (name) VALUES ('raw')"),
+        _atomic(_atomic(_("state")), _("fail")),
+        _("create_author", "c"),
+    ),
+    "autocommit behind a raw transaction": _in(
+        "thread",
+        _("execute_transaction", "START TRANSACTION"),
+        _("execute_write", "INSERT INTO shop_tag (name) VALUES ('raw')"),
+        _("set_autocommit", False),
+        _("set_autocommit", True),
+    ),
     "a block of a queryset": _in(
         "thread", _("atomic_using", "queryset", body=(_("create_author", "c"), _("fail")))
     ),

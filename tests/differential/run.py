@@ -175,7 +175,9 @@ class Run:
             return act()
         try:
             if loss.when == "after":
+                in_hand = self.author, self.book
                 act()
+                self.author, self.book = in_hand  # nobody was told
             elif loss.when == "commit":
                 with _losing_a_commit(loss):
                     act()
