@@ -71,6 +71,7 @@ class Run:
         self.book: Any = None
         self.half: Iterator[Any] = iter(())
         self.cursors: dict[int, Any] = {}
+        self.unread: int | None = None  # the cursor that may have answers left
         self.savepoints: list[Any] = []
         self._place: tuple[int, ...] = ()
         for model in apps.get_app_config("shop").get_models():
@@ -175,9 +176,7 @@ class Run:
             return act()
         try:
             if loss.when == "after":
-                in_hand = self.author, self.book
-                act()
-                self.author, self.book = in_hand  # nobody was told
+                self._untold(act)
             elif loss.when == "commit":
                 with _losing_a_commit(loss):
                     act()
@@ -185,6 +184,13 @@ class Run:
             connection.close()
             self.cursors.clear()  # the router's outlive their connection
         raise loss.make()
+
+    def _untold(self, act: Callable[[], Any]) -> None:
+        """Do ``act``; what it gives is not taken in hand."""
+        author, book = self.author, self.book
+        made = act()
+        self.author = author if made is self.author else self.author
+        self.book = book if made is self.book else self.book
 
     def note(self, what: str, seen: Any) -> None:
         """Write down ``seen`` as the outcome of the step at hand."""
