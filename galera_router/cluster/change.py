@@ -24,6 +24,7 @@ from galera_router.cluster.epoch import (
 )
 from galera_router.cluster.membership import Server
 from galera_router.cluster.nodes import DISK_FULL, READ_ONLY, Node
+from galera_router.connections.begin import SYNCED
 from galera_router.connections.errors import (
     ERRORS,
     Verdict,
@@ -35,8 +36,6 @@ from galera_router.connections.errors import (
 
 logger = logging.getLogger("galera_router")
 
-#: Ahead of a question whose answer must not be older than what was committed before it was put.
-SYNCED = b"SET STATEMENT wsrep_sync_wait=1, max_statement_time=0 FOR "
 #: Seconds within which further changes count as flapping, and the longest pause because of that.
 FLIPS_KEPT, LONGEST_PAUSE = 300.0, 120.0
 #: Seconds for which the primary must be out of reach before it is taken away though the others

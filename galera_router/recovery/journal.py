@@ -84,6 +84,11 @@ class Entry:
         rows = self.answer is not None and self.answer.rows is not None
         return not self.insert and (rows or self.digest is not None)
 
+    @property
+    def is_savepoint(self) -> bool:
+        """Returns True if the statement sets, releases or goes back to a savepoint."""
+        return self.answer is None and self.error is None
+
     def forget_rows(self) -> None:
         """Keep a digest in place of the rows; those of an insert are needed to repeat it."""
         if self.insert or self.answer is None or self.answer.rows is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import MySQLdb
 
+from galera_router.connections.begin import BEGIN, BEGIN_READ_ONLY, SYNCED, UNHURRIED
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import (
     ERRORS,
@@ -36,10 +37,6 @@ from .retry import pause
 
 if TYPE_CHECKING:
     from galera_router.transactions.transaction import Transaction
-
-BEGIN = b"START TRANSACTION"
-BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"
-SYNCED = b"SET STATEMENT wsrep_sync_wait=1 FOR "
 
 Row = tuple[int, int, int]
 Resume = Callable[[NodeConnection, Marker], None]
@@ -311,7 +308,7 @@ class Doubt:
         """The marker's row, locked; the node may first have to apply what the others have."""
         for begin in (BEGIN, SYNCED + BEGIN):
             link.query(begin)
-            row = _one_row(link, marker.look())
+            row = _one_row(link, UNHURRIED + marker.look())
             if row is not None and marker.seq <= row[0] <= marker.seq + 2:
                 return row
             link.query(b"ROLLBACK")
@@ -323,7 +320,7 @@ class Doubt:
         link.query(b"ROLLBACK")
         if row[0] == marker.seq:
             link.query(BEGIN)
-            link.query(marker.fence())
+            link.query(UNHURRIED + marker.fence())
             link.query(b"COMMIT")
         self._marking.marker = None
         if isinstance(refusal, FailoverImpossible):

@@ -10,7 +10,7 @@ import weakref
 
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.packet import Step
-from galera_router.recovery.lexer import tokens
+from galera_router.recovery.lexer import Token, tokens
 
 from .cursor import Call
 
@@ -78,7 +78,6 @@ def _with_rows(sql: bytes, rows: int) -> bytes:
     return sql
 
 
-def _is_column(found: object, end: int) -> bool:
+def _is_column(found: tuple[Token, ...], end: int) -> bool:
     """Returns True for ``SELECT ROW_COUNT()`` alone, whose column has that name."""
-    assert isinstance(found, tuple)
     return len(found) == 4 and found[0].word == b"SELECT" and found[-1].end == end

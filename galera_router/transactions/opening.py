@@ -13,6 +13,7 @@ from galera_router.cluster import change, membership
 from galera_router.cluster.epoch import ASK, Epoch, is_absent, read
 from galera_router.cluster.nodes import Node
 from galera_router.compat import internals
+from galera_router.connections.begin import BEGIN, PRIME, SYNCED
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
 from galera_router.connections.packet import Packet, Step, several_statements
@@ -22,16 +23,6 @@ if TYPE_CHECKING:
     from .session import Session
 
 logger = logging.getLogger("galera_router")
-
-BEGIN = b"START TRANSACTION"
-#: The first transaction of every connection to the primary. Without it MariaDB (seen: 10.11.19
-#: with Galera 26.4.23) replicates what a ROLLBACK TO SAVEPOINT has undone, if the connection had
-#: only read before: the row is then missing on the node that undid it and is on all others.
-PRIME = b"START TRANSACTION WITH CONSISTENT SNAPSHOT"
-BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"
-#: Inside a transaction wsrep_sync_wait does nothing: it has to be on the BEGIN. The time that the
-#: application allows its statements is not for our waits.
-SYNCED = b"SET STATEMENT wsrep_sync_wait=1, max_statement_time=0 FOR "
 
 
 def to_primary(session: Session, node: Node, waits: CatchingUp) -> NodeConnection:
@@ -154,7 +145,7 @@ def begin(link: NodeConnection) -> list[Step]:
 
 def ended(session: Session, link: NodeConnection) -> None:
     """The transaction on ``link`` has ended: undo what :func:`begin` may have set."""
-    link.end_state("SET TRANSACTION")
+    link.end_state("SET TRANSACTION", "BEGIN", "START")
     link.before.clear()
     if not link.manual:
         return
@@ -209,7 +200,7 @@ def _catch_up(session: Session, link: NodeConnection, waits: CatchingUp) -> None
 
 
 def _prime(session: Session, link: NodeConnection, waits: CatchingUp) -> None:
-    """Begin with :data:`PRIME`; on a new primary, wait until it has applied everything.
+    """Begin with ``PRIME``; on a new primary, wait until it has applied everything.
 
     The watchdog ends the wait; not where that would lose what was set on the connection.
     """

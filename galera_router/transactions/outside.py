@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from galera_router.connections.begin import BEGIN_READ_ONLY
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import (
     ERRORS,
@@ -28,16 +29,14 @@ from galera_router.recovery.marker import CHECK_FOUND, Marker, acquire, give_bac
 from galera_router.recovery.outcome import Doubt, Refused, Row
 
 from . import reading
+from .answers import LONG
 from .cursor import Call
-from .opening import BEGIN_READ_ONLY
 from .transaction import Transaction
 from .writing import COMMITS, note_state
 
 if TYPE_CHECKING:
     from .session import Session
 
-#: Bytes of a statement that is worth looking through.
-LONG = 64 * 1024
 #: A key that the server draws in another way leaves LAST_INSERT_ID() as it was.
 _HEAD_OF_INSERT = b"BEGIN NOT ATOMIC SET LAST_INSERT_ID = 0; START TRANSACTION; "
 _ROWS_ONLY = frozenset({"UPDATE", "DELETE"})
@@ -90,7 +89,7 @@ def _fits_in_one(call: Call) -> bool:
         return False
     if call.statement.verb in _ROWS_ONLY:
         return b"RETURNING" not in sql.upper()
-    return call.statement.insert and key_returned(sql)
+    return call.statement.insert and not call.statement.asks and key_returned(sql)
 
 
 def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
@@ -107,7 +106,9 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
             loss = loss or failover.refused(session, error)
             row = _settle(transaction, call, doubt, error)
             if row is not None and doubt is not None:
-                return _recorded(call, row, doubt)
+                rows = _recorded(call, row, doubt)
+                session.answers.note(call, None)
+                return rows
             # In doubt, on the connection on which the marker was found as it was.
             kept = session.primary if doubt is not None else None
             link = kept or transaction.conflicts.persist(
@@ -131,7 +132,7 @@ def _send_enclosed(session: Session, call: Call, link: NodeConnection, marker: M
     record = marker.record(link.epoch, rows=not call.statement.insert)
     return call.send(
         link,
-        session.isolation_steps(link),
+        [*session.isolation_steps(link), *session.answers.ahead(call, link)],
         head=_HEAD_OF_INSERT if call.statement.insert else b"BEGIN NOT ATOMIC START TRANSACTION; ",
         # On a line of its own: the application's statement may end in a comment.
         tail=b"\n; " + record + b"; " + CHECK_FOUND + b"; COMMIT; END",
@@ -300,7 +301,7 @@ def _read_again(session: Session, call: Call, old: NodeConnection, lost: Excepti
     while True:
         link = failover.connect_primary(session)
         try:
-            rows = call.send(link, [Step(BEGIN_READ_ONLY)])
+            rows = call.send(link, [Step(BEGIN_READ_ONLY), *session.answers.ahead(call, link)])
         except ERRORS as error:
             if verdict(error) is Verdict.READ_ONLY:  # it had been about to write
                 failover.undo(session)
@@ -312,6 +313,7 @@ def _read_again(session: Session, call: Call, old: NodeConnection, lost: Excepti
             patience.spend(link.node, error)
         else:
             session.following.seen = link.node
+            session.answers.note(call, link)
             session.tell(loss, link.node, 0)
             failover.undo(session)
             return rows

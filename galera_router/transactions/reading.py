@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from galera_router.cluster.nodes import Node
 from galera_router.compat import internals
+from galera_router.connections.begin import BEGIN_READ_ONLY
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, errno, is_lost, verdict
 from galera_router.connections.packet import Step
@@ -20,7 +21,6 @@ from galera_router.recovery.failover import Loss, Patience, candidates
 
 from . import waiting, writing
 from .node_alias import NodeAlias, attach_node
-from .opening import BEGIN_READ_ONLY
 from .waiting import Wait
 
 if TYPE_CHECKING:

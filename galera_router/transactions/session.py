@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import MySQLdb
 from django.db import connections
@@ -43,6 +43,8 @@ from .statements import Statement
 from .transaction import OnSecondary, Transaction
 
 logger = logging.getLogger("galera_router")
+
+T = TypeVar("T")
 
 
 class PinnedAlias(str):
@@ -186,14 +188,7 @@ class Session:
         found = self.snapshot or self.reader.kept() or primary
         if found is not None:
             return found
-        self._enter(sys._getframe())
-        try:
-            link = self._connect_any(statement)
-        except ERRORS:
-            self._leave()
-            raise
-        self._leave()
-        return link
+        return self._noted(lambda: self._connect_any(statement))
 
     def _connect_any(self, statement: Statement | None) -> NodeConnection:
         transaction = self.transaction
@@ -219,13 +214,7 @@ class Session:
             CommitOutcomeUnknown: the connection was lost before the answer came.
             Exception: the driver's error, where the server refused; it has rolled back.
         """
-        self._enter(sys._getframe())
-        try:
-            self._commit()
-        except ERRORS:
-            self._leave()
-            raise
-        self._leave()
+        self._noted(self._commit)
 
     def _commit(self) -> None:
         transaction = self.transaction
@@ -238,13 +227,7 @@ class Session:
 
     def rollback(self) -> None:
         """Undo the transaction; a lost connection has done so by itself."""
-        self._enter(sys._getframe())
-        try:
-            self._rollback()
-        except ERRORS:
-            self._leave()
-            raise
-        self._leave()
+        self._noted(self._rollback)
 
     def _rollback(self) -> None:
         transaction = self.transaction
@@ -267,7 +250,8 @@ class Session:
     def set_autocommit(self, flag: bool) -> None:
         """Turn autocommit on or off; the server's own stays on, transactions are explicit."""
         if flag and self.transaction is not None:
-            if not self.transaction.is_untouched:
+            by_hand = self.primary is not None and self.primary.begun_by_hand
+            if by_hand or not self.transaction.is_untouched:
                 self.commit()  # as the server does
             self.transaction = None
         elif not flag and self.transaction is None:
@@ -309,14 +293,7 @@ class Session:
         """The driver's connection to the primary, for what only it can answer."""
         if self._direct is not None:
             return self._direct.connection
-        self._enter(sys._getframe())
-        try:
-            link = self._for_direct_use()
-        except ERRORS:
-            self._leave()
-            raise
-        self._leave()
-        return link.connection
+        return self._noted(self._for_direct_use).connection
 
     def _for_direct_use(self) -> NodeConnection:
         self.following.note_write()
@@ -356,6 +333,17 @@ class Session:
                     0, "A statement was sent from within another one of the same connection."
                 )
         self._busy = frame
+
+    def _noted(self, act: Callable[[], T]) -> T:
+        """Do ``act`` between :meth:`_enter` and :meth:`_leave`."""
+        self._enter(sys._getframe())
+        try:
+            done = act()
+        except ERRORS:
+            self._leave()
+            raise
+        self._leave()
+        return done
 
     def _leave(self) -> None:
         self._call = None

@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from .cursor import Call
     from .session import Session
 
-NO_SUCH_SAVEPOINT = 1305
-
 
 class State:
     """What is true of a transaction as long as it is in this state."""
@@ -244,7 +242,7 @@ class Transaction:
         try:
             return self.state.execute(self, call)
         except ERRORS:
-            self._note_swallowed(call.statement)
+            self._note_swallowed(call.statement.savepoint)
             raise
 
     def commit(self) -> None:
@@ -278,22 +276,25 @@ class Transaction:
             self._note_place()
 
     def _turn_autocommit_on(self, ending: bytes) -> None:
-        """Under LOCK TABLES a transaction has autocommit turned off, whatever became of it."""
+        """Under LOCK TABLES a transaction has autocommit turned off, whatever became of it.
+
+        What the application has begun by a statement of its own ends with the block, even if the
+        block has sent nothing.
+        """
         link = self.session.primary
-        if link is not None and link.manual:
+        if link is not None and (link.manual or link.begun_by_hand):
             link.query(ending)
             self.session.transaction_ended(link)
 
     def refuse(self, statement: Statement | None) -> NoReturn:
         """Raise the error that broke it. Django swallows it where it ends a savepoint."""
         assert self.broken is not None
-        self._note_swallowed(statement)
+        self._note_swallowed(statement.savepoint if statement is not None else None)
         raise self.broken
 
-    def _note_swallowed(self, statement: Statement | None) -> None:
+    def _note_swallowed(self, savepoint: Savepoint | None) -> None:
         """Django swallows the error of a savepoint; the end of the transaction tells it."""
-        ends = statement is not None and statement.savepoint is not None
-        self.swallowed = ends and self.broken is not None
+        self.swallowed = savepoint is not None and self.broken is not None
 
     def abandon(self, *, inside: bool) -> None:
         """Its connection is closed by the application.
@@ -349,8 +350,7 @@ class Transaction:
                 f" has done: the transaction cannot go on. {self.told()}",
                 again=True,
             )
-            if savepoint is not None:
-                self.swallowed = True
+            self._note_swallowed(savepoint)
             raise self.broken
         if link is not None and self.journal.entries:
             rebuilding.refuse(self, link, FailoverImpossible("a statement was interrupted"))
@@ -383,7 +383,8 @@ class Transaction:
         if savepoint.action == "SAVEPOINT":
             journal.savepoint(name, call.sql)
         elif name not in journal.savepoints():
-            raise MySQLdb.OperationalError(NO_SUCH_SAVEPOINT, f"SAVEPOINT {name} does not exist")
+            text = f"SAVEPOINT {name} does not exist"
+            raise MySQLdb.OperationalError(writing.NO_SUCH_SAVEPOINT, text)
         elif savepoint.action == "RELEASE":
             journal.release(name)
         else:

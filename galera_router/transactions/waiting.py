@@ -21,11 +21,10 @@ from galera_router.causality import scope
 from galera_router.causality.scope import Need
 from galera_router.cluster import position as positions
 from galera_router.cluster.nodes import Node
+from galera_router.connections.begin import SYNCED
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
 from galera_router.connections.packet import Step
-
-from .opening import SYNCED
 
 if TYPE_CHECKING:
     from .session import Session

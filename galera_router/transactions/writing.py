@@ -29,9 +29,13 @@ if TYPE_CHECKING:
 
 #: Set ahead of a statement that may end the transaction inside: gone if it has.
 _BEFORE = "galera_router_before"
-_NO_SUCH_SAVEPOINT = 1305
+NO_SUCH_SAVEPOINT = 1305
 #: They commit once, and begin nothing.
 COMMITS = frozenset({"CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME", "GRANT", "REVOKE"})
+#: Errors of a statement that leave what was before it as it is.
+_LEAVE_ALL = (MySQLdb.IntegrityError, MySQLdb.DataError, MySQLdb.ProgrammingError)
+#: What may be left after the others of these is told by the server alone.
+_OF_THE_STATEMENT = frozenset({Verdict.STATEMENT, Verdict.READ_ONLY})
 
 
 def execute(transaction: Transaction, call: Call) -> Any:
@@ -39,7 +43,7 @@ def execute(transaction: Transaction, call: Call) -> Any:
     if transaction.uncertain:
         settle(transaction)
     statement = call.statement
-    if statement.sets_next and not transaction.is_on_primary and not transaction.journal.entries:
+    if statement.sets_next and _has_done_nothing(transaction):
         return _ahead_of_begin(transaction, call)
     if statement.savepoint is None and not (statement.repeatable and call.buffered):
         transaction.needs_primary = True
@@ -83,13 +87,26 @@ def _beginning(transaction: Transaction) -> list[Step]:
     return rebuilding.prepare(transaction)
 
 
+def _has_done_nothing(transaction: Transaction) -> bool:
+    """Returns True if it has set savepoints at most: with stock Django no server has begun it."""
+    enabled = transaction.session.options.failover_enable
+    noted = enabled and rebuilding.obstacle(transaction, None) is None
+    if transaction.is_on_primary and not noted:
+        return False
+    return all(entry.is_savepoint for entry in transaction.journal)
+
+
 def _ahead_of_begin(transaction: Transaction, call: Call) -> Any:
-    """SET TRANSACTION is for the next one, which has not begun yet."""
-    link = failover.connect_primary(transaction.session)
-    rows = call.send(link)
+    """SET TRANSACTION is for the next one: whatever savepoints there are come behind it."""
+    if transaction.is_on_primary:
+        failover.undo(transaction.session)
+        transaction.to_pending()
+    elif not transaction.stays:
+        transaction.marking.begun(transaction.journal.savepoints())
+    link = failover.on_primary(transaction.session, call.send)
     link.note_state("SET TRANSACTION")
     transaction.stays = True
-    return rows
+    return call.cursor.rowcount
 
 
 def _advance_if_due(transaction: Transaction, link: NodeConnection) -> None:
@@ -107,7 +124,9 @@ def _advance_if_due(transaction: Transaction, link: NodeConnection) -> None:
 
 def _again(transaction: Transaction, call: Call, error: Exception, patience: Patience) -> None:
     """Raise ``error`` unless the transaction stands again and ``call`` may be sent again."""
-    statement, kind = call.statement, verdict(error)
+    statement = call.statement
+    error, undone = _what_is_left(transaction, call, error)
+    kind = verdict(error)
     if moved(error):
         failover.undo(transaction.session)
         rebuilding.renew_marker(transaction)
@@ -122,13 +141,13 @@ def _again(transaction: Transaction, call: Call, error: Exception, patience: Pat
         _recover(transaction, error)
     elif statement.savepoint is not None and kind is Verdict.ROLLED_BACK:
         _savepoint_failed(transaction, error)
-    elif kind is Verdict.LOCK_WAIT and not _is_undone(transaction):
+    elif kind is Verdict.LOCK_WAIT and not undone:
         _wait_once_more(transaction, call, error)
-    elif _is_repeatable(transaction, call, error) and _may_repeat(transaction, error):
+    elif _is_repeatable(transaction, call, error) and rebuilding.may_repeat(transaction, error):
         rebuilding.repeat(transaction, error)
     else:
         failover.note_refusal(transaction.session, error)
-        note_error(transaction, call, error)
+        note_error(transaction, call, error, undone=undone)
         raise error
 
 
@@ -157,19 +176,32 @@ def _recover(transaction: Transaction, error: Exception) -> None:
     rebuilding.recover(transaction, error)
 
 
-def _may_repeat(transaction: Transaction, error: Exception) -> bool:
-    return rebuilding.may_repeat(transaction, error)
+def _what_is_left(transaction: Transaction, call: Call, error: Exception) -> tuple[Exception, bool]:
+    """What was met last, and if the server has rolled back more than the statement that failed.
 
-
-def _is_undone(transaction: Transaction) -> bool:
-    """Returns True if the server has rolled back more than the statement that failed.
-
-    It does after a lock wait with ``innodb_rollback_on_timeout``, for one.
+    It does after a lock wait with ``innodb_rollback_on_timeout``, for one. Where ``error`` leaves
+    that open the server is asked, and a connection that is lost in asking was lost all the same.
     """
+    if not _is_in_question(transaction, call, error):
+        return error, False
     link = transaction.session.primary
-    assert link is not None
-    # With autocommit turned off the server is in no transaction before the first change.
-    return not link.manual and not _in_transaction(link)
+    if link is None or not transaction.is_on_primary:
+        return error, True
+    try:
+        # With autocommit turned off the server is in no transaction before the first change.
+        return error, not link.manual and not _in_transaction(link)
+    except ERRORS as lost:
+        return lost, False
+
+
+def _is_in_question(transaction: Transaction, call: Call, error: Exception) -> bool:
+    """Returns True if ``error`` does not tell what has become of the transaction."""
+    if verdict(error) is Verdict.LOCK_WAIT:
+        return True
+    if not transaction.is_on_primary or verdict(error) not in _OF_THE_STATEMENT or moved(error):
+        return False
+    # DDL that fails has committed before, or not begun: that is asked before the next statement.
+    return call.statement.verb not in COMMITS and not isinstance(error, _LEAVE_ALL)
 
 
 def _wait_once_more(transaction: Transaction, call: Call, error: Exception) -> None:
@@ -186,7 +218,7 @@ def _savepoint_failed(transaction: Transaction, error: Exception) -> None:
     transaction is replayed here and now; if that fails, its end raises.
     """
     transaction.swallowed = True
-    if not _may_repeat(transaction, error):
+    if not rebuilding.may_repeat(transaction, error):
         transaction.broken = error
         _undone(transaction, error)
         raise error
@@ -230,8 +262,14 @@ def note_state(call: Call, link: NodeConnection) -> None:
         link.note_state(verb)
 
 
-def note_error(transaction: Transaction, call: Call, error: Exception) -> None:
-    """Note what the application was told in the place of an answer."""
+def note_error(
+    transaction: Transaction, call: Call, error: Exception, *, undone: bool = False
+) -> None:
+    """Note what the application was told in the place of an answer.
+
+    Args:
+        undone: the server has rolled back more than the statement.
+    """
     journal, savepoint = transaction.journal, call.statement.savepoint
     transaction.uncertain |= call.statement.may_end_transaction
     if is_lost(error):
@@ -245,11 +283,11 @@ def note_error(transaction: Transaction, call: Call, error: Exception) -> None:
         journal.prevent("the server has rolled it back before")
     elif savepoint is not None and transaction.undone is not None:
         transaction.broken, transaction.swallowed = transaction.undone, True
-    elif isinstance(error, (MySQLdb.IntegrityError, MySQLdb.DataError, MySQLdb.ProgrammingError)):
+    elif isinstance(error, _LEAVE_ALL):
         append = journal.append_write if transaction.stays else journal.append_read
         limit = transaction.session.options.failover_history_limit
         append(call.failed(errno(error)), limit)
-    elif transaction.is_on_primary and _is_undone(transaction):
+    elif undone:
         _undone(transaction, error)
         journal.prevent("the server has rolled it back before")
     else:
@@ -289,7 +327,7 @@ def _is_same(link: NodeConnection) -> bool:
     try:
         link.query(f"RELEASE SAVEPOINT {_BEFORE}".encode())
     except ERRORS as error:
-        if errno(error) != _NO_SUCH_SAVEPOINT:
+        if errno(error) != NO_SUCH_SAVEPOINT:
             raise
         return False
     return True

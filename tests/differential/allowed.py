@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.differential.compare import Difference, exception
 from tests.differential.faulty import Cut, Point
+from tests.differential.language import Step
 from tests.differential.rules import FaultRule, Rule, any_of, op, sql
 
 OUT_OF_SYNC = ("OperationalError 2006", "ProgrammingError 2014")
@@ -20,8 +21,13 @@ def _closing_failed(difference: Difference) -> bool:
     ours = exception(difference.router)
     stock = exception(difference.stock)
     closed_late = difference.what == "closed at the end" and ours is None
-    named = ours in ("TransactionManagementError", "ValueError")
-    return stock == OUT_OF_SYNC[0] and (named or closed_late)
+    other = ours in ("TransactionManagementError", "ValueError", None)
+    return stock == OUT_OF_SYNC[0] and (other or closed_late)
+
+
+def _begun(difference: Difference) -> bool:
+    told = exception(difference.stock), exception(difference.router)
+    return told == (None, "OperationalError 1568")
 
 
 def _set_up_is_seen(difference: Difference) -> bool:
@@ -29,6 +35,17 @@ def _set_up_is_seen(difference: Difference) -> bool:
     if difference.what != "wrapper's calls" or not isinstance(router, int):
         return False
     return router > 0 and stock - router in (1, 2)
+
+
+def _wrapper_acts(difference: Difference) -> bool:
+    """It is not called, or what it does at a certain call comes at a later statement."""
+    raised = exception(difference.stock), exception(difference.router)
+    return difference.what in ("wrapper's calls", "wrapper read") or "ValueError" in raised
+
+
+def _still_there(difference: Difference) -> bool:
+    at_fetch = difference.what == "cursor_fetch"
+    return at_fetch and (difference.stock, difference.router) == (None, 1)
 
 
 def _ddl_elsewhere(difference: Difference) -> bool:
@@ -53,17 +70,25 @@ ALLOWED: tuple[Rule | FaultRule, ...] = (
     Rule(
         "unread",
         "An application that leaves answers unread gets 2014 from stock Django at its next"
-        " statement. The router sends that on another connection, or has read the answers.",
+        " statement, or the driver throws them away for another cursor's. The router sends that on"
+        " another connection, or has read the answers.",
         LEAVES_UNREAD,
-        _better,
+        lambda difference: _better(difference) or _still_there(difference),
     ),
     Rule(
         "closed",
         "After connection.close() in a block Django refuses what follows; with stock Django the"
         " driver then cannot close its cursor, and that error, 2006, takes the place of Django's,"
-        " or of what a wrapper has raised.",
+        " or of what a wrapper has raised. Outside a block a cursor that was made before works on.",
         op("close", "close_old"),
         _closing_failed,
+    ),
+    Rule(
+        "begun",
+        "A block's transaction begins with its first statement but a savepoint; with stock Django"
+        " with the first that uses a table. SET TRANSACTION in between is too late.",
+        sql("SET TRANSACTION"),
+        _begun,
     ),
     Rule(
         "locked",
@@ -78,6 +103,15 @@ ALLOWED: tuple[Rule | FaultRule, ...] = (
         " it. With the router it sees the application's statements.",
         op("wrapped"),
         _set_up_is_seen,
+    ),
+    Rule(
+        "set up",
+        "So a wrapper that does something at a certain call does it at another statement, and one"
+        " around the driver's own cursor sees nothing; unless the connection is there before, and"
+        " stays.",
+        op("wrapped", "close", "close_old"),
+        _wrapper_acts,
+        first=Step("execute_read", ("SELECT 1",)),
     ),
     Rule(
         "keys",

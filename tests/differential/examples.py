@@ -53,9 +53,57 @@ DIFFERING: dict[str, tuple[str, Programme]] = {
 #: Those that may differ, by the name in ``allowed.ALLOWED``.
 MAY_DIFFER: dict[str, tuple[str, Programme]] = {
     "closed in a block": ("closed", _in("atomic_request", _("close"), _("exists", 0))),
+    "a cursor from before the connection was closed": (
+        "closed",
+        _in(
+            "thread",
+            _("callproc", 1, "count_authors"),
+            _("callproc", 0, "count_authors"),
+            _("close"),
+            _("callproc", 1, "count_authors"),
+        ),
+    ),
+    "SET TRANSACTION behind a statement without a table": (
+        "begun",
+        _in(
+            "thread",
+            _atomic(
+                _("execute_session", "SET @x = 5"),
+                _("execute_session", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
+            ),
+        ),
+    ),
     "connecting within a wrapper": (
         "set up",
         _in("thread", _("wrapped", "count", body=(_("cursor_execute", 0, "SELECT 1"),))),
+    ),
+    "connecting within a wrapper that raises": (
+        "set up",
+        _in("thread", _("wrapped", "raise_before", body=(_("joined"),))),
+    ),
+    "connecting by the driver within a wrapper": (
+        "set up",
+        _in(
+            "thread",
+            _(
+                "wrapped",
+                "count",
+                body=(_("driver", "SELECT name FROM shop_author ORDER BY name"),),
+            ),
+        ),
+    ),
+    "connecting anew within a wrapper": (
+        "set up",
+        _in("thread", _("wrapped", "query", body=(_("close"), _("ensure")))),
+    ),
+    "an answer left unread": (
+        "unread",
+        _in(
+            "thread",
+            _("cursor_execute", 1, cursors.READS[4]),
+            _("cursor_execute", 0, "SELECT 1"),
+            _("cursor_fetch", 1, "nextset"),
+        ),
     ),
     "a table made under locks": (
         "locked",
@@ -101,6 +149,26 @@ MENDED: dict[str, Programme] = {
         _("create_author", "c"),
         _atomic(_("create_author", "d"), _("fail")),
     ),
+    "an empty block behind a raw transaction": _in(
+        "thread",
+        _("execute_transaction", "START TRANSACTION"),
+        _("execute_write", "INSERT INTO shop_tag (name) VALUES ('raw')"),
+        _atomic(_("state")),
+    ),
+    "an empty block behind a raw transaction, undone": _in(
+        "thread",
+        _("execute_transaction", "START TRANSACTION"),
+        _("execute_write", "INSERT INTO shop_tag (name) VALUES ('raw')"),
+        _atomic(_atomic(_("state")), _("fail")),
+        _("create_author", "c"),
+    ),
+    "autocommit behind a raw transaction": _in(
+        "thread",
+        _("execute_transaction", "START TRANSACTION"),
+        _("execute_write", "INSERT INTO shop_tag (name) VALUES ('raw')"),
+        _("set_autocommit", False),
+        _("set_autocommit", True),
+    ),
     "a block of a queryset": _in(
         "thread", _("atomic_using", "queryset", body=(_("create_author", "c"), _("fail")))
     ),
@@ -122,6 +190,19 @@ MENDED: dict[str, Programme] = {
         _("execute_ddl", "DROP TABLE extra"),
         _("bulk_upsert", "s0"),
         _("bulk_create", "a0", False),
+    ),
+    "isolation of the next transaction behind savepoints": _in(
+        "atomic_request",
+        _("execute_transaction", "SAVEPOINT s"),
+        _atomic(_("execute_session", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")),
+        _("create_author", "c"),
+        _("execute_transaction", "ROLLBACK TO s"),
+        _("rows", "Author"),
+    ),
+    "DDL that fails twice, in an inner block": _in(
+        "atomic_request",
+        _("execute_ddl", "DROP TABLE extra"),
+        _atomic(_("execute_ddl", "DROP TABLE extra")),
     ),
     "a wrapper's calls": _in(
         "failing_request",

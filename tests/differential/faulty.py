@@ -105,7 +105,7 @@ class Cutter:
         if difference is None or "hung" in router:
             return difference
         at_the_end = difference.kind == "status"
-        name = router["request"] if at_the_end else exception(difference.router)
+        name = _told(difference, router)
         if name not in GIVES_UP:
             return difference
         self.gave_up[name] = self.gave_up.get(name, 0) + 1
@@ -120,15 +120,29 @@ class Cutter:
         self, case: Cut, loss: dict[str, Any], rows: dict[str, list[Any]]
     ) -> Difference | None:
         """What is in the tables must be what stock Django leaves when it loses the connection
-        there, before the step is done or behind it."""
+        there: before the step is done, in its COMMIT, or behind it."""
         found: list[Difference] = []
-        for after in (False, True):
-            _, left = self.both.alone(STOCK, case.programme, loss={**loss, "after": after})
+        for when in ("before", "after", "commit"):
+            _, left = self.both.alone(STOCK, case.programme, loss={**loss, "when": when})
             other = _compare_rows({**rows, STOCK: left[STOCK]})
             if other is None:
                 return None
             found.append(other)
         return replace(found[0], kind="left", what=f"after {loss['error']}")
+
+
+def _told(difference: Difference, router: dict[str, Any]) -> str | None:
+    """The name of the exception with which the router has told of ``difference``.
+
+    Where Django swallows it, in ending a savepoint, only the state of the block differs; it is told
+    again at the end of the block.
+    """
+    if difference.kind == "status":
+        return str(router["request"])
+    if not difference.what.startswith("state "):
+        return exception(difference.router)
+    told = [*(error for _, error in router["failed"]), router["request"]]
+    return next((error for error in told if error in GIVES_UP), None)
 
 
 def _compare_rows(rows: dict[str, list[Any]]) -> Difference | None:

@@ -105,6 +105,13 @@ class Pair:
         finally:
             side.stop()
 
+    def forget_losses(self) -> None:
+        """Have the router's next programme be run by a new process.
+
+        One that has lost the first node writes to another one for a while, and draws its keys.
+        """
+        self.sides[ROUTER].stop()
+
     def recover(self, case: object) -> None:
         """After a server has died while ``case`` was run: start it, and begin with fresh processes.
 

@@ -60,6 +60,7 @@ class Rule:
         sign: True for the differences that it may bring about.
         instead: what stands for such a step in the programme without it; None removes the step,
             of a block the head alone.
+        first: what is done ahead of such a block, which then stays.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Rule:
     trigger: Trigger
     sign: Sign
     instead: Callable[[Step], Step | None] = lambda step: None
+    first: Step | None = None
 
     def without(self, case: CaseT, difference: Difference) -> CaseT | None:
         """The case without what this rule names; None if it cannot be the cause."""
@@ -82,6 +84,8 @@ class Rule:
         body = self._mend(step.body)
         if not self.trigger(step):
             return [replace(step, body=body)]
+        if self.first is not None and body:
+            return [self.first, replace(step, body=body)]
         other = self.instead(step)
         return body if other is None else [replace(other, body=body)]
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 import datetime
 import decimal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
+from unittest import mock
 
 from django.apps import apps
-from django.db import OperationalError, connection, models, router, transaction
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    OperationalError,
+    connection,
+    connections,
+    models,
+    router,
+    transaction,
+)
 
 from tests.differential.language import OPS, Programme, Step
 from tests.differential.seeds import key_name
@@ -25,12 +35,17 @@ class Loss:
     Attributes:
         step: its number, counted from 1 as they begin.
         error: the name of the exception that tells of it.
-        after: the step is done before.
+        when: "before" the step, "after" it, or in its first "commit", which the server carries out.
     """
 
     step: int
     error: str
-    after: bool
+    when: Literal["before", "commit", "after"]
+
+    def make(self) -> Exception:
+        """The exception that tells of it."""
+        lost: Exception = type(self.error, (OperationalError,), {})("lost")
+        return lost
 
 
 class Run:
@@ -41,8 +56,8 @@ class Run:
         loss: a step at which the connection is lost.
 
     Attributes:
-        started: how many steps have begun.
-        failed_at: number and exception of each step that has raised, in the order of raising.
+        started: how many steps and hooks have begun.
+        failed_at: number and exception of each that has raised, in the order of raising.
     """
 
     def __init__(self, number: int, loss: Loss | None = None) -> None:
@@ -56,6 +71,7 @@ class Run:
         self.book: Any = None
         self.half: Iterator[Any] = iter(())
         self.cursors: dict[int, Any] = {}
+        self.unread: int | None = None  # the cursor that may have answers left
         self.savepoints: list[Any] = []
         self._place: tuple[int, ...] = ()
         for model in apps.get_app_config("shop").get_models():
@@ -128,26 +144,53 @@ class Run:
         args: list[Any] = list(step.args)
         if op.is_block:
             args.append(lambda: self._steps(step.body, place))
+        seen = self.counted(step.op, lambda: op.act(self, *args), place)
+        self.note(step.op, seen)
+
+    def counted(
+        self, what: str, act: Callable[[], Any], place: tuple[int, ...] | None = None
+    ) -> Any:
+        """Do ``act`` as one of the things at which the connection may be lost.
+
+        Args:
+            what: the name of its failure among the events.
+            place: where it stands; without, where the run is.
+        """
+        place = self._place if place is None else place
         self._place = place
         self.started += 1
         number = self.started
         try:
-            seen = self._act(number, lambda: op.act(self, *args))
+            return self._act(number, act)
         except Exception as error:
             self._place = place
             self.failed_at.append([number, describe(error)[0]])
-            self.note(step.op, {"raised": describe(error)})
+            self.note(what, {"raised": describe(error)})
             raise
-        self._place = place
-        self.note(step.op, seen)
+        finally:
+            self._place = place
 
     def _act(self, number: int, act: Callable[[], Any]) -> Any:
-        if self._loss is None or self._loss.step != number:
+        loss = self._loss
+        if loss is None or loss.step != number:
             return act()
-        if self._loss.after:
-            act()
-        connection.close()
-        raise type(self._loss.error, (OperationalError,), {})("lost")
+        try:
+            if loss.when == "after":
+                self._untold(act)
+            elif loss.when == "commit":
+                with _losing_a_commit(loss):
+                    act()
+        finally:
+            connection.close()
+            self.cursors.clear()  # the router's outlive their connection
+        raise loss.make()
+
+    def _untold(self, act: Callable[[], Any]) -> None:
+        """Do ``act``; what it gives is not taken in hand."""
+        author, book = self.author, self.book
+        made = act()
+        self.author = author if made is self.author else self.author
+        self.book = book if made is self.book else self.book
 
     def note(self, what: str, seen: Any) -> None:
         """Write down ``seen`` as the outcome of the step at hand."""
@@ -224,6 +267,20 @@ class Run:
         if isinstance(value, (datetime.date, float)):
             return str(value)
         return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+@contextmanager
+def _losing_a_commit(loss: Loss) -> Iterator[None]:
+    """Have each COMMIT in the block be done, and fail."""
+    wrapper: Any = connections[DEFAULT_DB_ALIAS]
+    commit = wrapper._commit
+
+    def lost() -> None:
+        commit()
+        raise loss.make()
+
+    with mock.patch.object(wrapper, "_commit", lost):
+        yield
 
 
 def check_ops(steps: Sequence[Step]) -> None:

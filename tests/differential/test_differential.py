@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from galera_router.testing import Proxy
 from tests.differential.examples import DIFFERING, MAY_DIFFER, MENDED
-from tests.differential.faulty import Interrupter, Point
+from tests.differential.faulty import Cut, Cutter, Interrupter, Point
 from tests.differential.language import Programme, Step
 from tests.differential.levels import level
 from tests.differential.pair import Pair
@@ -26,6 +26,7 @@ def searched(both: Pair, proxies: dict[str, Proxy], number: int, programmes: int
     cases, play = level(number, both, proxies)
     both.deaths.clear()
     report = Search(cases, play, shrink=10).run(programmes, SEED)
+    both.forget_losses()
     assert not both.deaths, both.deaths
     return report
 
@@ -61,6 +62,22 @@ def test_an_example_does_not_differ(both: Pair, programme: Programme) -> None:
     """When one does not, its fault is mended: it goes to MENDED, and the fault's rule goes."""
     difference = both.play(programme).difference
     assert difference is None, str(difference)
+
+
+IN_A_HOOK = (
+    Step("execute_session", ("SET @x = 5",)),
+    Step("atomic", (True, False), (WRITE, Step("on_commit", ("create", True)))),
+)
+
+
+def test_a_loss_in_a_hook_is_the_hooks(both: Pair, node_proxies: dict[str, Proxy]) -> None:
+    """Django swallows the error of a robust hook: what the block has done is there."""
+    cutter = Cutter(both, node_proxies)
+    cuts = [Cut(Programme(IN_A_HOOK), 0, "client", at) for at in range(500, 1000, 10)]
+    differences = [difference for cut in cuts if (difference := cutter.play(cut)) is not None]
+    both.forget_losses()
+    assert differences == []
+    assert cutter.gave_up["CommitOutcomeUnknown"] > 1
 
 
 UNDONE = Step("driver", ("INSERT INTO shop_tag (name) VALUES ('own')",))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.differential.acts import OPS
-from tests.differential.compare import Difference, compare, compare_keys, renamed
+from tests.differential.compare import Difference, compare, compare_keys, compare_renamed, renamed
 from tests.differential.examples import DIFFERING
 from tests.differential.faulty import Point
 from tests.differential.known import KNOWN
@@ -89,6 +89,20 @@ def test_a_difference_of_keys_alone_is_told_apart(other: str, kind: str) -> None
     assert difference.kind == kind
 
 
+def test_rows_whose_keys_nobody_was_told_may_come_later() -> None:
+    """By their keys they are behind those that were told, in the order in which they were made."""
+    seen = answer(["0", "bulk", ["shop_tag+6", "shop_tag+7"], False])
+    stock, router = (
+        [[key, name] for key, name in zip(keys, names, strict=True)]
+        for keys, names in (
+            (["shop_tag+4", "shop_tag+5", "shop_tag+6", "shop_tag+7"], "efmn"),
+            (["shop_tag+6", "shop_tag+7", "shop_tag+8", "shop_tag+9"], "mnef"),
+        )
+    )
+    assert compare_renamed(seen, seen, tables(stock, router)) is None
+    assert compare_renamed(seen, seen, tables(stock, router[:3])) is not None
+
+
 def test_keys_have_names() -> None:
     """Of the programme's own range alone."""
     key = first_key(3, "shop_tag")
@@ -106,6 +120,13 @@ def test_a_rule_takes_its_cause_out() -> None:
     assert RULE.without(BLOCK, OURS) == Programme((Step("atomic", (True, False), (COUNT,)), COUNT))
     assert RULE.without(Programme((COUNT,)), OURS) is None
     assert RULE.without(BLOCK, Difference("seen", "0", "count", 1, 2)) is None
+
+
+def test_a_rule_may_do_something_ahead_of_a_block() -> None:
+    """What it names is then not the block, but that this has not been done; statements go."""
+    rule = Rule("X", "a test's own", op("atomic", "fail"), raised("KeyError"), first=COUNT)
+    block = Step("atomic", (True, False), (COUNT,))
+    assert rule.without(BLOCK, OURS) == Programme((COUNT, block, COUNT))
 
 
 def is_left(difference: Difference) -> bool:

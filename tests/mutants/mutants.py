@@ -237,7 +237,7 @@ MUTANTS = (
     Mutant(
         "no-snapshot",
         "the reads of a transaction are not of one snapshot",
-        "transactions/opening.py",
+        "connections/begin.py",
         'BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"',
         'BEGIN_READ_ONLY = b"DO 0"',
         (ONE_SNAPSHOT, HISTORY, CHAOS),

@@ -114,6 +114,7 @@ SLOTS = (0, 1)
 @act("cursors[{0}].execute({1!r})", SLOTS, (*READS, *WRITES[:4], *COUNTS), group="cursors")
 def cursor_execute(run: Run, slot: int, sql: str) -> Any:
     cursor = run.cursor(slot)
+    run.unread = slot if "; " in sql else None
     cursor.execute(sql)
     return cursor.rowcount
 
@@ -129,6 +130,9 @@ def cursor_params(run: Run, slot: int, name: str) -> Any:
 
 @act("cursors[{0}].{1}()", SLOTS, ("fetchone", "fetchall", "fetchmany", "nextset"), group="cursors")
 def cursor_fetch(run: Run, slot: int, method: str) -> Any:
+    """On one connection ``nextset()`` takes what another cursor has left: no two are asked so."""
+    if method == "nextset" and run.unread not in (None, slot):
+        raise LookupError("the answers are another cursor's")
     return getattr(run.cursor(slot), method)()
 
 
@@ -185,4 +189,5 @@ def callproc(run: Run, slot: int, name: str) -> Any:
     group="procedures",
 )
 def unread(run: Run, slot: int, sql: str) -> Any:
+    run.unread = slot
     run.cursor(slot).execute(sql)
