@@ -264,6 +264,11 @@ class Cluster:
         """Note that ``node`` has not caught up in time."""
         node.lags_until = self._clock() + LAG_REMEMBERED
 
+    def forget_lags(self) -> None:
+        """What the nodes were waited for does not exist: none of them was late."""
+        for node in self.nodes:
+            node.lags_until = 0.0
+
     def lags(self, node: Node) -> bool:
         """Returns True if ``node`` has just failed to catch up in time."""
         return node.lags_until > self._clock()

@@ -14,11 +14,14 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from galera_router.causality import scope
+from galera_router.causality.ignored import tell_ignored
 from galera_router.causality.scope import Need
+from galera_router.causality.voids import voids_of
 from galera_router.cluster import position as positions
 from galera_router.cluster.nodes import Node
 from galera_router.connections.connection import NodeConnection
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("galera_router")
 
+#: Waits for all that was committed anywhere in the cluster before. A session that takes dirty reads
+#: would not wait, nor would a node outside the primary component refuse it.
+PROOF = b"SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1, max_statement_time=0 FOR SELECT 1"
 #: Seconds that the primary is waited for at least: there is nobody else to ask then.
 PRIMARY_WAIT = 2.0
 #: Seconds that a node is waited for at least before its answers count as different.
@@ -46,6 +52,7 @@ class Wait:
         steps: the statements; the application's follows.
         until: when the watchdog is to end the wait (monotonic seconds); 0: it ends by itself.
         over: the server has answered all that wait.
+        proven: it had all that was committed anywhere before it was asked how far it has come.
         unsynced: a wait that is due was left out, as the mode "any" wants it.
     """
 
@@ -53,6 +60,7 @@ class Wait:
     until: float = 0.0
     over: bool = False
     unsynced: bool = False
+    proven: bool = False
 
 
 _NOTHING = Wait(over=True)
@@ -71,6 +79,8 @@ def before(session: Session, link: NodeConnection, begin: bytes = b"") -> Wait |
     opening = [Step(begin)] if begin else []
     if (synced or needs) and session.mode == "any":
         return Wait(opening, unsynced=True, over=not begin)
+    if not synced and _is_doubtful(session, node, needs):
+        return _proven(session, link, needs, opening)
     if synced or any(_only_synced(session, node, need) for need in needs):
         return _synced(session, link, begin)
     if needs:
@@ -160,15 +170,20 @@ def ask_gtid(session: Session, link: NodeConnection) -> positions.Position | Non
 def _reached(
     session: Session, link: NodeConnection, needs: list[Need], opening: list[Step]
 ) -> Wait:
-    seconds = allowance(session, link.node)
     wait = Wait()
+    wait.steps = [*_questions(session, link, needs, wait, allowance(session, link.node)), *opening]
+    return wait
+
+
+def _questions(
+    session: Session, link: NodeConnection, needs: list[Need], wait: Wait, seconds: float
+) -> Iterator[Step]:
+    """For each need, what waits ``seconds`` for it."""
     for need in needs:
-        by_gtid = session.options.wsrep_sync_use_gtid and need.position.gtid
+        by_gtid = session.options.wsrep_sync_use_gtid and need.position.gtid and seconds
         statement = (positions.reach_gtid if by_gtid else positions.reach)(need.position, seconds)
         done = functools.partial(_met, session, link, need, wait, need is needs[-1])
-        wait.steps.append(Step(statement, done))
-    wait.steps += opening
-    return wait
+        yield Step(statement, done)
 
 
 def _met(
@@ -177,6 +192,73 @@ def _met(
     need.note_met(link.node)
     session.cluster.note_position(link.node, replace(need.position, node=""))
     wait.over = last
+
+
+# --- for a position that may be void ------------------------------------------------------
+
+
+def _is_doubtful(session: Session, node: Node, needs: list[Need]) -> bool:
+    """Returns True if the cluster is to be asked whether it has what ``needs`` ask for.
+
+    Waiting for a position that never comes would be in vain, on this node and any other.
+    """
+    if not needs or any(need.everything for need in needs):
+        return False
+    if node is session.cluster.primary() and any(need.doubted for need in needs):
+        return True
+    expected = voids_of(session.cluster).expected
+    return expected and not all(_is_there(session, need) for need in needs)
+
+
+def _is_there(session: Session, need: Need) -> bool:
+    """Returns True if some node is known to have come so far."""
+    return any(need.is_met(node) for node in session.cluster.nodes)
+
+
+def _proven(
+    session: Session, link: NodeConnection, needs: list[Need], opening: list[Step]
+) -> Wait | None:
+    """The node gets all that is committed anywhere, and is then asked where it is.
+
+    Each position that anybody has ever met in this cluster is then behind it.
+    """
+    seconds = allowance(session, link.node)
+    if not seconds:
+        return None
+    wait = Wait(until=time.monotonic() + seconds)
+
+    def synced(rows: int) -> None:
+        link.until, wait.proven = 0.0, True
+
+    wait.steps = [Step(PROOF, synced), *_questions(session, link, needs, wait, 0.0), *opening]
+    return wait
+
+
+def note_void(session: Session, wait: Wait, error: BaseException) -> bool:
+    """Returns True if ``error`` says that a token, void now, is of what the cluster lacks.
+
+    Either the node is in another cluster, as when it was built anew; or it has all that there is,
+    as when the cluster was begun again from an older node.
+    """
+    place = positions.place_met(error)
+    if place is None or not (positions.is_elsewhere(error) or wait.proven):
+        return False
+    for need in scope.needs(session.cluster.alias):
+        same = need.position.cluster_id == place.cluster_id
+        if not need.everything and (not same or wait.proven) and not place.includes(need.position):
+            _void(session, need, place)
+    if wait.proven:  # nobody was late
+        session.reader.in_time()
+        session.cluster.forget_lags()
+    return True
+
+
+def _void(session: Session, need: Need, place: positions.Position) -> None:
+    same = need.position.cluster_id == place.cluster_id
+    reason = "%s has never come so far" if same else "it is of another cluster than %s is now"
+    tell_ignored(logging.WARNING, reason, session.cluster.alias)
+    voids_of(session.cluster).note(need.position, place)
+    need.replace(place)
 
 
 def allowance(session: Session, node: Node) -> float:
@@ -213,6 +295,8 @@ def pass_by(session: Session, link: NodeConnection) -> None:
     """
     if link.overdue:
         session.reader.drop(link)
+    for need in session.unmet(link.node):
+        need.doubted = True
     session.cluster.note_lag(link.node)
     leave_out(session, link.node)
 
@@ -221,19 +305,3 @@ def leave_out(session: Session, node: Node) -> None:
     """``node`` is not to be read from by the statement at hand."""
     session.reader.lagging.add(node)
     session.reader.pin = None
-
-
-def is_foreign(session: Session, error: BaseException) -> bool:
-    """Returns True if a token, void now, was of another cluster, as when it has been rebuilt."""
-    cluster_id = positions.cluster_met(error)
-    if not cluster_id:
-        return False
-    logger.warning(
-        "%s: a causal token was ignored: it is of another cluster than %s",
-        session.cluster.alias,
-        cluster_id,
-    )
-    for need in scope.needs(session.cluster.alias):
-        if not need.everything and need.position.cluster_id != cluster_id:
-            need.void = True
-    return True

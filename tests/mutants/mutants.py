@@ -263,7 +263,7 @@ MUTANTS = (
         "token-ignored",
         "a read does not wait for what its token names",
         "causality/after.py",
-        "            found[alias] = later(found.get(alias), new)\n",
+        "            known[cluster_id] = _later(known.get(cluster_id), new)\n",
         "            pass\n",
         (TOKENS, HISTORY),
     ),
