@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BEGIN = b"START TRANSACTION"
 BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"
-SYNCED = b"SET STATEMENT wsrep_sync_wait=1 FOR "
+SYNCED = b"SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1 FOR "
 
 Row = tuple[int, int, int]
 Resume = Callable[[NodeConnection, Marker], None]

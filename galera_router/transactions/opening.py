@@ -28,8 +28,9 @@ BEGIN = b"START TRANSACTION"
 PRIME = b"START TRANSACTION WITH CONSISTENT SNAPSHOT"
 BEGIN_READ_ONLY = b"START TRANSACTION READ ONLY"
 #: Inside a transaction wsrep_sync_wait does nothing: it has to be on the BEGIN. The time that the
-#: application allows its statements is not for our waits.
-SYNCED = b"SET STATEMENT wsrep_sync_wait=1, max_statement_time=0 FOR "
+#: application allows its statements is not for our waits. A session that takes dirty reads, as the
+#: server's own settings may have it, would not wait.
+SYNCED = b"SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1, max_statement_time=0 FOR "
 
 
 def to_primary(session: Session, node: Node) -> NodeConnection:

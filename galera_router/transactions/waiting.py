@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("galera_router")
 
-#: Waits for all that was committed anywhere in the cluster before. A session that takes dirty reads
-#: would not wait, nor would a node outside the primary component refuse it.
-PROOF = b"SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1, max_statement_time=0 FOR SELECT 1"
 #: Seconds that the primary is waited for at least: there is nobody else to ask then.
 PRIMARY_WAIT = 2.0
 #: Seconds that a node is waited for at least before its answers count as different.
@@ -230,7 +227,11 @@ def _proven(
     def synced(rows: int) -> None:
         link.until, wait.proven = 0.0, True
 
-    wait.steps = [Step(PROOF, synced), *_questions(session, link, needs, wait, 0.0), *opening]
+    wait.steps = [
+        Step(SYNCED + b"SELECT 1", synced),
+        *_questions(session, link, needs, wait, 0.0),
+        *opening,
+    ]
     return wait
 
 

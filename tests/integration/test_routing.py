@@ -8,6 +8,7 @@ from django.test import Client, TransactionTestCase, override_settings
 
 from galera_router import galera_atomic
 from galera_router.causality import scope
+from tests.integration.causality.support import SYNC
 from tests.integration.support import Shop
 from tests.shop.models import Author, Book
 
@@ -141,7 +142,7 @@ def test_autocommit_reads_outside_of_requests_wait_for_each_write_once(warm: Sho
                 Author.objects.count()
     primary, secondary = split(sent)
     assert not [s for s in primary if "__count" in s]
-    wait = "Query SET STATEMENT wsrep_sync_wait=1, max_statement_time=0 FOR SELECT 1"
+    wait = SYNC + "SELECT 1"
     count = "Query SELECT COUNT(*) AS `__count` FROM `shop_author`"
     assert secondary == [wait, count, count, count] * 2
 

@@ -11,8 +11,7 @@ from tests.integration.support import elsewhere
 from tests.shop.models import Author
 
 BEGIN = "Query START TRANSACTION READ ONLY"
-SYNC = "Query SET STATEMENT wsrep_sync_wait=1, max_statement_time=0 FOR "
-PROOF = "Query SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1"
+SYNC = "Query SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1, max_statement_time=0 FOR "
 REACH = "Query BEGIN NOT ATOMIC DECLARE cluster"
 
 

@@ -14,7 +14,7 @@ from galera_router.causality import tokens
 from galera_router.causality.voids import voids_of
 from galera_router.cluster.position import Position
 from tests.faults.nodes import stalled
-from tests.integration.causality.support import PROOF, REACH, Browser, count, write
+from tests.integration.causality.support import REACH, SYNC, Browser, count, write
 from tests.integration.support import Shop, elsewhere
 
 
@@ -65,12 +65,12 @@ def test_the_same_token_is_not_asked_about_again(quick: Shop) -> None:
     token = gave_up(quick)
     with quick.traffic() as first:
         assert read(token) == 1, "the node is asked whether it has what stands in its place"
-    assert not [s for log in first.values() for s in log if s.startswith(PROOF)], first
+    assert not [s for log in first.values() for s in log if s.startswith(SYNC)], first
     with quick.traffic() as sent:
         assert read(token) == 1
         with after(token), transaction.atomic():
             assert count() == 1
-    assert not [s for log in sent.values() for s in log if s.startswith((PROOF, REACH))], sent
+    assert not [s for log in sent.values() for s in log if s.startswith((SYNC, REACH))], sent
 
 
 def test_one_of_another_cluster_is_not_asked_about_again(quick: Shop) -> None:
@@ -86,7 +86,7 @@ def test_another_one_is_asked_about_where_it_is_read(quick: Shop) -> None:
     gave_up(quick)
     with quick.traffic() as sent:
         assert read(future(quick, 10**7)) == 1
-    assert sum(s.startswith(PROOF) for s in sent["db2"]) == 1
+    assert sum(s.startswith(SYNC) for s in sent["db2"]) == 1
     assert not sent["db1"]
     assert not sent["db3"]
 
@@ -134,7 +134,7 @@ def test_the_cluster_has_to_know_of_it_again_when_it_is_another_one(quick: Shop)
     with quick.traffic() as sent:
         assert read(token) == 1
     membership.agreed = before
-    assert [s for s in sent["db2"] if s.startswith(PROOF)], sent
+    assert [s for s in sent["db2"] if s.startswith(SYNC)], sent
 
 
 @pytest.mark.parametrize("make", [future, lambda shop: foreign()], ids=["future", "foreign"])
