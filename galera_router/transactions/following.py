@@ -59,6 +59,11 @@ class Following:
         for need in self._session.unmet(node):
             need.note_met(node)
 
+    @property
+    def followed(self) -> int:
+        """How many writes of the request at hand, of all its threads, this thread waits for."""
+        return self._record[1]
+
     def follow(self) -> None:
         """What another thread of this request has written must be waited for like our own."""
         record = scope.current().writes
