@@ -35,18 +35,23 @@ class Need:
     position: Position
     void: bool = False
     doubted: bool = False
-    _met: set[Node] = field(default_factory=set)
+    _met: dict[Node, int] = field(default_factory=dict)
 
     def is_met(self, node: Node) -> bool:
         """Returns True if ``node`` is known to have come so far."""
-        if node in self._met:
+        if self._met.get(node) == node.turn:
             return True
         known = node.position
         return known is not None and known.includes(self.position)
 
-    def note_met(self, node: Node) -> None:
-        """``node`` has come so far."""
-        self._met.add(node)
+    def note_met(self, node: Node, turn: int | None = None) -> None:
+        """``node`` has come so far.
+
+        Args:
+            node: the node.
+            turn: the node's turn when it did; None if its server cannot be another by now.
+        """
+        self._met[node] = node.turn if turn is None else turn
 
     def replace(self, instead: Position) -> None:
         """The cluster does not have the position: ``instead`` is where it is."""

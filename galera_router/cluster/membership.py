@@ -20,6 +20,7 @@ from galera_router.cluster.nodes import Cluster, Node, clusters_met
 from galera_router.cluster.probe import WHO, Answer, Ping
 from galera_router.connections.connection import NodeConnection, links
 from galera_router.connections.errors import Verdict
+from galera_router.connections.packet import Rows, next_answer, several_statements
 
 logger = logging.getLogger("galera_router")
 
@@ -272,8 +273,19 @@ def confirm(link: NodeConnection) -> None:
         ForeignNode: its node is in another cluster.
     """
     if not membership(link.node.cluster).is_fresh(link):
-        link.query(QUESTION)
-        judge(link, link.rows())
+        judge(link, _ask(link))
+
+
+def _ask(link: NodeConnection) -> Rows:
+    """The answer to :data:`QUESTION`, and in the same packet the server's name for itself."""
+    several = several_statements(link.connection)
+    link.query(QUESTION + b"; " + WHO if several else QUESTION)
+    told = link.rows()
+    if several:
+        next_answer(link.connection)
+        link.server = "".join(_text(name) for (name,) in link.rows())
+        link.node.cluster.note_server(link.node, link.server)
+    return told
 
 
 def judge(link: NodeConnection, rows: Iterable[Iterable[object]]) -> None:

@@ -241,6 +241,7 @@ class NodeMonitor:
         self, asked: _Asked, answer: Answer, moment: Moment, links: Sequence[NodeConnection]
     ) -> None:
         node, cluster = self.node, self.node.cluster
+        turn = cluster.note_server(node, answer.server)
         foreign = membership.heard(node, answer)
         if foreign is not None:
             cluster.mark_down(node, foreign)
@@ -250,7 +251,7 @@ class NodeMonitor:
             at = math.floor(asked.at.wall)
             if node.failures == asked.failures:  # what was met since then counts for more
                 cluster.mark_answered(node, synced=answer.synced, started=answer.started, at=at)
-                cluster.note_position(node, answer.position)
+                cluster.note_position(node, answer.position, turn)
         elif answer.verdict is Verdict.OUT:
             cluster.mark_down(node, answer.error)
             self._out(asked, answer.error, links)

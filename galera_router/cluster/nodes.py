@@ -57,6 +57,9 @@ class Node:
         position: how far it is known to have come.
         lags_until: until when it is not worth waiting for, by the clock.
         distance: how long a round trip to it takes.
+        server: which one answered at its address last, by its own name; empty if unknown.
+        turn: how often that was another one: what was known of the one before holds no more.
+        several: one of those before has answered again: the address is that of several servers.
     """
 
     config: NodeConfig
@@ -77,6 +80,10 @@ class Node:
     position: Position | None = None
     lags_until: float = 0.0
     distance: Distance = field(default_factory=Distance, repr=False)
+    server: str = ""
+    turn: int = 0
+    several: bool = False
+    servers: set[str] = field(default_factory=set, repr=False)
 
     @property
     def name(self) -> str:
@@ -145,7 +152,7 @@ class Cluster:
         """
         self.used = self._clock()
         first = self._electable[0]
-        if first.up and first.fit and not first.settled_at:
+        if first.up and first.fit and not first.settled_at and not first.several:
             return first
         with self._lock:
             return self._elected() or self._due(self._electable)
@@ -244,16 +251,36 @@ class Cluster:
             state = "again" if now_well else "no longer"
             logger.warning("%s: node %s is %s in step", self.alias, node.name, state)
 
-    def note_position(self, node: Node, position: Position | None) -> None:
+    def note_server(self, node: Node, server: str) -> int:
+        """Note which server has answered as ``node``; returns the node's turn.
+
+        A server that was replaced stays away. One that is back after another stands behind the
+        same address: a balancer's, or that of a name with several records.
+        """
+        if not server or server == node.server:
+            return node.turn
+        with self._lock:
+            news = server in node.servers and not node.several
+            node.several |= server in node.servers
+            node.servers.add(server)
+            node.server, node.position, node.turn = server, None, node.turn + 1
+            turn = node.turn
+        if news:
+            text = "%s: several servers answer as node %s: %s. Give each a place in NODES."
+            logger.warning(text, self.alias, node.name, "; ".join(sorted(node.servers)))
+        return turn
+
+    def note_position(self, node: Node, position: Position | None, turn: int | None = None) -> None:
         """Note that ``node`` has come to ``position``, unless more is known already.
 
         Args:
             node: a node of this cluster.
             position: of a server that ``node`` was found to be, or without its name.
+            turn: the node's turn when that server answered; None if it cannot be another by now.
         """
         with self._lock:
             known = node.position
-            if position is None or (known == position):
+            if position is None or known == position or turn not in (None, node.turn):
                 return
             if known is None or known.cluster_id != position.cluster_id:
                 node.position = position
@@ -312,6 +339,7 @@ class Cluster:
     def _elected(self) -> Node | None:
         """The first node that is settled; if none is, the first of those that will be soonest."""
         nodes = self._best(self._electable)
+        nodes = [node for node in nodes if not node.several] or nodes
         if not nodes:
             return None
         now = self._wall()

@@ -55,6 +55,7 @@ class NodeConnection:
         until: when the wait that the packet in flight begins with is to be ended (monotonic
             seconds); 0 without one, or when it is over.
         overdue: it was ended because that moment had come.
+        server: the server's own name for itself; empty if it was not asked.
         proxied: something stands around the driver's connection and makes its cursors.
     """
 
@@ -74,6 +75,7 @@ class NodeConnection:
         self.busy = 0.0
         self.until = 0.0
         self.overdue = False
+        self.server = ""
         self.thread_id: int = connection.thread_id()
         # A tracer, say, that is to see the statements.
         self.proxied = getattr(type(connection), "cursor", None) is not Connection.cursor

@@ -24,9 +24,10 @@ from galera_router.causality.scope import Need
 from galera_router.causality.voids import voids_of
 from galera_router.cluster import position as positions
 from galera_router.cluster.nodes import Node
+from galera_router.cluster.probe import WHO
 from galera_router.connections.connection import NodeConnection
-from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
-from galera_router.connections.packet import Step
+from galera_router.connections.errors import ERRORS, Verdict, errno, is_lost, verdict
+from galera_router.connections.packet import Rows, Step
 
 from .opening import SYNCED
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("galera_router")
 
+_SIGNALLED = 1644
+_ANOTHER = "galera_router: it is another server"
 #: Seconds that the primary is waited for at least: there is nobody else to ask then.
 PRIMARY_WAIT = 2.0
 #: Seconds that a node is waited for at least before its answers count as different.
@@ -49,6 +52,7 @@ class Wait:
         steps: the statements; the application's follows.
         until: when the watchdog is to end the wait (monotonic seconds); 0: it ends by itself.
         over: the server has answered all that wait.
+        turn: the node's turn when it was asked.
         proven: it had all that was committed anywhere before it was asked how far it has come.
         unsynced: a wait that is due was left out, as the mode "any" wants it.
     """
@@ -58,6 +62,7 @@ class Wait:
     over: bool = False
     unsynced: bool = False
     proven: bool = False
+    turn: int = 0
 
 
 _NOTHING = Wait(over=True)
@@ -71,6 +76,17 @@ def before(session: Session, link: NodeConnection, begin: bytes = b"") -> Wait |
         link: a connection to a node's own alias, outside a transaction.
         begin: what begins the transaction that the read is to be in.
     """
+    while True:
+        turn = session.cluster.note_server(link.node, link.server)
+        wait = _before(session, link, begin)
+        if turn != link.node.turn:  # another thread has met another server there meanwhile
+            continue
+        if wait is not None and wait is not _NOTHING:
+            wait.turn = turn
+        return wait
+
+
+def _before(session: Session, link: NodeConnection, begin: bytes) -> Wait | None:
     node = link.node
     synced, needs = is_due(session, node)
     opening = [Step(begin)] if begin else []
@@ -82,6 +98,10 @@ def before(session: Session, link: NodeConnection, begin: bytes = b"") -> Wait |
         return _synced(session, link, begin)
     if needs:
         return _reached(session, link, needs, opening)
+    if not link.server and _relies(session):
+        if not node.server:
+            return _synced(session, link, begin)
+        return Wait([_guard(link), *opening])
     return Wait(opening) if begin else _NOTHING
 
 
@@ -90,14 +110,72 @@ def is_due(session: Session, node: Node) -> tuple[bool, list[Need]]:
     if not session.options.wsrep_sync_after_write:
         return False, []
     session.following.follow()
-    seen = session.following.seen
-    synced = node in session.following.behind or (seen is not None and seen is not node)
+    following = session.following
+    seen = following.seen
+    synced = following.is_behind(node) or (seen is not None and seen is not node)
     return synced, session.unmet(node)
 
 
 def _only_synced(session: Session, node: Node, need: Need) -> bool:
     """Returns True if no position helps: none is known, or only the primary can be asked."""
     return need.everything or node is session.cluster.primary()
+
+
+# --- which server it is -------------------------------------------------------------------
+
+
+def _relies(session: Session) -> bool:
+    """Returns True if a read without a wait relies on what is known of its node's server.
+
+    That was met on another connection, and there may be several servers at one address.
+    """
+    if not session.options.wsrep_sync_after_write or session.mode == "any":
+        return False
+    return session.following.has_written or bool(scope.needs(session.cluster.alias))
+
+
+def _guard(link: NodeConnection) -> Step:
+    """It fails (:func:`is_another`) where another server answers than the last time."""
+    server = link.node.server
+    statement = (
+        f"BEGIN NOT ATOMIC IF CAST(({WHO.decode()}) AS BINARY) <> x'{server.encode().hex()}' THEN"
+        f" SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_ANOTHER}'; END IF; END"
+    )
+
+    def done(rows: int) -> None:
+        link.server = server
+
+    return Step(statement.encode(), done)
+
+
+def is_another(session: Session, link: NodeConnection, error: BaseException) -> bool:
+    """Returns True if ``error`` says that another server has answered; it is asked which."""
+    if errno(error) != _SIGNALLED or _ANOTHER not in str(error):
+        return False
+    try:
+        link.query(WHO)
+        _identify(session, link, link.rows())
+    except ERRORS as lost:
+        logger.info(
+            "%s: %s does not say who it is: %s", session.cluster.alias, link.node.name, lost
+        )
+        session.reader.drop(link)
+    return True
+
+
+def _who(session: Session, link: NodeConnection, wait: Wait) -> list[Step]:
+    """What asks, ahead of a wait, for the server that is waited for, unless it is known."""
+
+    def told(rows: Rows) -> None:
+        wait.turn = _identify(session, link, rows)
+
+    return [] if link.server else [Step(WHO, told=told)]
+
+
+def _identify(session: Session, link: NodeConnection, rows: Rows) -> int:
+    name = rows[0][0]
+    link.server = name.decode() if isinstance(name, bytes) else str(name)
+    return session.cluster.note_server(link.node, link.server)
 
 
 # --- for everything -----------------------------------------------------------------------
@@ -116,19 +194,21 @@ def _synced(session: Session, link: NodeConnection, begin: bytes) -> Wait | None
     else:
         wait.until = time.monotonic() + seconds
         wait.steps = [Step(SYNCED + (begin or b"SELECT 1"), done)]
+    wait.steps = [*_who(session, link, wait), *wait.steps]
     return wait
 
 
 def _caught_up(session: Session, link: NodeConnection, wait: Wait, rows: int) -> None:
     """The node has all that had been committed anywhere when it was asked."""
     link.until, wait.over = 0.0, True
-    session.following.note_synced(link.node)
+    session.following.note_synced(link.node, wait.turn)
 
 
 def last_resort(session: Session, link: NodeConnection, begin: bytes) -> Wait:
     """The wait for everything on a node whose answers differ: it may only lag."""
     seconds = max(allowance(session, link.node), LAST_WAIT)
-    wait = Wait(until=time.monotonic() + seconds)
+    turn = session.cluster.note_server(link.node, link.server)
+    wait = Wait(until=time.monotonic() + seconds, turn=turn)
     wait.steps = [Step(SYNCED + begin, functools.partial(_caught_up, session, link, wait))]
     return wait
 
@@ -167,8 +247,9 @@ def ask_gtid(session: Session, link: NodeConnection) -> positions.Position | Non
 def _reached(
     session: Session, link: NodeConnection, needs: list[Need], opening: list[Step]
 ) -> Wait:
-    wait = Wait()
-    wait.steps = [*_questions(session, link, needs, wait, allowance(session, link.node)), *opening]
+    wait, seconds = Wait(), allowance(session, link.node)
+    questions = _questions(session, link, needs, wait, seconds)
+    wait.steps = [*_who(session, link, wait), *questions, *opening]
     return wait
 
 
@@ -186,8 +267,8 @@ def _questions(
 def _met(
     session: Session, link: NodeConnection, need: Need, wait: Wait, last: bool, rows: int
 ) -> None:
-    need.note_met(link.node)
-    session.cluster.note_position(link.node, replace(need.position, node=""))
+    need.note_met(link.node, wait.turn)
+    session.cluster.note_position(link.node, replace(need.position, node=""), wait.turn)
     wait.over = last
 
 
@@ -227,11 +308,8 @@ def _proven(
     def synced(rows: int) -> None:
         link.until, wait.proven = 0.0, True
 
-    wait.steps = [
-        Step(SYNCED + b"SELECT 1", synced),
-        *_questions(session, link, needs, wait, 0.0),
-        *opening,
-    ]
+    proof = [*_who(session, link, wait), Step(SYNCED + b"SELECT 1", synced)]
+    wait.steps = [*proof, *_questions(session, link, needs, wait, 0.0), *opening]
     return wait
 
 

@@ -271,8 +271,8 @@ MUTANTS = (
         "back-in-time",
         "a thread that moves to another secondary may read older data there",
         "transactions/waiting.py",
-        "    synced = node in session.following.behind or (seen is not None and seen is not node)",
-        "    synced = node in session.following.behind",
+        "    synced = following.is_behind(node) or (seen is not None and seen is not node)",
+        "    synced = following.is_behind(node)",
         (BACK, MOVES, HISTORY),
     ),
     Mutant(
