@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from galera_router.atomic import galera_atomic
     from galera_router.causality.after import after
     from galera_router.causality.reads import reads
+    from galera_router.recovery.runs import carry_scope
     from galera_router.transactions.last_write import causal_token
 
 __version__ = "0.1.0"
-__all__ = ["after", "causal_token", "expand", "galera_atomic", "reads"]
+__all__ = ["after", "carry_scope", "causal_token", "expand", "galera_atomic", "reads"]
 
 _LATER = {
     "after": "causality.after",
+    "carry_scope": "recovery.runs",
     "causal_token": "transactions.last_write",
     "galera_atomic": "atomic",
     "reads": "causality.reads",

@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 
 from galera_router.causality import scope
-from galera_router.causality.carriers import carrier
+from galera_router.causality.carriers import Brought, carrier
 from galera_router.causality.responses import keep_scope
 from galera_router.cluster.nodes import clusters
 from galera_router.compat import internals
@@ -151,12 +151,12 @@ class GaleraMiddleware:
         return self._call_async(request) if self._async else self._call(request)
 
     def _call(self, request: HttpRequest) -> HttpResponseBase:
-        asked = self._carrier.read(request, self._aliases)
-        with scope.needing(asked, request=True):
+        brought = self._carrier.read(request, self._aliases)
+        with scope.needing(brought.needs, request=True):
             response = self._run(request)
-            if scope.written():
-                self._carrier.write(response, last_write.written())
-            return keep_scope(response) if asked or scope.in_outage() else response
+            if aliases := _to_be_told(brought):
+                self._carrier.write(response, last_write.tokens_of(aliases), brought)
+            return keep_scope(response) if brought.needs or scope.in_outage() else response
 
     def _run(self, request: HttpRequest) -> HttpResponseBase:
         runs = Runs(request)
@@ -172,12 +172,13 @@ class GaleraMiddleware:
             runs.turn.leave()
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
-        asked = self._carrier.read(request, self._aliases)
-        with scope.needing(asked, request=True):
+        brought = self._carrier.read(request, self._aliases)
+        with scope.needing(brought.needs, request=True):
             response = await self._run_async(request)
-            if scope.written():
-                self._carrier.write(response, await sync_to_async(last_write.written)())
-            return keep_scope(response) if asked or scope.in_outage() else response
+            if aliases := _to_be_told(brought):
+                tokens = await sync_to_async(last_write.tokens_of)(aliases)
+                self._carrier.write(response, tokens, brought)
+            return keep_scope(response) if brought.needs or scope.in_outage() else response
 
     async def _run_async(self, request: HttpRequest) -> HttpResponseBase:
         runs = Runs(request)
@@ -210,6 +211,14 @@ class GaleraMiddleware:
         # The status of an error keeps the inner middleware from saving what the failed run left,
         # the session above all. Nobody gets to see it.
         return HttpResponse(status=500)
+
+
+def _to_be_told(brought: Brought) -> list[str]:
+    """The clusters of which the client is to be given a token.
+
+    The request has written there; or what it has brought is void, or too much.
+    """
+    return list(dict.fromkeys([*scope.written(), *scope.void(), *brought.crowded]))
 
 
 def _keep_body(request: HttpRequest) -> None:

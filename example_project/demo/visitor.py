@@ -61,6 +61,8 @@ class Visitor:
             connection.close()
         for cookie in response.headers.get_all("Set-Cookie", []):
             self._cookies.load(cookie)
+        for name in [n for n, morsel in self._cookies.items() if morsel["max-age"] == "0"]:
+            del self._cookies[name]
         wait = response.headers["Retry-After"]
         return Answer(
             response.status,

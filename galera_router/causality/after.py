@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from galera_router.causality import scope, tokens
+from galera_router.causality.ignored import tell_ignored
+from galera_router.causality.scope import Need, Needs
+from galera_router.causality.voids import instead_of
 from galera_router.cluster.nodes import cluster_of
 from galera_router.cluster.position import EVERYTHING, Position
-
-logger = logging.getLogger("galera_router")
 
 
 @contextmanager
@@ -33,20 +34,57 @@ def after(*given: str | None) -> Iterator[None]:
         yield
 
 
-def accepted(texts: Iterable[str], max_age: int | None = None) -> dict[str, Position]:
-    """The positions of the tokens ``texts`` by the alias of their cluster, the latest of each."""
-    found: dict[str, Position] = {}
+def accepted(texts: Iterable[str], max_age: int | None = None) -> Needs:
+    """What the tokens ``texts`` stand for by the alias of their cluster, the latest of each.
+
+    Of a cluster that was built anew, both may be there: nothing tells here which of two is later.
+    """
+    found: dict[str, dict[str, Need]] = {}
     for text in texts:
-        loaded = tokens.load(text, max_age)
-        if loaded is None:
-            continue
-        alias, new = loaded
-        cluster = cluster_of(alias)
-        if cluster is None or cluster.alias != alias:
-            logger.warning("a causal token was ignored: there is no cluster %r here", alias)
-        else:
-            found[alias] = later(found.get(alias), new)
+        need = _need(text, max_age)
+        if need is not None:
+            alias, new = need
+            known = found.setdefault(alias, {})
+            cluster_id = new.position.cluster_id
+            known[cluster_id] = _later(known.get(cluster_id), new)
+    return {alias: tuple(needs.values()) for alias, needs in found.items()}
+
+
+def _need(text: str, max_age: int | None) -> tuple[str, Need] | None:
+    loaded = tokens.load(text, max_age)
+    if loaded is None:
+        return None
+    alias, position = loaded
+    cluster = cluster_of(alias)
+    if cluster is None or cluster.alias != alias:
+        tell_ignored(logging.WARNING, "there is no cluster %r here", alias)
+        return None
+    instead = instead_of(cluster, position)
+    return alias, Need(instead or position, void=instead is not None)
+
+
+def _later(one: Need | None, other: Need) -> Need:
+    if one is None:
+        return other
+    found = one if one.position.seqno > other.position.seqno else other
+    found.void = one.void or other.void
     return found
+
+
+def includes(token: str, other: str, max_age: int | None) -> bool:
+    """Returns True if who brings ``token`` need not bring ``other`` as well.
+
+    One that is void, forged or too old is of no use to anybody. Of two clusters, one of them built
+    anew, neither includes the other.
+    """
+    found, loaded = tokens.load(token, None), tokens.load(other, max_age)
+    if found is None or loaded is None or found[0] != loaded[0]:
+        return loaded is None
+    (alias, new), (_, old) = found, loaded
+    cluster = cluster_of(alias)
+    if new is EVERYTHING or (cluster is not None and instead_of(cluster, old) is not None):
+        return True
+    return new.cluster_id == old.cluster_id and new.seqno >= old.seqno
 
 
 def later(one: Position | None, other: Position) -> Position:

@@ -1,5 +1,9 @@
 """How a client carries its token from one request to the next: a cookie, or a header.
 
+Responses may cross on their way to the client. So each one sets a cookie of another name,
+``galera.`` and the beginning of the token's signature, and takes back those that its request has
+brought and its token includes. What two have set is there side by side until the next one.
+
 The settings follow Django's: ``GALERA_COOKIE_NAME``, ``_AGE``, ``_DOMAIN``, ``_PATH``,
 ``_SAMESITE`` and ``_SECURE``, of which all but the first two are by default those of the
 session's cookie; and ``GALERA_HEADER_NAME``. A name of None turns that carrier off.
@@ -19,12 +23,15 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
-from galera_router.causality.after import accepted
-from galera_router.cluster.position import Position
+from galera_router.causality.after import accepted, includes
+from galera_router.causality.scope import Needs
+from galera_router.causality.tokens import mark
 from galera_router.exceptions import ConfigurationError
 
 #: Seconds for which a token is kept: a node that lags for longer is out of step, and not read.
 AGE = 300
+#: Cookies of one cluster that a client may bring before any response makes one of them.
+MANY = 4
 COOKIE, HEADER = "galera", "X-Galera-Token"
 
 _ATTRIBUTES = ("DOMAIN", "PATH", "SAMESITE", "SECURE")
@@ -32,6 +39,27 @@ _NAMES = frozenset({f"GALERA_COOKIE_{name}" for name in ("NAME", "AGE", *_ATTRIB
 NAMES = _NAMES | {"GALERA_HEADER_NAME"}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SAMESITE = ("lax", "strict", "none")
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What one request has brought.
+
+    Attributes:
+        needs: what its tokens stand for, by alias.
+        cookies: the names and values of its cookies, by alias.
+    """
+
+    needs: Needs
+    cookies: Mapping[str, Mapping[str, str]]
+
+    @property
+    def crowded(self) -> list[str]:
+        """The clusters that it has brought more cookies of than there should be."""
+        return [alias for alias, cookies in self.cookies.items() if len(cookies) > MANY]
+
+
+NOTHING = Brought({}, {})
 
 
 @dataclass(frozen=True)
@@ -47,23 +75,29 @@ class Carrier:
     age: int
     attributes: Mapping[str, Any]
 
-    def read(self, request: HttpRequest, aliases: tuple[str, ...]) -> dict[str, Position]:
-        """The positions that ``request`` names, by alias; a foreign or old token is ignored."""
-        found = [
-            text
-            for alias in aliases
-            for text in (self._from_cookie(request, alias), self._from_header(request, alias))
-            if text
-        ]
-        return accepted(found, self.age) if found else {}
+    def read(self, request: HttpRequest, aliases: tuple[str, ...]) -> Brought:
+        """What ``request`` brings for ``aliases``; a forged or old token is ignored."""
+        cookies = {alias: found for alias in aliases if (found := self._cookies(request, alias))}
+        texts = [text for found in cookies.values() for text in found.values()]
+        for alias in aliases:
+            texts += self._from_header(request, alias)
+        return Brought(accepted(filter(None, texts), self.age) if texts else {}, cookies)
 
-    def write(self, response: HttpResponseBase, tokens: Mapping[str, str]) -> None:
-        """Put ``tokens``, by alias, into ``response``; without any it is left as it is."""
+    def write(
+        self, response: HttpResponseBase, tokens: Mapping[str, str], brought: Brought = NOTHING
+    ) -> None:
+        """Put ``tokens``, by alias, into ``response``; without any it is left as it is.
+
+        Args:
+            response: to a request.
+            tokens: they include what the request has brought.
+            brought: by the request.
+        """
         for alias, token in tokens.items():
             vary = []
             if self.cookie:
-                name = _named(self.cookie, alias, "_")
-                response.set_cookie(name, token, max_age=self.age, httponly=True, **self.attributes)
+                self._set_cookie(response, alias, token)
+                self._take_back(response, brought.cookies.get(alias, {}), token)
                 vary.append("Cookie")
             if self.header:
                 name = _named(self.header, alias, "-")
@@ -71,11 +105,30 @@ class Carrier:
                 vary.append(name)
             patch_vary_headers(response, vary)
 
-    def _from_cookie(self, request: HttpRequest, alias: str) -> str | None:
-        return request.COOKIES.get(_named(self.cookie, alias, "_")) if self.cookie else None
+    def _set_cookie(self, response: HttpResponseBase, alias: str, token: str) -> None:
+        assert self.cookie is not None
+        name = f"{_named(self.cookie, alias, '_')}.{mark(token)}"
+        response.set_cookie(name, token, max_age=self.age, httponly=True, **self.attributes)
 
-    def _from_header(self, request: HttpRequest, alias: str) -> str | None:
-        return request.headers.get(_named(self.header, alias, "-")) if self.header else None
+    def _take_back(
+        self, response: HttpResponseBase, cookies: Mapping[str, str], token: str
+    ) -> None:
+        for name, old in cookies.items():
+            if old != token and includes(token, old, self.age):
+                attributes = {k: v for k, v in self.attributes.items() if k != "secure"}
+                response.delete_cookie(name, **attributes)
+
+    def _cookies(self, request: HttpRequest, alias: str) -> dict[str, str]:
+        if not self.cookie:
+            return {}
+        name = _named(self.cookie, alias, "_")
+        names = [n for n in request.COOKIES if n == name or n.startswith(name + ".")]
+        return {name: text for name in names if (text := request.COOKIES[name])}
+
+    def _from_header(self, request: HttpRequest, alias: str) -> list[str]:
+        """A client with several requests at a time may bring several, with commas between."""
+        text = request.headers.get(_named(self.header, alias, "-"), "") if self.header else ""
+        return [part.strip() for part in text.split(",")] if text else []
 
 
 def _named(name: str, alias: str, separator: str) -> str:

@@ -28,23 +28,34 @@ class Need:
     """Reads must include all that had been committed at ``position``.
 
     Attributes:
-        void: it is to be ignored, because its cluster does not exist any more.
+        void: the position that was asked for is not there, and another one stands in its place.
+        doubted: a node has been waited for in vain.
     """
 
     position: Position
     void: bool = False
-    _met: set[Node] = field(default_factory=set)
+    doubted: bool = False
+    _met: dict[Node, int] = field(default_factory=dict)
 
     def is_met(self, node: Node) -> bool:
         """Returns True if ``node`` is known to have come so far."""
-        if self.void or node in self._met:
+        if self._met.get(node) == node.turn:
             return True
         known = node.position
         return known is not None and known.includes(self.position)
 
-    def note_met(self, node: Node) -> None:
-        """``node`` has come so far."""
-        self._met.add(node)
+    def note_met(self, node: Node, turn: int | None = None) -> None:
+        """``node`` has come so far.
+
+        Args:
+            node: the node.
+            turn: the node's turn when it did; None if its server cannot be another by now.
+        """
+        self._met[node] = node.turn if turn is None else turn
+
+    def replace(self, instead: Position) -> None:
+        """The cluster does not have the position: ``instead`` is where it is."""
+        self.position, self.void = instead, True
 
     @property
     def everything(self) -> bool:
@@ -154,6 +165,11 @@ def written() -> list[str]:
     return list(current().writes or ())
 
 
+def void() -> list[str]:
+    """The clusters that do not have what the running block was given a token for."""
+    return [alias for alias, needs in current().needs.items() if any(n.void for n in needs)]
+
+
 def note_outage(alias: str) -> None:
     """The request at hand has waited in vain for a node of the cluster ``alias``."""
     if in_request():
@@ -204,17 +220,17 @@ def leave(owner: object) -> None:
 
 
 @contextmanager
-def needing(new: Mapping[str, Position], *, request: bool = False) -> Iterator[None]:
+def needing(new: Needs, *, request: bool = False) -> Iterator[None]:
     """Enter a block whose reads must include the positions in ``new``.
 
     Args:
-        new: one position for each alias, besides those that the code around it requires.
+        new: by alias, besides what the code around it requires.
         request: the block is a request or a task, whose writes are counted.
     """
     before = current()
     found = dict(before.needs)
-    for alias, position in new.items():
-        found[alias] = (*found.get(alias, ()), Need(position))
+    for alias, needs in new.items():
+        found[alias] = (*found.get(alias, ()), *needs)
     counter: Counter[str] | None = Counter() if request else before.writes
     outages = {} if request else before.outages
     scope = Scope(None, found, counter, outages, before, before.modes)

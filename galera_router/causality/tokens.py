@@ -9,12 +9,12 @@ import logging
 
 from django.core import signing
 
+from galera_router.causality.ignored import tell_ignored
 from galera_router.cluster.position import EVERYTHING, Position, is_position
-
-logger = logging.getLogger("galera_router")
 
 _SALT = "galera_router.token"
 _LONGEST = 1000  # characters; nobody signs more
+_MARK = 8  # characters of a signature
 
 
 def dump(alias: str, position: Position) -> str:
@@ -26,19 +26,19 @@ def dump(alias: str, position: Position) -> str:
 def load(text: str, max_age: int | None) -> tuple[str, Position] | None:
     """The alias and the position that :func:`dump` was given.
 
-    What is forged, malformed or older than ``max_age`` seconds is None, and logged: the text
+    What is forged, malformed or older than ``max_age`` seconds is None, and told: the text
     comes from outside, and to know nothing is no error.
     """
     try:
         parts = _unsigned(text, max_age)
     except signing.SignatureExpired:
-        logger.info("a causal token was ignored: it has expired")
+        tell_ignored(logging.INFO, "it has expired")
     except (signing.BadSignature, ValueError):
-        logger.warning("a causal token was ignored: it was not signed here")
+        tell_ignored(logging.WARNING, "it was not signed here")
     else:
-        found = _read(parts)
+        found = _read(parts, _signed(text))
         if found is None:
-            logger.warning("a causal token was ignored: it is of another version")
+            tell_ignored(logging.WARNING, "it is of another version")
         return found
     return None
 
@@ -50,7 +50,17 @@ def _unsigned(text: str, max_age: int | None) -> object:
     return parts
 
 
-def _read(parts: object) -> tuple[str, Position] | None:
+def _signed(text: str) -> str:
+    """The time of the signature, which is the last part but one."""
+    return text.rsplit(":", 2)[1]
+
+
+def mark(token: str) -> str:
+    """A short text that no other token has."""
+    return token.rsplit(":", 1)[-1][:_MARK]
+
+
+def _read(parts: object, signed: str) -> tuple[str, Position] | None:
     if not isinstance(parts, list) or len(parts) != 5:
         return None
     alias, cluster_id, seqno, node, gtid = parts
@@ -60,4 +70,4 @@ def _read(parts: object) -> tuple[str, Position] | None:
         return alias, EVERYTHING
     if not is_position(cluster_id, seqno, gtid):
         return None
-    return alias, Position(cluster_id, seqno, node, gtid)
+    return alias, Position(cluster_id, seqno, node, gtid, signed)

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import Error, connections
 
 from galera_router.cluster.nodes import Node
+from galera_router.cluster.probe import WHO
 from galera_router.compat import internals
 
 VARIABLES = (
@@ -61,6 +62,7 @@ class Report:
         doubt: seconds by which that may be wrong.
         database: the one that the connection is in; empty if in none.
         tables: of that database.
+        servers: who has answered, by their own names: more than one behind a balancer.
     """
 
     node: Node
@@ -73,6 +75,7 @@ class Report:
     doubt: float = 0.0
     database: str = ""
     tables: list[Table] = field(default_factory=list)
+    servers: set[str] = field(default_factory=set)
 
     @property
     def version(self) -> str:
@@ -101,10 +104,14 @@ def ask(node: Node) -> Report:
     report = Report(node)
     wrapper = connections[node.alias]
     try:
-        with closing(_connect(node, node.alias)) as driver:
+        # At the same time: a balancer may give each new connection to the server with the fewest.
+        with (
+            closing(_connect(node, node.alias)) as driver,
+            closing(_connect(node, node.cluster.alias)) as other,
+        ):
             _general(report, driver)
-        with closing(_connect(node, node.cluster.alias)) as driver:
-            report.role_session = _session(driver)
+            report.role_session = _session(other)
+            report.servers = {_rows(d, WHO.decode())[0][0] for d in (driver, other)}
     except (Error, wrapper.Database.Error) as error:  # type: ignore[attr-defined]
         report.error = error
     return report

@@ -30,7 +30,7 @@ def check(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
     messages = [_absent(cluster, report) for report in reports if report.error is not None]
     messages += [_kind(cluster, report) for report in answered if not report.is_mariadb]
     for report in answered:
-        for question in (_database, _age, _guard, _session, _primary_session, _clock):
+        for question in (_database, _age, _guard, _session, _primary_session, _clock, _several):
             messages += question(cluster, report) if report.is_mariadb else []
     for together in (_same, _flush, _out, _without_galera, _foreign, _gtid):
         messages += together(cluster, answered)
@@ -155,6 +155,20 @@ def _clock(cluster: Cluster, report: Report) -> list[CheckMessage]:
             f"The clock of {_node(cluster, report)} is {abs(report.skew):.1f} s {way} this"
             " machine's. The processes agree by the time of day when a node is primary again.",
             "Synchronise the clocks of all servers and of all machines of the application (NTP).",
+        )
+    ]
+
+
+def _several(cluster: Cluster, report: Report) -> list[CheckMessage]:
+    if len(report.servers) < 2:
+        return []
+    return [
+        warning(
+            19,
+            f"{_node(cluster, report)} is several servers: {listed(sorted(report.servers))}. What"
+            " is known of one of them does not hold for the next connection, and a failover"
+            " cannot tell them apart.",
+            "Give each server a place of its own in NODES, by an address that is no balancer's.",
         )
     ]
 

@@ -143,13 +143,13 @@ class Epochs:
             synced: it had first applied all that there was. Only then an older epoch than the
                 one that is known is believed, as after the tables were emptied.
         """
+        node.cluster.note_server(node, server)
         with self._lock:
-            node.server = server
             known = self.current
             newest = known is None or (epoch is not None and epoch.number >= known.number)
             if newest or synced:
                 self.current = node.epoch = epoch
-            self._find_leader()
+        self.find_leader()
         if self.current is not None and self.current != known:
             self._tell(self.current, logging.INFO if known is None else logging.WARNING)
 
@@ -157,20 +157,14 @@ class Epochs:
         name = self.leader.name if self.leader is not None else epoch.server
         logger.log(level, "%s: node %s is the primary now: %s", self._alias, name, epoch.reason)
 
-    def name(self, node: Node, server: str) -> None:
-        """Note what the server of ``node`` calls itself."""
-        if server and server != node.server:
-            with self._lock:
-                node.server = server
-                self._find_leader()
-
     def over(self, node: Node) -> None:
         """The epoch that ``node`` had shown is over."""
         if node.epoch is not None:
             self.refused = node.epoch.number
         node.epoch = None
 
-    def _find_leader(self) -> None:
+    def find_leader(self) -> None:
+        """Look which node is the primary, now that another server may have been met."""
         server = self.current.server if self.current is not None else None
         self.leader = next((node for node in self._nodes if node.server == server), None)
 

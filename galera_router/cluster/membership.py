@@ -19,6 +19,8 @@ from django.db.utils import OperationalError
 from galera_router.cluster.nodes import Cluster, Node, clusters_met
 from galera_router.cluster.probe import WHO, Answer, Ping
 from galera_router.connections.connection import NodeConnection, links
+from galera_router.connections.errors import Verdict
+from galera_router.connections.packet import Rows, next_answer, several_statements
 
 logger = logging.getLogger("galera_router")
 
@@ -81,6 +83,7 @@ class Membership:
         self._said: dict[Node, str] = {}
         self._member_of: dict[Node, str] = {}  # the cluster in which it was last accepted
         self._foreign: set[Node] = set()
+        self._strangers: set[Node] = set()  # spoke of another cluster while ours was there
         self._heard: dict[Node, _Heard] = {}
         self.renew_locks()
 
@@ -95,20 +98,56 @@ class Membership:
         same = heard.failures == link.node.failures and heard.thread <= link.thread_id
         return same and time.monotonic() - heard.at < FRESH
 
-    def hear(self, node: Node, identity: str, thread: int = 0) -> ForeignNode | None:
-        """Note what ``node`` has said; returns an error if it is in another cluster."""
+    def hear(
+        self, node: Node, identity: str, thread: int = 0, *, sure: bool = True
+    ) -> ForeignNode | None:
+        """Note what ``node`` has said; returns an error if it is in another cluster.
+
+        Args:
+            node: who has spoken.
+            identity: of the cluster that it is in.
+            thread: of the connection that it was asked on.
+            sure: ours is there at the same time.
+        """
         with self._lock:
             self._said[node] = identity
             if (found := self._decide(node)) != self.agreed:
-                self._agree(found)
-                self._review(node)
+                self._change(node, found)
             if self.agreed in (None, identity):
                 self._accept(node, thread)
                 return None
             error = self._error(node)
             error.news = node not in self._foreign
             self._foreign.add(node)
+            if sure:
+                self._strangers.add(node)
             return error
+
+    def is_news(self, node: Node, identity: str) -> bool:
+        """Returns True if nobody knows yet whether ``node`` is a stranger or the first of a new
+        cluster."""
+        known = node in self._strangers or self._member_of.get(node) == self.agreed
+        return identity != self.agreed and not known
+
+    def ask_members(self) -> bool:
+        """Ask those who are thought to be members; returns True if one of them is.
+
+        Those that cannot be connected to are down.
+        """
+        with self._asking:
+            members = [n for n in self._voters if n.up and self._said.get(n) == self.agreed]
+            pings = [ping for node in members if (ping := _started(node, self._timeout))]
+            deadline = time.monotonic() + self._timeout
+            while time.monotonic() < deadline and any(ping.answer is None for ping in pings):
+                time.sleep(0.001)
+        found = [self._is_member(ping.node, ping.answer) for ping in pings]
+        return any(found)
+
+    def _is_member(self, node: Node, answer: Answer | None) -> bool:
+        if answer is not None and answer.error is not None and answer.verdict is Verdict.LOST:
+            node.cluster.mark_down(node, answer.error)
+        identity = of(answer)
+        return bool(identity) and self.hear(node, identity) is None
 
     def first(self, node: Node, identity: str, links: Collection[NodeConnection] = ()) -> None:
         """Agree on a cluster before the first use of a node, with the others if they answer.
@@ -125,7 +164,19 @@ class Membership:
             for some in (others, [self._first]) if ASK else ():
                 self._ask((other for other in some if other is not node), timeout)
             with self._lock:
-                self._agree(self._majority(self._said) or self._commonest())
+                ours = self._majority(self._said) or self._commonest()
+                self._agree(ours)
+                self._strangers = {n for n, said in self._said.items() if said != ours}
+
+    def _change(self, speaker: Node, identity: str | None) -> None:
+        """The cluster is another one from now on, as ``speaker`` was the last to say."""
+        if self.agreed is not None:
+            text = "%s: this cluster is %s now, as node %s says; it was %s"
+            alias = speaker.cluster.alias
+            logger.warning(text, alias, identity, speaker.name, self.agreed)
+        self._agree(identity)
+        self._strangers.clear()
+        self._review(speaker)
 
     def _agree(self, identity: str | None) -> None:
         self.agreed = identity
@@ -138,6 +189,7 @@ class Membership:
             time.monotonic(), node.failures, thread or (last.thread if last else 0)
         )
         self._foreign.discard(node)
+        self._strangers |= self._foreign
         if self.agreed is not None:
             self._member_of[node] = self.agreed
 
@@ -145,14 +197,16 @@ class Membership:
         """The cluster's identity, now that ``node`` has spoken: the one that most nodes say.
 
         A cluster that was built anew is met node by node. Once no node says the old identity any
-        more, what a former member says is the new one.
+        more, what a former member says is the new one; or a node that was not heard of as long as
+        there was somebody to say the old one, such as one that was down when the process began.
         """
         alive = [n for n in self._voters if n is node or n.up or n in self._foreign]
         if found := self._majority(alive):
             return found
         left = any(self._said.get(n) == self.agreed for n in alive)
         was_member = self.agreed is not None and self._member_of.get(node) == self.agreed
-        return self._said[node] if was_member and not left else self.agreed
+        may_be = was_member or (node in self._voters and node not in self._strangers)
+        return self._said[node] if may_be and not left else self.agreed
 
     def _majority(self, alive: Iterable[Node]) -> str | None:
         """What more than half of NODES say, counting only those in ``alive``; None if nothing."""
@@ -234,7 +288,7 @@ def of(answer: Answer | None) -> str:
 def heard(node: Node, answer: Answer) -> ForeignNode | None:
     """Note the answer to a ping; returns an error if ``node`` is in another cluster."""
     identity = of(answer)
-    return membership(node.cluster).hear(node, identity) if identity else None
+    return membership(node.cluster).hear(node, identity, sure=False) if identity else None
 
 
 def confirm(link: NodeConnection) -> None:
@@ -244,8 +298,19 @@ def confirm(link: NodeConnection) -> None:
         ForeignNode: its node is in another cluster.
     """
     if not membership(link.node.cluster).is_fresh(link):
-        link.query(QUESTION)
-        judge(link, link.rows())
+        judge(link, _ask(link))
+
+
+def _ask(link: NodeConnection) -> Rows:
+    """The answer to :data:`QUESTION`, and in the same packet the server's name for itself."""
+    several = several_statements(link.connection)
+    link.query(QUESTION + b"; " + WHO if several else QUESTION)
+    told = link.rows()
+    if several:
+        next_answer(link.connection)
+        link.server = "".join(_text(name) for (name,) in link.rows())
+        link.node.cluster.note_server(link.node, link.server)
+    return told
 
 
 def judge(link: NodeConnection, rows: Iterable[Iterable[object]]) -> None:
@@ -260,10 +325,12 @@ def judge(link: NodeConnection, rows: Iterable[Iterable[object]]) -> None:
         identity = "".join(_text(value) for (value,) in link.rows())
     if identity in ("", _NOT_JOINED):  # it is joining, and takes no statements yet
         return
-    known = membership(link.node.cluster)
+    known, sure = membership(link.node.cluster), True
     if known.agreed is None:
         known.first(link.node, identity, [link])
-    error = known.hear(link.node, identity, link.thread_id)
+    elif known.is_news(link.node, identity):
+        sure = known.ask_members()
+    error = known.hear(link.node, identity, link.thread_id, sure=sure)
     if error is not None:
         expel(link.node, error)
         raise error

@@ -247,6 +247,7 @@ class NodeMonitor:
         self, asked: _Asked, answer: Answer, moment: Moment, links: Sequence[NodeConnection]
     ) -> None:
         node, cluster = self.node, self.node.cluster
+        turn = cluster.note_server(node, answer.server)
         foreign = membership.heard(node, answer)
         if foreign is not None:
             cluster.mark_down(node, foreign)
@@ -254,7 +255,7 @@ class NodeMonitor:
         elif answer.error is None:
             self._out_since = None
             if node.failures == asked.failures:  # what was met since then counts for more
-                self._well(asked, answer)
+                self._well(asked, answer, turn)
                 self._note_epoch(answer)
         elif answer.verdict is Verdict.OUT:
             cluster.mark_down(node, answer.error)
@@ -266,7 +267,7 @@ class NodeMonitor:
         self._half_dead(asked, answer)
         self._locked(asked, answer)
 
-    def _well(self, asked: _Asked, answer: Answer) -> None:
+    def _well(self, asked: _Asked, answer: Answer, turn: int) -> None:
         self.node.cluster.mark_answered(
             self.node,
             synced=answer.synced,
@@ -275,7 +276,7 @@ class NodeMonitor:
             read_only=answer.read_only,
             position=answer.position,
         )
-        self.node.cluster.note_position(self.node, answer.position)
+        self.node.cluster.note_position(self.node, answer.position, turn)
 
     def _locked(self, asked: _Asked, answer: Answer) -> None:
         """Free statements that a backup's lock on the whole server holds, if they can go elsewhere.

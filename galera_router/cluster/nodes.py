@@ -76,9 +76,11 @@ class Node:
         failures: how often it was found to be down, or behind, ever.
         position: how far it is known to have come.
         lags_until: until when it is not worth waiting for, by the clock.
-        server: what its server calls itself; empty if that is not known.
         epoch: the newest one that it has itself shown; None if that has to be asked.
         distance: how long a round trip to it takes.
+        server: which one answered at its address last, by its own name; empty if unknown.
+        turn: how often that was another one: what was known of the one before holds no more.
+        several: one of those before has answered again: the address is that of several servers.
     """
 
     config: NodeConfig
@@ -105,9 +107,12 @@ class Node:
     heard: float = float("-inf")  # when it was last known whether it is up, by the clock
     position: Position | None = None
     lags_until: float = 0.0
-    server: str = field(default="", repr=False)
     epoch: Epoch | None = field(default=None, repr=False)
     distance: Distance = field(default_factory=Distance, repr=False)
+    server: str = ""
+    turn: int = 0
+    several: bool = False
+    servers: set[str] = field(default_factory=set, repr=False)
 
     @property
     def name(self) -> str:
@@ -215,7 +220,7 @@ class Cluster:
         self.used = self._clock()
         epochs = self.epochs
         first = epochs.leader if epochs.current is not None else self._electable[0]
-        if first is not None and first.well and not first.settled_at:
+        if first is not None and first.well and not first.settled_at and not first.several:
             return first
         with self._lock:
             return self._elected() or self._due(self._electable)
@@ -373,16 +378,37 @@ class Cluster:
             logger.warning("%s: node %s is up again", self.alias, node.name)
         self._tell(node, rank)
 
-    def note_position(self, node: Node, position: Position | None) -> None:
+    def note_server(self, node: Node, server: str) -> int:
+        """Note which server has answered as ``node``; returns the node's turn.
+
+        A server that was replaced stays away. One that is back after another stands behind the
+        same address: a balancer's, or that of a name with several records.
+        """
+        if not server or server == node.server:
+            return node.turn
+        with self._lock:
+            news = server in node.servers and not node.several
+            node.several |= server in node.servers
+            node.servers.add(server)
+            node.server, node.position, node.turn = server, None, node.turn + 1
+            turn = node.turn
+        self.epochs.find_leader()
+        if news:
+            text = "%s: several servers answer as node %s: %s. Give each a place in NODES."
+            logger.warning(text, self.alias, node.name, "; ".join(sorted(node.servers)))
+        return turn
+
+    def note_position(self, node: Node, position: Position | None, turn: int | None = None) -> None:
         """Note that ``node`` has come to ``position``, unless more is known already.
 
         Args:
             node: a node of this cluster.
             position: of a server that ``node`` was found to be, or without its name.
+            turn: the node's turn when that server answered; None if it cannot be another by now.
         """
         with self._lock:
             known = node.position
-            if position is None or (known == position):
+            if position is None or known == position or turn not in (None, node.turn):
                 return
             if known is None or known.cluster_id != position.cluster_id:
                 node.position = position
@@ -392,6 +418,11 @@ class Cluster:
     def note_lag(self, node: Node) -> None:
         """Note that ``node`` has not caught up in time."""
         node.lags_until = self._clock() + LAG_REMEMBERED
+
+    def forget_lags(self) -> None:
+        """What the nodes were waited for does not exist: none of them was late."""
+        for node in self.nodes:
+            node.lags_until = 0.0
 
     def lags(self, node: Node) -> bool:
         """Returns True if ``node`` has just failed to catch up in time."""
@@ -507,10 +538,12 @@ class Cluster:
     def _elected(self) -> Node | None:
         """The primary if it is as good as any; else the first node that is settled.
 
-        If none is settled, the first of those that will be soonest.
+        If none is settled, the first of those that will be soonest. One with several servers
+        behind its address comes last.
         """
         leader = self.epochs.leader
         nodes = self._fittest([leader, *self._electable] if leader else self._electable)
+        nodes = [node for node in nodes if not node.several] or nodes
         if not nodes:
             return None
         if leader in nodes:

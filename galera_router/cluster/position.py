@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from galera_router.connections.errors import errno
@@ -24,12 +24,14 @@ class Position:
     ``seqno``: ``wsrep_last_committed``. ``node``: which node was there when this was noted: the
     beginning of its ``wsrep_gcomm_uuid``, another one at each start of its server; empty if that
     is not known. ``gtid``: the same point as a GTID of the server's; empty if it was not asked for.
+    ``signed``: when a token was made of it, as its signature says; empty if it is of none.
     """
 
     cluster_id: str
     seqno: int
     node: str = ""
     gtid: str = ""
+    signed: str = field(default="", compare=False)
 
     def includes(self, other: Position) -> bool:
         """Returns True if a node at this position has committed all that there is at ``other``."""
@@ -52,7 +54,8 @@ _GTID = re.compile(r"[0-9]+-[0-9]+-[0-9]+")
 _SIGNALLED, _LOCK_WAIT = 1644, 1205
 _NODE_LENGTH = 13  # the time in a UUID of version 1
 _BEHIND = "galera_router: the node is behind"
-_CLUSTER = "galera_router: the cluster is "
+_CLUSTER = "galera_router: the cluster is another one"
+_HERE = re.compile(r" ([0-9a-f-]{36}):([0-9]+)$")
 #: Seconds between two looks of :func:`reach`: at first, and at most.
 _PAUSE, _LONGEST = 0.001, 0.01
 
@@ -89,9 +92,9 @@ def reach(target: Position, seconds: float) -> bytes:
 
     It looks, and looks again until ``seconds`` are over; then it fails (:func:`is_behind`), and
     what follows in its packet is not carried out. On a node of another cluster it fails at once
-    (:func:`cluster_met`). Not ``wsrep_sync_wait``: that waits for whatever anybody has committed,
-    for as long as the server likes (``repl.causal_read_timeout``), and stands still while the
-    cluster forms a new view.
+    (:func:`is_elsewhere`). Both errors say where the node is (:func:`place_met`). Not
+    ``wsrep_sync_wait``: that waits for whatever anybody has committed, for as long as the server
+    likes (``repl.causal_read_timeout``), and stands still while the cluster forms a new view.
     """
     return (
         "BEGIN NOT ATOMIC DECLARE cluster, said VARCHAR(128); DECLARE reached BIGINT;"
@@ -101,10 +104,11 @@ def reach(target: Position, seconds: float) -> bytes:
         " MIN(IF(VARIABLE_NAME = 'WSREP_LAST_COMMITTED', NULL, VARIABLE_VALUE))"
         " INTO reached, cluster FROM information_schema.GLOBAL_STATUS"
         " WHERE VARIABLE_NAME IN ('WSREP_LAST_COMMITTED', 'WSREP_CLUSTER_STATE_UUID');"
-        f" IF cluster <> '{target.cluster_id}' THEN SET said = CONCAT('{_CLUSTER}', cluster);"
+        f" IF cluster <> '{target.cluster_id}' THEN SET said = '{_CLUSTER}';"
         f" ELSEIF reached >= {target.seqno} THEN LEAVE look;"
         f" ELSEIF waited >= {seconds:.3f} THEN SET said = '{_BEHIND}'; END IF;"
-        " IF said IS NOT NULL THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = said; END IF;"
+        " IF said IS NOT NULL THEN SET said = CONCAT_WS(' ', said, CONCAT(cluster, ':', reached));"
+        " SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = said; END IF;"
         f" DO SLEEP(pause); SET waited = waited + pause, pause = LEAST(pause * 2, {_LONGEST});"
         " END LOOP; END"
     ).encode()
@@ -124,10 +128,12 @@ def is_behind(error: BaseException) -> bool:
     return number == _LOCK_WAIT or (number == _SIGNALLED and _BEHIND in str(error))
 
 
-def cluster_met(error: BaseException) -> str:
-    """The id of the cluster that a node belongs to instead; empty if ``error`` is another one."""
-    text = str(error)
-    if errno(error) != _SIGNALLED or _CLUSTER not in text:
-        return ""
-    found = _UUID.search(text)
-    return found[0] if found is not None else ""
+def is_elsewhere(error: BaseException) -> bool:
+    """Returns True if ``error`` says that a node belongs to another cluster."""
+    return errno(error) == _SIGNALLED and _CLUSTER in str(error)
+
+
+def place_met(error: BaseException) -> Position | None:
+    """Where the node was that has failed to reach a position; None if ``error`` does not say."""
+    found = _HERE.search(str(error.args[-1])) if errno(error) == _SIGNALLED else None
+    return None if found is None else Position(found[1], int(found[2]))

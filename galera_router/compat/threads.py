@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 _MARK = "galera_router"
+#: Executors of threads whose jobs run in other interpreters (Python 3.14): a closure does not get
+#: there, and nor does anything that is known here.
+_ELSEWHERE: tuple[type, ...] = tuple(
+    found for name in ("InterpreterPoolExecutor",) if (found := getattr(futures, name, None))
+)
 
 
 def on_start(started: Callable[[threading.Thread], None]) -> None:
@@ -47,6 +53,8 @@ def on_submit(submitted: Callable[..., Future[Any]]) -> None:
         def own(*args: Any, **kwargs: Any) -> Future[Any]:
             return original(self, *args, **kwargs)
 
+        if isinstance(self, _ELSEWHERE):
+            return own(fn, *args, **kwargs)
         return submitted(own, fn, *args, **kwargs)
 
     setattr(submit, _MARK, True)

@@ -58,6 +58,7 @@ class NodeConnection:
         until: when the wait that the packet in flight begins with is to be ended (monotonic
             seconds); 0 without one, or when it is over.
         overdue: it was ended because that moment had come.
+        server: the server's own name for itself; empty if it was not asked.
         proxied: something stands around the driver's connection and makes its cursors.
     """
 

@@ -9,6 +9,8 @@ from typing import Any
 import MySQLdb
 from MySQLdb.constants import CLIENT, CR
 
+Rows = tuple[tuple[Any, ...], ...]
+
 
 def _nothing(rows: int) -> None: ...
 
@@ -20,10 +22,12 @@ class Step:
     Attributes:
         statement: without parameters.
         done: called with the number of affected rows when the server has answered it.
+        told: called ahead of that with the rows of its answer; None if nobody wants them.
     """
 
     statement: bytes
     done: Callable[[int], None] = _nothing
+    told: Callable[[Rows], None] | None = None
 
 
 class Packet:
@@ -70,7 +74,10 @@ class Packet:
 
     def _answered(self, step: Step) -> None:
         rows = self.driver.affected_rows()
-        self.driver.discard_result()
+        if step.told is None:
+            self.driver.discard_result()
+        else:
+            step.told(self.driver.store_result().fetch_row(0))
         step.done(rows)
 
     @property

@@ -261,6 +261,8 @@ class Replay:
 
     @staticmethod
     def _done(step: Step, cursor: Any) -> None:
+        if step.told is not None:
+            step.told(cursor.fetchall())
         step.done(cursor.rowcount)
 
     def _still_open(self, cursor: Any) -> None:

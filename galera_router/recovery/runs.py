@@ -1,7 +1,8 @@
 """One run of a request or a function, and what it has done that another run would do twice.
 
 A run lives in a context variable, so coroutines and the threads of asgiref belong to it. A plain
-thread and the job of an executor belong to the run that has started them.
+thread and the job of an executor belong to the run that has started them, and what is called
+through :func:`carry_scope` to the run that has carried it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,18 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import ContextVar, Token
+from functools import update_wrapper
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar
+from weakref import WeakSet
 
 from galera_router.causality import scope
 from galera_router.causality.scope import Scope
 from galera_router.compat import threads
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _current: ContextVar[Run | None] = ContextVar("galera_router_run", default=None)
 _ATTRIBUTE = "galera_run"
@@ -42,6 +49,7 @@ class Run:
         self._token: Token[Run | None] | None = None
         self._threads: list[threading.Thread] = []
         self._jobs: list[Future[Any]] = []
+        self._carried: WeakSet[Carried[Any, Any]] = WeakSet()
 
     def __enter__(self) -> Run:
         self._outer = current()
@@ -75,6 +83,12 @@ class Run:
         if self._outer is not None:
             self._outer.note_job(job)
 
+    def note_carried(self, function: Carried[Any, Any]) -> None:
+        """The run has handed ``function`` to somebody who may call it at any time."""
+        self._carried.add(function)
+        if self._outer is not None:
+            self._outer.note_carried(function)
+
     def obstacle(self) -> str | None:
         """Returns why the code must not be run again, in words; None if it may.
 
@@ -84,6 +98,8 @@ class Run:
             return "a thread that it started is still running"
         if self.effect is None and not all(job.done() for job in self._jobs):
             return "a job that it gave to an executor is not done"
+        if self.effect is None and not all(function.done for function in list(self._carried)):
+            return "a function that carries its scope may yet be at work"
         return self.effect
 
 
@@ -120,7 +136,7 @@ def _started(thread: threading.Thread) -> None:
     if thread.name.startswith(OWN_THREADS):
         return
     run = current()
-    if run is not _NOBODY:
+    if _current.get() is not _NOBODY:
         scope.inherit(thread)
     if run is not None:
         setattr(thread, _ATTRIBUTE, run)
@@ -152,12 +168,71 @@ def _within(
         _current.reset(token)
 
 
+class Carried(Generic[P, R]):
+    """What :func:`carry_scope` returns.
+
+    Attributes:
+        done: it was called, and is not at work.
+    """
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        update_wrapper(self, function)
+        self._function = function
+        self._run, self._scope = current(), scope.current()
+        self._at_work: list[None] = []  # appending and popping is safe in threads
+        self._called = False
+        if self._run is not None:
+            self._run.note_carried(self)
+
+    @property
+    def done(self) -> bool:
+        return self._called and not self._at_work
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        self._at_work.append(None)
+        self._called = True
+        try:
+            result: R = _within(self._run, self._scope, self._function, *args, **kwargs)
+            return result
+        finally:
+            self._at_work.pop()
+
+
+def carry_scope(function: Callable[P, R]) -> Callable[P, R]:
+    """``function`` so that it belongs to the request or task at hand, in whatever thread it runs.
+
+    Reads in it include what the request has written, and what its tokens name. What it writes is
+    included by later reads of the request, and by its token; and the request, or the function of
+    :func:`galera_atomic`, is not run again once it has written, or while it may yet do so.
+
+    It is needed for threads that were there before: a queue's workers, the pools of
+    ``multiprocessing.pool.ThreadPool`` and of other libraries. What is started or submitted within
+    the request (``threading.Thread``, ``ThreadPoolExecutor``, ``asyncio``, asgiref) belongs to it
+    anyway.
+
+    Args:
+        function: to be called any number of times, from any thread of this process.
+
+    Raises:
+        TypeError: for a coroutine or a generator, whose body runs after the call.
+    """
+    for is_later in (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction):
+        if is_later(function):
+            name = getattr(function, "__qualname__", repr(function))
+            raise TypeError(
+                f"carry_scope cannot carry {name!r}: the body of a coroutine or a generator runs"
+                " after the call. Carry the function that runs it."
+            )
+    return Carried(function)
+
+
 class _Nobody(Run):
     """In the place of a run, for what belongs to none."""
 
     def note_effect(self, effect: str) -> None: ...
     def note_thread(self, thread: threading.Thread) -> None: ...
     def note_job(self, job: Future[Any]) -> None: ...
+    def note_carried(self, function: Carried[Any, Any]) -> None: ...
 
 
 _NOBODY = _Nobody()

@@ -40,6 +40,7 @@ class Following:
         self.writes = self.writes_before = 0
         self.told: tuple[object, Position] | None = None
         self.found = False
+        self._turns: dict[Node, int] = {}  # those of the nodes when they were waited for
         self._record: tuple[Counter[str] | None, int] = (None, 0)  # writes of all its threads
 
     def note_write(self, node: Node | None = None) -> None:
@@ -52,12 +53,33 @@ class Following:
         self.found = False
         self.seen = node
         self.behind = {other for other in self._session.cluster.nodes if other is not node}
+        self._turns.clear()
 
-    def note_synced(self, node: Node) -> None:
-        """``node`` has all that had been committed anywhere when it was asked."""
+    def note_synced(self, node: Node, turn: int | None = None) -> None:
+        """``node`` has all that had been committed anywhere when it was asked.
+
+        Args:
+            node: the node.
+            turn: the node's turn when it was asked; None if its server cannot be another by now.
+        """
         self.behind.discard(node)
+        self._turns[node] = node.turn if turn is None else turn
         for need in self._session.unmet(node):
-            need.note_met(node)
+            need.note_met(node, turn)
+
+    def is_behind(self, node: Node) -> bool:
+        """Returns True if ``node`` was not waited for since the last write, or is another now."""
+        return node in self.behind or self._turns.get(node, node.turn) != node.turn
+
+    @property
+    def has_written(self) -> bool:
+        """Returns True if the request at hand has written, in whatever thread."""
+        return self.writes != self.writes_before or bool(scope.writes(self._session.cluster.alias))
+
+    @property
+    def followed(self) -> int:
+        """How many writes of the request at hand, of all its threads, this thread waits for."""
+        return self._record[1]
 
     def follow(self) -> None:
         """What another thread of this request has written must be waited for like our own."""
@@ -91,5 +113,6 @@ class Following:
     def new_request(self) -> None:
         """A request or a task begins or has ended."""
         self.seen = None
+        self._turns.clear()
         self.commits_before = self.commits
         self.writes_before = self.writes

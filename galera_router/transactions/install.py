@@ -61,7 +61,7 @@ def _install_node(wrapper: BaseDatabaseWrapper) -> None:
     def question() -> Any:
         session = session_of(wrapper.alias)
         assert session is not None
-        return session.question()
+        return session.question(node.link)
 
     internals.ask_server_through(wrapper, question)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
@@ -49,19 +49,18 @@ def token_of(session: Session) -> str:
     alias = session.cluster.alias
     found: Position | None = None
     for need in scope.needs(alias):
-        if not need.void:
-            found = later(found, need.position)
+        found = later(found, need.position)
     if session.following.writes != session.following.writes_before or alias in scope.written():
         found = later(found, _where(session))
     return "" if found is None else tokens.dump(alias, found)
 
 
-def written() -> Mapping[str, str]:
-    """A token for each cluster that the request at hand has written to, by its alias.
+def tokens_of(aliases: Iterable[str]) -> Mapping[str, str]:
+    """A token for each cluster of ``aliases`` that there is one for, by its alias.
 
     To be called in the thread whose connections the request has used.
     """
-    sessions = [session_of(alias) for alias in scope.written()]
+    sessions = [session_of(alias) for alias in aliases]
     tokens = {c.cluster.alias: token_of(c) for c in sessions if c is not None}
     return {alias: token for alias, token in tokens.items() if token}
 

@@ -79,7 +79,8 @@ def _find_epoch(session: Session, link: NodeConnection, waits: CatchingUp) -> Ep
         raise
     finally:
         link.until = 0.0
-    link.server = found.server if found is not None else ""
+    if found is not None:
+        link.server = found.server
     return found
 
 

@@ -258,7 +258,7 @@ def _waited_in_vain(
     session: Session, link: NodeConnection, wait: Wait, error: Exception, patience: Patience
 ) -> bool:
     """Returns True if ``error`` ended a wait of ours: the read is sent elsewhere, or again."""
-    if waiting.is_foreign(session, error):
+    if waiting.is_another(session, link, error) or waiting.note_void(session, wait, error):
         return True
     if not waiting.is_late(link, wait, error):
         return False
@@ -369,7 +369,7 @@ def _open(transaction: Transaction, node: Node) -> tuple[NodeConnection, Wait] |
 
 
 def _replay_failed(session: Session, link: NodeConnection, wait: Wait, error: Exception) -> None:
-    if waiting.is_foreign(session, error):
+    if waiting.is_another(session, link, error) or waiting.note_void(session, wait, error):
         return
     if waiting.is_late(link, wait, error) or verdict(error) is Verdict.LOCK_WAIT:
         waiting.pass_by(session, link)

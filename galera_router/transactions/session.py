@@ -304,10 +304,16 @@ class Session:
         return self.transaction.for_direct_use()
 
     @contextmanager
-    def question(self) -> Iterator[Any]:
-        """A cursor to ask any server with, outside the transaction and without a promotion."""
+    def question(self, own: NodeConnection | None = None) -> Iterator[Any]:
+        """A cursor to ask any server with, outside the transaction and without a promotion.
+
+        Args:
+            own: a connection of the node that the question is about, if there is one.
+        """
         if self._direct is not None:
             link = self._direct
+        elif own is not None and not own.is_stale():
+            link = own
         elif self.primary is None and self.reads_elsewhere() and self.reader.pinned():
             link = self.reader.connect()
         else:

@@ -83,18 +83,24 @@ class OnSecondary(Pending):
         link: its connection.
         needs: what it was begun to include.
         unsynced: it was begun without a wait that was due.
+        writes: as many writes of this request were waited for.
     """
 
     link: NodeConnection
     needs: tuple[Need, ...] = ()
     unsynced: bool = False
+    writes: int = 0
 
     def is_too_old(self, alias: str) -> bool:
-        """Returns True if it may lack what a read must now include."""
+        """Returns True if it may lack what a read must now include.
+
+        That is what it was given a token for since, or what another thread of the request has
+        written.
+        """
+        if self.unsynced or scope.writes(alias) > self.writes:
+            return True
         needs = scope.needs(alias)
-        if needs is self.needs:  # nearly always
-            return self.unsynced
-        return self.unsynced or any(not need.void for need in needs if need not in self.needs)
+        return needs is not self.needs and any(need not in self.needs for need in needs)
 
     def commit(self, transaction: Transaction) -> None:
         reading.end_snapshot(transaction.session, self.link)
@@ -214,7 +220,7 @@ class Transaction:
     def to_snapshot(self, link: NodeConnection, *, unsynced: bool) -> None:
         """A secondary has opened its snapshot."""
         needs = scope.needs(self.session.cluster.alias)
-        self.move(OnSecondary(link, needs, unsynced))
+        self.move(OnSecondary(link, needs, unsynced, self.session.following.followed))
 
     def to_primary(self, link: NodeConnection) -> None:
         """The primary has opened it, and replayed what there was to replay."""
@@ -372,7 +378,8 @@ class Transaction:
             return False
         session, state = self.session, self.state
         snapshot = state if isinstance(state, OnSecondary) and session.mode != "any" else None
-        if snapshot is not None and snapshot.is_too_old(session.cluster.alias):
+        waits = session.options.wsrep_sync_after_write
+        if snapshot is not None and waits and snapshot.is_too_old(session.cluster.alias):
             return False
         optimistic = bool(session.options.optimistic_transactions)
         return optimistic and not internals.in_testcase(session.wrapper)

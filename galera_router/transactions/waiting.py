@@ -14,23 +14,29 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from galera_router.causality import scope
+from galera_router.causality.ignored import tell_ignored
 from galera_router.causality.scope import Need
+from galera_router.causality.voids import voids_of
 from galera_router.cluster import position as positions
 from galera_router.cluster.nodes import Node
+from galera_router.cluster.probe import WHO
 from galera_router.connections.begin import SYNCED
 from galera_router.connections.connection import NodeConnection
-from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
-from galera_router.connections.packet import Step
+from galera_router.connections.errors import ERRORS, Verdict, errno, is_lost, verdict
+from galera_router.connections.packet import Rows, Step
 
 if TYPE_CHECKING:
     from .session import Session
 
 logger = logging.getLogger("galera_router")
 
+_SIGNALLED = 1644
+_ANOTHER = "galera_router: it is another server"
 #: Seconds that the primary is waited for at least: there is nobody else to ask then.
 PRIMARY_WAIT = 2.0
 #: Seconds that a node is waited for at least before its answers count as different.
@@ -45,6 +51,8 @@ class Wait:
         steps: the statements; the application's follows.
         until: when the watchdog is to end the wait (monotonic seconds); 0: it ends by itself.
         over: the server has answered all that wait.
+        turn: the node's turn when it was asked.
+        proven: it had all that was committed anywhere before it was asked how far it has come.
         unsynced: a wait that is due was left out, as the mode "any" wants it.
     """
 
@@ -52,6 +60,8 @@ class Wait:
     until: float = 0.0
     over: bool = False
     unsynced: bool = False
+    proven: bool = False
+    turn: int = 0
 
 
 _NOTHING = Wait(over=True)
@@ -65,15 +75,32 @@ def before(session: Session, link: NodeConnection, begin: bytes = b"") -> Wait |
         link: a connection to a node's own alias, outside a transaction.
         begin: what begins the transaction that the read is to be in.
     """
+    while True:
+        turn = session.cluster.note_server(link.node, link.server)
+        wait = _before(session, link, begin)
+        if turn != link.node.turn:  # another thread has met another server there meanwhile
+            continue
+        if wait is not None and wait is not _NOTHING:
+            wait.turn = turn
+        return wait
+
+
+def _before(session: Session, link: NodeConnection, begin: bytes) -> Wait | None:
     node = link.node
     synced, needs = is_due(session, node)
     opening = [Step(begin)] if begin else []
     if (synced or needs) and session.mode == "any":
         return Wait(opening, unsynced=True, over=not begin)
+    if not synced and _is_doubtful(session, node, needs):
+        return _proven(session, link, needs, opening)
     if synced or any(_only_synced(session, node, need) for need in needs):
         return _synced(session, link, begin)
     if needs:
         return _reached(session, link, needs, opening)
+    if not link.server and _relies(session):
+        if not node.server:
+            return _synced(session, link, begin)
+        return Wait([_guard(link), *opening])
     return Wait(opening) if begin else _NOTHING
 
 
@@ -82,14 +109,72 @@ def is_due(session: Session, node: Node) -> tuple[bool, list[Need]]:
     if not session.options.wsrep_sync_after_write:
         return False, []
     session.following.follow()
-    seen = session.following.seen
-    synced = node in session.following.behind or (seen is not None and seen is not node)
+    following = session.following
+    seen = following.seen
+    synced = following.is_behind(node) or (seen is not None and seen is not node)
     return synced, session.unmet(node)
 
 
 def _only_synced(session: Session, node: Node, need: Need) -> bool:
     """Returns True if no position helps: none is known, or only the primary can be asked."""
     return need.everything or node is session.cluster.primary()
+
+
+# --- which server it is -------------------------------------------------------------------
+
+
+def _relies(session: Session) -> bool:
+    """Returns True if a read without a wait relies on what is known of its node's server.
+
+    That was met on another connection, and there may be several servers at one address.
+    """
+    if not session.options.wsrep_sync_after_write or session.mode == "any":
+        return False
+    return session.following.has_written or bool(scope.needs(session.cluster.alias))
+
+
+def _guard(link: NodeConnection) -> Step:
+    """It fails (:func:`is_another`) where another server answers than the last time."""
+    server = link.node.server
+    statement = (
+        f"BEGIN NOT ATOMIC IF CAST(({WHO.decode()}) AS BINARY) <> x'{server.encode().hex()}' THEN"
+        f" SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_ANOTHER}'; END IF; END"
+    )
+
+    def done(rows: int) -> None:
+        link.server = server
+
+    return Step(statement.encode(), done)
+
+
+def is_another(session: Session, link: NodeConnection, error: BaseException) -> bool:
+    """Returns True if ``error`` says that another server has answered; it is asked which."""
+    if errno(error) != _SIGNALLED or _ANOTHER not in str(error):
+        return False
+    try:
+        link.query(WHO)
+        _identify(session, link, link.rows())
+    except ERRORS as lost:
+        logger.info(
+            "%s: %s does not say who it is: %s", session.cluster.alias, link.node.name, lost
+        )
+        session.reader.drop(link)
+    return True
+
+
+def _who(session: Session, link: NodeConnection, wait: Wait) -> list[Step]:
+    """What asks, ahead of a wait, for the server that is waited for, unless it is known."""
+
+    def told(rows: Rows) -> None:
+        wait.turn = _identify(session, link, rows)
+
+    return [] if link.server else [Step(WHO, told=told)]
+
+
+def _identify(session: Session, link: NodeConnection, rows: Rows) -> int:
+    name = rows[0][0]
+    link.server = name.decode() if isinstance(name, bytes) else str(name)
+    return session.cluster.note_server(link.node, link.server)
 
 
 # --- for everything -----------------------------------------------------------------------
@@ -108,19 +193,21 @@ def _synced(session: Session, link: NodeConnection, begin: bytes) -> Wait | None
     else:
         wait.until = time.monotonic() + seconds
         wait.steps = [Step(SYNCED + (begin or b"SELECT 1"), done)]
+    wait.steps = [*_who(session, link, wait), *wait.steps]
     return wait
 
 
 def _caught_up(session: Session, link: NodeConnection, wait: Wait, rows: int) -> None:
     """The node has all that had been committed anywhere when it was asked."""
     link.until, wait.over = 0.0, True
-    session.following.note_synced(link.node)
+    session.following.note_synced(link.node, wait.turn)
 
 
 def last_resort(session: Session, link: NodeConnection, begin: bytes) -> Wait:
     """The wait for everything on a node whose answers differ: it may only lag."""
     seconds = max(allowance(session, link.node), LAST_WAIT)
-    wait = Wait(until=time.monotonic() + seconds)
+    turn = session.cluster.note_server(link.node, link.server)
+    wait = Wait(until=time.monotonic() + seconds, turn=turn)
     wait.steps = [Step(SYNCED + begin, functools.partial(_caught_up, session, link, wait))]
     return wait
 
@@ -159,23 +246,97 @@ def ask_gtid(session: Session, link: NodeConnection) -> positions.Position | Non
 def _reached(
     session: Session, link: NodeConnection, needs: list[Need], opening: list[Step]
 ) -> Wait:
-    seconds = allowance(session, link.node)
-    wait = Wait()
+    wait, seconds = Wait(), allowance(session, link.node)
+    questions = _questions(session, link, needs, wait, seconds)
+    wait.steps = [*_who(session, link, wait), *questions, *opening]
+    return wait
+
+
+def _questions(
+    session: Session, link: NodeConnection, needs: list[Need], wait: Wait, seconds: float
+) -> Iterator[Step]:
+    """For each need, what waits ``seconds`` for it."""
     for need in needs:
-        by_gtid = session.options.wsrep_sync_use_gtid and need.position.gtid
+        by_gtid = session.options.wsrep_sync_use_gtid and need.position.gtid and seconds
         statement = (positions.reach_gtid if by_gtid else positions.reach)(need.position, seconds)
         done = functools.partial(_met, session, link, need, wait, need is needs[-1])
-        wait.steps.append(Step(statement, done))
-    wait.steps += opening
-    return wait
+        yield Step(statement, done)
 
 
 def _met(
     session: Session, link: NodeConnection, need: Need, wait: Wait, last: bool, rows: int
 ) -> None:
-    need.note_met(link.node)
-    session.cluster.note_position(link.node, replace(need.position, node=""))
+    need.note_met(link.node, wait.turn)
+    session.cluster.note_position(link.node, replace(need.position, node=""), wait.turn)
     wait.over = last
+
+
+# --- for a position that may be void ------------------------------------------------------
+
+
+def _is_doubtful(session: Session, node: Node, needs: list[Need]) -> bool:
+    """Returns True if the cluster is to be asked whether it has what ``needs`` ask for.
+
+    Waiting for a position that never comes would be in vain, on this node and any other.
+    """
+    if not needs or any(need.everything for need in needs):
+        return False
+    if node is session.cluster.primary() and any(need.doubted for need in needs):
+        return True
+    expected = voids_of(session.cluster).expected
+    return expected and not all(_is_there(session, need) for need in needs)
+
+
+def _is_there(session: Session, need: Need) -> bool:
+    """Returns True if some node is known to have come so far."""
+    return any(need.is_met(node) for node in session.cluster.nodes)
+
+
+def _proven(
+    session: Session, link: NodeConnection, needs: list[Need], opening: list[Step]
+) -> Wait | None:
+    """The node gets all that is committed anywhere, and is then asked where it is.
+
+    Each position that anybody has ever met in this cluster is then behind it.
+    """
+    seconds = allowance(session, link.node)
+    if not seconds:
+        return None
+    wait = Wait(until=time.monotonic() + seconds)
+
+    def synced(rows: int) -> None:
+        link.until, wait.proven = 0.0, True
+
+    proof = [*_who(session, link, wait), Step(SYNCED + b"SELECT 1", synced)]
+    wait.steps = [*proof, *_questions(session, link, needs, wait, 0.0), *opening]
+    return wait
+
+
+def note_void(session: Session, wait: Wait, error: BaseException) -> bool:
+    """Returns True if ``error`` says that a token, void now, is of what the cluster lacks.
+
+    Either the node is in another cluster, as when it was built anew; or it has all that there is,
+    as when the cluster was begun again from an older node.
+    """
+    place = positions.place_met(error)
+    if place is None or not (positions.is_elsewhere(error) or wait.proven):
+        return False
+    for need in scope.needs(session.cluster.alias):
+        same = need.position.cluster_id == place.cluster_id
+        if not need.everything and (not same or wait.proven) and not place.includes(need.position):
+            _void(session, need, place)
+    if wait.proven:  # nobody was late
+        session.reader.in_time()
+        session.cluster.forget_lags()
+    return True
+
+
+def _void(session: Session, need: Need, place: positions.Position) -> None:
+    same = need.position.cluster_id == place.cluster_id
+    reason = "%s has never come so far" if same else "it is of another cluster than %s is now"
+    tell_ignored(logging.WARNING, reason, session.cluster.alias)
+    voids_of(session.cluster).note(need.position, place)
+    need.replace(place)
 
 
 def allowance(session: Session, node: Node) -> float:
@@ -212,6 +373,8 @@ def pass_by(session: Session, link: NodeConnection) -> None:
     """
     if link.overdue:
         session.reader.drop(link)
+    for need in session.unmet(link.node):
+        need.doubted = True
     session.cluster.note_lag(link.node)
     leave_out(session, link.node)
 
@@ -220,19 +383,3 @@ def leave_out(session: Session, node: Node) -> None:
     """``node`` is not to be read from by the statement at hand."""
     session.reader.lagging.add(node)
     session.reader.pin = None
-
-
-def is_foreign(session: Session, error: BaseException) -> bool:
-    """Returns True if a token, void now, was of another cluster, as when it has been rebuilt."""
-    cluster_id = positions.cluster_met(error)
-    if not cluster_id:
-        return False
-    logger.warning(
-        "%s: a causal token was ignored: it is of another cluster than %s",
-        session.cluster.alias,
-        cluster_id,
-    )
-    for need in scope.needs(session.cluster.alias):
-        if not need.everything and need.position.cluster_id != cluster_id:
-            need.void = True
-    return True

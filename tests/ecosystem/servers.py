@@ -117,6 +117,8 @@ class Visitor:
         for cookie in response.headers.get_all("Set-Cookie") or []:
             name, _, value = cookie.partition(";")[0].partition("=")
             self._cookies[name] = value
+            if "max-age=0" in cookie.lower():
+                del self._cookies[name]
         return content
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from galera_router import after
 from galera_router.causality.tokens import dump
 from galera_router.cluster.position import Position
 from galera_router.testing import GaleraNode
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.shop.models import Author
 
@@ -49,7 +49,7 @@ def waiting(shop: EitherShop) -> EitherShop:
     return shop
 
 
-@fault("E16", stock=False)
+@both(stock=False)
 def test_only_the_first_request_waits(waiting: EitherShop) -> None:
     token = _future(waiting.galera["db1"])
     _seconds(waiting, token)
@@ -57,7 +57,7 @@ def test_only_the_first_request_waits(waiting: EitherShop) -> None:
     assert _seconds(waiting, token) < SOON
 
 
-@fault("E16", stock=False)
+@both(stock=False)
 def test_in_a_transaction(waiting: EitherShop) -> None:
     token = _future(waiting.galera["db1"])
     _seconds(waiting, token, inside=True)
@@ -65,7 +65,7 @@ def test_in_a_transaction(waiting: EitherShop) -> None:
     assert _seconds(waiting, token, inside=True) < SOON
 
 
-@fault("E16", stock=False)
+@both(stock=False)
 def test_another_token_of_the_future(waiting: EitherShop) -> None:
     """Each client has one of its own."""
     node = waiting.galera["db1"]

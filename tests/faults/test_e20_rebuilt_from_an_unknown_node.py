@@ -14,10 +14,9 @@ from django.db import connections, transaction
 
 from galera_router import expand
 from galera_router.cluster import membership as identity
-from galera_router.exceptions import NoNodeAvailable
 from galera_router.testing import GaleraCluster, Proxy
 from galera_router.testing.relay import Server
-from tests.faults.known import both, fault
+from tests.faults.known import both
 from tests.faults.support import EitherShop
 from tests.integration.support import use_databases
 from tests.shop.models import Author
@@ -71,7 +70,7 @@ def _use() -> None:
         author.delete()
 
 
-@fault("E20", stock=False, raises=NoNodeAvailable)
+@both(stock=False)
 def test_a_node_that_was_down_when_the_process_began(
     ways: dict[str, Proxy], rebuilt: GaleraCluster
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.test import Client
 
-from tests.faults.known import fault
+from tests.faults.known import both
 from tests.faults.nodes import stalled
 from tests.faults.support import EitherShop
 from tests.integration.support import elsewhere
@@ -32,7 +32,7 @@ def _ask(path: str, cookies: Cookies, data: dict[str, str] | None = None) -> tup
     return response.content.decode(), {k: m.value for k, m in response.cookies.items()}
 
 
-@fault("S26")
+@both()
 def test_the_next_request_includes_both(shop: EitherShop) -> None:
     """The response that was sent first comes last, and its cookie replaces the later one."""
     second = shop.galera["db2"]

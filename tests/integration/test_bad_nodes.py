@@ -74,3 +74,18 @@ def test_where_all_refuse_it_is_an_error_at_once(shop: Shop) -> None:
     shop.configure(PASSWORD="wr0ng")
     with pytest.raises(NoNodeAvailable, match=r"db1: .*Access denied.*; db2: .*; db3: "):
         Author.objects.count()
+
+
+def test_a_primary_that_is_gone_is_not_asked_what_a_secondary_is(shop: Shop) -> None:
+    """A new connection's server is asked for its version and modes: on that connection."""
+    host = shop.galera["db2"]
+    with shop.proxied(HOST=host.host, PORT=host.port) as proxies:
+        Author.objects.create(name="Ann")
+        shop.settle()
+        session = shop.session
+        session.cluster.server_data = None
+        proxies["db1"].refuse()
+        proxies["db1"].cut()
+        session.reader.pin = session.cluster.node("default_db2")
+        assert session.reader.try_node(session.reader.pin) is not None
+        assert session.cluster.node("default_db2").up

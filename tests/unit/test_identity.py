@@ -88,6 +88,40 @@ def test_a_stranger_stays_one_where_all_others_die() -> None:
     assert known.agreed == OLD
 
 
+def test_one_that_was_never_heard_of_may_be_the_first_of_a_new_one() -> None:
+    """It was down when the process began."""
+    known = Membership(c := cluster())
+    agreed(known, c.nodes[:2])
+    for node in c.nodes[:2]:
+        dies(node)
+    assert known.hear(c.nodes[2], NEW) is None
+    assert known.agreed == NEW
+
+
+def test_one_that_speaks_before_the_others_are_found_dead() -> None:
+    """Nobody can say yet what it is, and it is not used."""
+    known = Membership(c := cluster())
+    agreed(known, c.nodes[:2])
+    assert known.is_news(c.nodes[2], NEW)
+    assert known.hear(c.nodes[2], NEW, sure=False)
+    for node in c.nodes[:2]:
+        dies(node)
+    assert known.hear(c.nodes[2], NEW) is None
+    assert known.agreed == NEW
+
+
+def test_it_is_a_stranger_once_a_member_has_spoken_too() -> None:
+    known = Membership(c := cluster())
+    agreed(known, c.nodes[:2])
+    assert known.hear(c.nodes[2], NEW, sure=False)
+    assert known.hear(c.nodes[0], OLD) is None
+    assert not known.is_news(c.nodes[2], NEW)
+    for node in c.nodes[:2]:
+        dies(node)
+    assert known.hear(c.nodes[2], NEW, sure=False)
+    assert known.agreed == OLD
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_a_cluster_built_anew_is_accepted_from_its_first_node_on(order: tuple[int, ...]) -> None:
     known = Membership(c := cluster())

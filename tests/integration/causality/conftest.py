@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from galera_router.causality import ignored
 from tests.integration.support import Shop
+
+
+@pytest.fixture(autouse=True)
+def untold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of tokens has been told within the last minute."""
+    monkeypatch.setattr(ignored, "_told", {})
+    monkeypatch.setattr(ignored, "_untold", {})
 
 
 @pytest.fixture

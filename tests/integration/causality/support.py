@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.test import Client
+
 from galera_router import causal_token
 from tests.integration.support import elsewhere
 from tests.shop.models import Author
@@ -24,3 +28,40 @@ def write(name: str = "Bea") -> str:
 
 def count() -> int:
     return Author.objects.count()
+
+
+class Browser:
+    """A client that keeps cookies as a browser does, whichever response comes first."""
+
+    def __init__(self) -> None:
+        self.cookies: dict[str, str] = {}
+
+    def ask(self, path: str, data: dict[str, str] | None = None) -> Any:
+        """The response, in a thread of its own; its cookies are not taken yet."""
+        return elsewhere(lambda: self._ask(path, data))
+
+    def _ask(self, path: str, data: dict[str, str] | None) -> Any:
+        client = Client()
+        for name, value in self.cookies.items():
+            client.cookies[name] = value
+        response = client.get(path) if data is None else client.post(path, data)
+        assert response.status_code == 200
+        return response
+
+    def take(self, response: Any) -> None:
+        """The response has come."""
+        for name, morsel in response.cookies.items():
+            if morsel["max-age"] == 0:
+                self.cookies.pop(name, None)
+            else:
+                self.cookies[name] = morsel.value
+
+    def get(self, path: str) -> str:
+        """Ask, and take what is set; returns the content."""
+        response = self.ask(path)
+        self.take(response)
+        return str(response.content.decode())
+
+    def add(self, name: str) -> None:
+        """Add an author."""
+        self.take(self.ask("/add/", {"name": name}))

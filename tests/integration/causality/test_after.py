@@ -19,6 +19,7 @@ from galera_router.causality import scope, tokens
 from galera_router.cluster import position as positions
 from galera_router.cluster.position import EVERYTHING, Position
 from galera_router.exceptions import ConfigurationError, NotCommitted, ReplayMismatch
+from tests.faults.nodes import stalled
 from tests.integration.causality.support import BEGIN, REACH, SYNC, count, write
 from tests.integration.support import Shop, elsewhere, use_databases
 from tests.shop.models import Author, Book
@@ -241,6 +242,22 @@ def test_a_write_is_waited_for_once(warm: Shop) -> None:
     ]
 
 
+def test_a_server_that_gives_dirty_reads_is_waited_for_too(warm: Shop) -> None:
+    """By its own settings ``wsrep_sync_wait`` would wait for nothing there."""
+    node = warm.galera["db2"]
+    node.query("SET GLOBAL wsrep_dirty_reads = 1")
+    try:
+        warm.configure(HOST=node.host, PORT=node.port, OPTIONS={"wsrep_sync_timeout": 0.5})
+        warm.warm()
+        with stalled(node, "shop_author"):
+            Author.objects.create(name="Bea")
+            assert count() == 2
+            with transaction.atomic():
+                assert count() == 2
+    finally:
+        node.query("SET GLOBAL wsrep_dirty_reads = 0")
+
+
 def test_the_wait_can_be_turned_off(warm: Shop) -> None:
     connection.wsrep_sync_after_write = False  # type: ignore[attr-defined]
     Author.objects.create(name="Bea")
@@ -358,9 +375,9 @@ def test_the_names_of_others_tell_which(shop: Shop) -> None:
     response = HttpResponse()
     carrier().write(response, {"default": "a", "other": "b", "a b": "c"})
     assert {n: m.value for n, m in response.cookies.items()} == {
-        "galera": "a",
-        "galera_other": "b",
-        "galera_a_b": "c",
+        "galera.a": "a",
+        "galera_other.b": "b",
+        "galera_a_b.c": "c",
     }
     assert response.headers["X-Galera-Token-other"] == "b"
 

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -26,6 +27,14 @@ class Visitor:
     """A client: what it is known by, from one worker to the next."""
 
     cookies: dict[str, str] = field(default_factory=dict)
+
+    def take(self, cookies: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep ``cookies`` of a response, and forget those that it takes back."""
+        for name, cookie in cookies.items():
+            if cookie["max-age"] == 0:
+                self.cookies.pop(name, None)
+            else:
+                self.cookies[name] = cookie["value"]
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,7 @@ class Worker:
             )
         )
         if visitor is not None:
-            visitor.cookies.update({n: c["value"] for n, c in answer.cookies.items()})
+            visitor.take(answer.cookies)
         return answer
 
 
