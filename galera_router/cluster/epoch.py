@@ -154,8 +154,21 @@ class Epochs:
             self._tell(self.current, logging.INFO if known is None else logging.WARNING)
 
     def _tell(self, epoch: Epoch, level: int) -> None:
-        name = self.leader.name if self.leader is not None else epoch.server
-        logger.log(level, "%s: node %s is the primary now: %s", self._alias, name, epoch.reason)
+        logger.log(
+            level, "%s: node %s is the primary now: %s", self._alias, self.name, epoch.reason
+        )
+
+    @property
+    def name(self) -> str:
+        """The name of the primary: the node's, or that of its server; empty if it is not known."""
+        if self.leader is not None:
+            return self.leader.name
+        return self.current.server if self.current is not None else ""
+
+    def follows(self, node: Node) -> bool:
+        """Returns True if ``node`` is known not to be the primary."""
+        current = self.current
+        return current is not None and node.server not in ("", current.server)
 
     def over(self, node: Node) -> None:
         """The epoch that ``node`` had shown is over."""

@@ -453,6 +453,8 @@ class Cluster:
         reasons = {node: node.reason or node.trouble or "not tried" for node in self.nodes}
         if electable:
             barred = set(self.nodes) - set(self._electable)
+            followers = [node for node in self.nodes if node.well and self.epochs.follows(node)]
+            reasons |= dict.fromkeys(followers, f"is not the primary, {self.epochs.name} is")
             reasons |= dict.fromkeys(barred, "is not electable")
         return "; ".join(f"{node.name}: {reason}" for node, reason in reasons.items())
 

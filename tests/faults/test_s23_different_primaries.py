@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import MySQLdb
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from galera_router import reads
 from galera_router.transactions.session import session_of
@@ -72,6 +74,47 @@ def other(request: pytest.FixtureRequest, shop: EitherShop) -> Iterator[Child]:
     assert write() == "db1"
     with request.param(shop) as databases, Child(databases) as child:
         yield child
+
+
+EPOCHS = "SELECT flips FROM galera_router.galera_router_epoch"
+
+
+def write_for(seconds: float) -> tuple[int, list[str]]:
+    """Write all the time; returns how often, and the errors that were met."""
+    until, written, errors = time.monotonic() + seconds, 0, list[str]()
+    while time.monotonic() < until:
+        try:
+            write()
+            written += 1
+        except DatabaseError as error:
+            errors.append(f"{type(error).__name__}: {error}")
+    return written, errors
+
+
+@both(stock=False)
+def test_two_that_each_reach_one_node_do_not_take_the_primary_from_each_other(
+    shop: EitherShop,
+) -> None:
+    """It changes at most four times in a minute, and whoever is cut off is told why it waits."""
+    connection.ensure_connection()
+    assert write() == "db1"
+    options = {"reconnect_wait_time": 1.0, "failback_delay": None}
+    with ExitStack() as stack:
+        children = []
+        for reached in ("db1", "db2"):
+            proxies = stack.enter_context(shop.galera.proxies())
+            for name in {"db1", "db2", "db3"} - {reached}:
+                proxies[name].refuse()
+            databases = shop.databases(proxies=proxies, OPTIONS=options)
+            children.append(stack.enter_context(Child(databases)))
+        with ThreadPoolExecutor(2) as pool:
+            told = list(pool.map(lambda child: child.call(write_for, 25.0), children))
+    ((flips,),) = shop.galera["db3"].query(EPOCHS)
+    assert flips + 1 <= 3, told  # after 2, 6 and 14 s at the earliest; then after 30 and 62
+    for written, errors in told:
+        assert written
+        assert all(error.startswith("NoNodeAvailable: ") for error in errors)
+    assert any("is not the primary" in error for _, errors in told for error in errors)
 
 
 @both(stock=False)

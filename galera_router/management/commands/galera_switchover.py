@@ -11,16 +11,15 @@ from django.core.management.base import BaseCommand, CommandError
 
 from galera_router.cluster import change, membership
 from galera_router.cluster.epoch import Epoch
-from galera_router.cluster.failback import Moved, Plain, move
+from galera_router.cluster.failback import Plain, move
 from galera_router.cluster.nodes import Cluster, Node, cluster_of, roles
 from galera_router.cluster.probe import Ping
-from galera_router.connections.errors import ERRORS, Verdict, verdict
+from galera_router.connections.errors import ERRORS
 
-#: Seconds between two looks at a node that is to follow, and between two tries.
+#: Seconds between two looks at a node that is to follow.
 LOOK = 0.01
 #: Seconds for an answer, and for a node to follow.
 TIMEOUT = 10.0
-TRIES = 20
 
 
 class Command(BaseCommand):
@@ -40,7 +39,7 @@ class Command(BaseCommand):
         node = _node(cluster, options["node"])
         held = node is not _first(cluster)
         try:
-            epoch, paused = _move(node, held=held)
+            epoch, paused = move(node, "by hand", held=held)
             if not paused:
                 self.stdout.write(f"{node.name} is the primary already.")
                 return
@@ -84,19 +83,6 @@ def _shown(node: Node) -> Epoch | None:
         server = Plain(driver)
         _, epoch = change.ask(server, membership.identity_of(server), synced=False)
     return epoch
-
-
-def _move(node: Node, *, held: bool) -> Moved:
-    """Move it, again if a transaction was in the way or somebody else was quicker."""
-    for tried in range(TRIES):
-        try:
-            return move(node, "by hand", held=held)
-        except ERRORS as error:
-            again = verdict(error) in {Verdict.ROLLED_BACK, Verdict.LOCK_WAIT}
-            if not again or tried == TRIES - 1:
-                raise
-            time.sleep(LOOK)
-    raise AssertionError("the last try returns or raises")
 
 
 def _followers(cluster: Cluster, epoch: Epoch) -> list[str]:
