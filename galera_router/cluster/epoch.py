@@ -95,6 +95,7 @@ class Epochs:
         self._lock = threading.Lock()
         self.current: Epoch | None = None
         self.leader: Node | None = None
+        self.unknown_since = float("inf")  # by the clock; the primary is none of the nodes met
         self.refused = 0
 
     def renew_lock(self) -> None:
@@ -180,6 +181,9 @@ class Epochs:
         """Look which node is the primary, now that another server may have been met."""
         server = self.current.server if self.current is not None else None
         self.leader = next((node for node in self._nodes if node.server == server), None)
+        known = self.leader is not None or server is None
+        now = float("inf") if known else time.monotonic()
+        self.unknown_since = now if known else min(self.unknown_since, now)
 
 
 def read(rows: Iterable[Sequence[Any]], cluster_id: str) -> tuple[str, Epoch | None]:

@@ -432,11 +432,11 @@ class Cluster:
         """Returns the seconds for which ``node`` has been down; 0 if it is up.
 
         Args:
-            node: None for one whose server has not been met.
+            node: None for a primary that is none of the nodes that this process has met.
         """
-        nameless = [other for other in self.nodes if not other.server]
-        down = [other for other in ([node] if node else nameless) if not other.up]
-        return self._clock() - max((other.lost_at for other in down), default=self._clock())
+        if node is None:
+            return max(0.0, time.monotonic() - self.epochs.unknown_since)
+        return 0.0 if node.up else self._clock() - node.lost_at
 
     @property
     def watchful(self) -> bool:

@@ -106,9 +106,14 @@ class NodeConnection:
         """Returns True if the application has begun a transaction by a statement of its own."""
         return "BEGIN" in self._states or "START" in self._states
 
-    def note_state(self, verb: str) -> None:
-        """A statement that begins with ``verb`` has left something that the next ones need."""
-        self._states.setdefault(verb, f"{verb} left state on its connection")
+    def note_state(self, verb: str, *, kind: str = "") -> None:
+        """A statement that begins with ``verb`` has left something that the next ones need.
+
+        Args:
+            verb: its first word.
+            kind: what to remember it by, if that is not the verb.
+        """
+        self._states.setdefault(kind or verb, f"{verb} left state on its connection")
         self.state = next(iter(self._states.values()))
 
     def end_state(self, *verbs: str) -> None:

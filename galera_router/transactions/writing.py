@@ -259,7 +259,9 @@ def note_state(call: Call, link: NodeConnection) -> None:
     if verb in {"COMMIT", "ROLLBACK"} and call.statement.savepoint is None:
         link.end_state("BEGIN", "START")
     elif verb != "UNLOCK" and (call.statement.state or verb in {"BEGIN", "START"}):
-        link.note_state(verb)
+        # What turns autocommit off, or another role on, leaves no place for a transaction of ours.
+        apart = verb == "SET" and call.statement.may_end_transaction
+        link.note_state(verb, kind="SET AUTOCOMMIT" if apart else verb)
 
 
 def note_error(

@@ -19,7 +19,9 @@ def no_marker() -> None:
     _replace(markers.Marker, "_move", _touch)
 
 
-def _touch(marker: markers.Marker, steps: int, more: str = "", condition: str = "") -> bytes:
+def _touch(
+    marker: markers.Marker, steps: int, epoch: int | None, more: str = "", condition: str = ""
+) -> bytes:
     """An advance that no other one can be in the way of."""
     return (
         f"UPDATE {markers.TABLE} SET touched = UTC_TIMESTAMP() WHERE worker = '{marker.worker}'"

@@ -50,6 +50,7 @@ def drop() -> None:
         cursor.execute(
             f"SET STATEMENT foreign_key_checks=0 FOR DROP TABLE IF EXISTS {', '.join(tables)}"
         )
+    connection.close()  # for what SET leaves on a connection must not be lost by a failback
 
 
 def triggers() -> Iterator[str]:

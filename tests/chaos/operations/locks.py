@@ -69,7 +69,7 @@ def _buy(job: Job, ticket: int, token: str) -> dict[str, int]:
     return {f"sale {token}": int(Sale.objects.create(ticket=ticket, token=token).pk)}
 
 
-@kind("one ticket", 1.0, fault="S15")
+@kind("one ticket", 1.0)
 def one_ticket(client: Client, token: str) -> Job:
     """Lock the ticket, which stays as it is; sell it if nobody has."""
     ticket = int(time.monotonic() * ON_SALE) % (TICKETS // 2) + 1
