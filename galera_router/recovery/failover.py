@@ -46,7 +46,7 @@ DEATHS = 2
 LOSSES = 10
 #: Seconds that a new primary is given to catch up, if another node could take its place: at
 #: first; doubled each time.
-CATCH_UP = 1.5
+CATCH_UP = 2.0
 
 
 # --- which node ---------------------------------------------------------------------------

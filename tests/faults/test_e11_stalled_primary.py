@@ -30,7 +30,7 @@ from tests.shop.models import Author, Book
 
 #: Seconds that the cluster itself needs to form a new view without a node that was killed; those
 #: that the writes may need beyond; those after which a node is given up.
-PAUSE, BEYOND, PATIENCE = 2.0, 2.0, 4.0
+PAUSE, BEYOND, PATIENCE = 2.0, 3.0, 4.0
 
 
 class Stall:

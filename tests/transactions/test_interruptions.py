@@ -121,7 +121,7 @@ def test_a_log_handler_that_writes_does_not_break_a_failover(shop: Shop) -> None
     finally:
         logger.removeHandler(handler)
     assert handler.errors == []
-    found = shop.galera["db2"].query("SELECT name FROM galera_router.shop_tag")
+    found = shop.writing.query("SELECT name FROM galera_router.shop_tag")
     assert {name for (name,) in found} == {"before", "after", "logged"}
 
 
