@@ -150,9 +150,10 @@ class Epochs:
             newest = known is None or (epoch is not None and epoch.number >= known.number)
             if newest or synced:
                 self.current = node.epoch = epoch
+            current = self.current
         self.find_leader()
-        if self.current is not None and self.current != known:
-            self._tell(self.current, logging.INFO if known is None else logging.WARNING)
+        if current is not None and current != known:
+            self._tell(current, logging.INFO if known is None else logging.WARNING)
 
     def _tell(self, epoch: Epoch, level: int) -> None:
         logger.log(
