@@ -218,12 +218,18 @@ class Cluster:
         no node is up and it is not for this caller to try one.
         """
         self.used = self._clock()
-        epochs = self.epochs
-        first = epochs.leader if epochs.current is not None else self._electable[0]
-        if first is not None and first.well and not first.settled_at and not first.several:
-            return first
+        usual = self._usual()
+        if usual is not None:
+            return usual
         with self._lock:
             return self._elected() or self._due(self._electable)
+
+    def _usual(self) -> Node | None:
+        """The primary, if nothing speaks against it."""
+        node = self.epochs.leader
+        if node is None and self.epochs.current is None and not self._electable[0].settled_at:
+            node = self._electable[0]
+        return node if node is not None and node.well and not node.several else None
 
     def candidate(self) -> Node | None:
         """The node that is to be primary when all is well: the first electable one.
@@ -511,7 +517,7 @@ class Cluster:
     def _best(self, nodes: Iterable[Node]) -> list[Node]:
         """Those of ``nodes`` to read from."""
         up = [node for node in nodes if node.up]
-        current = [node for node in up if not node.behind] or up
+        current = [node for node in up if node.behind_since is None] or up
         return [node for node in current if node.fit] or current
 
     def _fittest(self, nodes: Iterable[Node]) -> list[Node]:
@@ -543,6 +549,9 @@ class Cluster:
         If none is settled, the first of those that will be soonest. One with several servers
         behind its address comes last.
         """
+        usual = self._usual()
+        if usual is not None:
+            return usual
         leader = self.epochs.leader
         nodes = self._fittest([leader, *self._electable] if leader else self._electable)
         nodes = [node for node in nodes if not node.several] or nodes

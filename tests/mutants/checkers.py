@@ -58,6 +58,7 @@ SINGLES = "count in autocommit,raw count in autocommit,create in autocommit"
 COMMITS = "insert,insert behind one undone,count,transfer"
 
 CHECKERS: dict[str, Command] = {
+    "fence": _tests("integration/test_fence.py"),
     # Programmes beside stock Django: without a fault, cut at a byte, with an exception at a point.
     "differential": _differential(0),
     "differential-bytes": _differential(1),

@@ -55,11 +55,45 @@ LAGGING, LOST_STATE, ONCE, REPLAYS = "lagging", "lost-state", "once", "replays"
 CAUGHT, INTERRUPTS, LIMITS, PROMOTION = "caught", "interrupts", "limits", "promotion"
 GUARD, PROCEDURES, STATE = "guard", "procedures", "state"
 CONFLICTS, SAVEPOINTS, SWALLOWED, TOKENS = "conflicts", "savepoints", "swallowed", "tokens"
+FENCE = "fence"
 
 #: Whatever a checker finds here is a false alarm of its own, or a fault of the router.
 CONTROL = Mutant("control", "nothing: the router as it is", "", "", "", ())
 
 MUTANTS = (
+    # --- one primary at a time
+    Mutant(
+        "fence-without-reference",
+        "the write set of a transaction does not refer to its epoch: two primaries commit",
+        "recovery/marker.py",
+        "IF(epoch_slot = {first}, {second}, {first})",
+        "epoch_slot",
+        (FENCE,),
+    ),
+    Mutant(
+        "fence-without-checks",
+        "where the application turns foreign keys off, an epoch that is over goes on",
+        "recovery/marker.py",
+        '    return "SET STATEMENT foreign_key_checks=1, check_constraint_checks=1 FOR "',
+        '    return ""',
+        (FENCE,),
+    ),
+    Mutant(
+        "epoch-does-not-end",
+        "the parents of the old epoch stay, and what began on the old primary is committed",
+        "cluster/change.py",
+        'f"DELETE FROM {SLOTS} WHERE slot IN ({first}, {second})"',
+        '"DO 0"',
+        (FENCE,),
+    ),
+    Mutant(
+        "operator-is-overruled",
+        "where an operator has put the primary, a failback takes it away",
+        "management/commands/galera_switchover.py",
+        "        held = node is not _first(cluster)",
+        "        held = False",
+        (FENCE,),
+    ),
     # --- the outcome of a COMMIT
     Mutant(
         "commit-is-repeated",
