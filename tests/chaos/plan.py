@@ -109,7 +109,7 @@ HARSH = frozenset({
     "cut-byte",  # S14: the loss of the connection reaches the application as it is
     "interrupt",  # S1: the next operation of the thread fails, "commands out of sync"
     "lose-markers",  # S10; and the outcome of a COMMIT whose answer is lost then is not known
-    "stall-desynced",  # S15; and once a write was lost when its node then left the cluster
+    "stall-desynced",  # once a write was lost when its node then left the cluster
     "alter-index", "alter-column",  # 1213 is not run again where a SELECT or a CALL writes
 })  # fmt: skip
 DEFAULT = tuple(kind for kind in (*HEAVY, *LIGHT) if kind not in HARSH)
