@@ -214,6 +214,23 @@ def test_a_change_that_fails_half_way_changes_nothing(office: Shop) -> None:
     assert office.writing.name == "db1"
 
 
+def test_a_node_without_a_quorum_is_not_the_primary_even_with_dirty_reads(shop: Shop) -> None:
+    """It answers every read then, and would sell the ticket once more."""
+    shop.configure(
+        OPTIONS={
+            "optimistic_transactions": False,
+            "init_command": "SET SESSION wsrep_dirty_reads = 1",
+        }
+    )
+    Room.objects.create(name="office")
+    assert shop.writing.name == "db1"
+    shop.galera["db1"].isolate()
+    assert buy()
+    assert shop.writing.name != "db1"
+    shop.galera.heal()
+    assert tickets(shop) == 1
+
+
 def rows(shop: Shop) -> list[object]:
     return shop.everywhere(f"SELECT slot FROM {SLOTS} ORDER BY slot")
 
