@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from galera_router.connections.begin import UNHURRIED
 from galera_router.connections.errors import errno
 
 
@@ -97,7 +98,8 @@ def reach(target: Position, seconds: float) -> bytes:
     likes (``repl.causal_read_timeout``), and stands still while the cluster forms a new view.
     """
     return (
-        "BEGIN NOT ATOMIC DECLARE cluster, said VARCHAR(128); DECLARE reached BIGINT;"
+        f"{UNHURRIED.decode()}BEGIN NOT ATOMIC"
+        " DECLARE cluster, said VARCHAR(128); DECLARE reached BIGINT;"
         f" DECLARE pause DOUBLE DEFAULT {_PAUSE}; DECLARE waited DOUBLE DEFAULT 0;"
         " look: LOOP"
         " SELECT MIN(IF(VARIABLE_NAME = 'WSREP_LAST_COMMITTED', VARIABLE_VALUE + 0, NULL)),"

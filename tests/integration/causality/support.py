@@ -12,7 +12,7 @@ from tests.shop.models import Author
 
 BEGIN = "Query START TRANSACTION READ ONLY"
 SYNC = "Query SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1, max_statement_time=0 FOR "
-REACH = "Query BEGIN NOT ATOMIC DECLARE cluster"
+REACH = "Query SET STATEMENT max_statement_time=0 FOR BEGIN NOT ATOMIC DECLARE cluster"
 
 
 def write(name: str = "Bea") -> str:
