@@ -71,6 +71,8 @@ def test_a_busy_node_is_read_from(
 ) -> None:
     """It is some transactions behind all the time."""
     shop = reading_on_db2
+    elsewhere(lambda: Tag.objects.create(name="first"))
+    shop.settle()  # what another client writes is not waited for
     until = time.monotonic() + 2 * LONG_ENOUGH
     while time.monotonic() < until:
         elsewhere(lambda: Tag.objects.bulk_create([Tag(name="new") for _ in range(100)]))
