@@ -35,7 +35,7 @@ def after(*given: str | None) -> Iterator[None]:
 
 
 def accepted(texts: Iterable[str], max_age: int | None = None) -> Needs:
-    """What the tokens ``texts`` stand for by the alias of their cluster, the latest of each.
+    """Returns the positions of the tokens ``texts``: the latest of each cluster, by its alias.
 
     Of a cluster that was built anew, both may be there: nothing tells here which of two is later.
     """

@@ -43,7 +43,7 @@ _SAMESITE = ("lax", "strict", "none")
 
 @dataclass(frozen=True)
 class Brought:
-    """What one request has brought.
+    """The tokens that one request has brought.
 
     Attributes:
         needs: what its tokens stand for, by alias.
@@ -76,7 +76,7 @@ class Carrier:
     attributes: Mapping[str, Any]
 
     def read(self, request: HttpRequest, aliases: tuple[str, ...]) -> Brought:
-        """What ``request`` brings for ``aliases``; a forged or old token is ignored."""
+        """Read the tokens of ``request`` for ``aliases``; a forged or old one is ignored."""
         cookies = {alias: found for alias in aliases if (found := self._cookies(request, alias))}
         texts = [text for found in cookies.values() for text in found.values()]
         for alias in aliases:

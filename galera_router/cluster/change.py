@@ -111,7 +111,7 @@ def _itself(server: Server) -> tuple[str, str]:
 def make_primary(
     server: Server, cluster_id: str, old: Epoch | None, reason: str, *, held: bool = False
 ) -> None:
-    """Have the server be the primary from now on.
+    """Make the server the primary.
 
     Args:
         server: a server that has applied all that there is.

@@ -79,7 +79,7 @@ class Epoch:
 
 
 class Epochs:
-    """What this process knows of one cluster.
+    """The epochs of one cluster, as this process knows them.
 
     Attributes:
         current: the newest epoch that any node has shown; None if none has.

@@ -57,7 +57,7 @@ class Plain:
 
 
 def consider(cluster: Cluster) -> None:
-    """Have another thread move the primary back if that is due. Called often."""
+    """Start a failback in a thread of its own if one is due. The watchdog calls this often."""
     node = _due(cluster)
     if node is None or not _first_to_try(cluster):
         return
