@@ -45,7 +45,7 @@ class Voids:
             self._instead.pop(key, None)
 
     def instead(self, position: Position) -> Position | None:
-        """Returns the position to use instead of ``position``; None if that is not known to be void.
+        """Returns the position to use instead of ``position``; None if it is not known as void.
 
         It is known of the very token that was asked about: a later one may be of the same number.
         """
@@ -61,7 +61,7 @@ def voids_of(cluster: Cluster) -> Voids:
 
 
 def instead_of(cluster: Cluster, position: Position) -> Position | None:
-    """Returns the position to use instead of ``position``; None if that is not known to be void.
+    """Returns the position to use instead of ``position``; None if it is not known as void.
 
     Nothing is known any more once the cluster has another identity.
     """
