@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
@@ -12,9 +11,7 @@ from weakref import WeakKeyDictionary
 
 from galera_router.cluster.nodes import Node
 from galera_router.cluster.position import Position
-from galera_router.cluster.probe import Ping
-
-logger = logging.getLogger("galera_router")
+from galera_router.cluster.probe import started
 
 #: Seconds that the nodes are given for their answers at least.
 SHORTEST = 0.1
@@ -51,7 +48,7 @@ def positions(nodes: Iterable[Node]) -> list[Position]:
     """Where ``nodes`` say that they are; those that do not answer in time are left out."""
     began, asked = time.monotonic(), [(node, _limit(node)) for node in nodes]
     longest = max((limit for _, limit in asked), default=0.0)
-    pings = [ping for node, limit in asked if (ping := _started(node, limit)) is not None]
+    pings = [ping for node, limit in asked if (ping := started(node, limit)) is not None]
     while any(ping.answer is None for ping in pings) and time.monotonic() - began < longest:
         time.sleep(0.001)
     answers = [ping.answer for ping in pings if ping.answer is not None]
@@ -62,16 +59,6 @@ def positions(nodes: Iterable[Node]) -> list[Position]:
 def _limit(node: Node) -> float:
     timeout: float = node.cluster.config.options.watchdog_timeout
     return max(SHORTEST, timeout) + node.distance.allowance()
-
-
-def _started(node: Node, limit: float) -> Ping | None:
-    ping = Ping(node, (), limit)
-    try:
-        ping.start()
-    except RuntimeError as error:  # the interpreter is ending, say
-        logger.warning("%s: cannot ask node %s: %s", node.cluster.alias, node.name, error)
-        return None
-    return ping
 
 
 def _renew_lock() -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from django.db.utils import OperationalError
 
 from galera_router.cluster.nodes import Cluster, Node, clusters_met
-from galera_router.cluster.probe import WHO, Answer, Ping
+from galera_router.cluster.probe import WHO, Answer, started
 from galera_router.connections.connection import NodeConnection, links
 from galera_router.connections.errors import Verdict
 from galera_router.connections.packet import Rows, next_answer, several_statements
@@ -136,7 +136,7 @@ class Membership:
         """
         with self._asking:
             members = [n for n in self._voters if n.up and self._said.get(n) == self.agreed]
-            pings = [ping for node in members if (ping := _started(node, self._timeout))]
+            pings = [ping for node in members if (ping := started(node, self._timeout))]
             deadline = time.monotonic() + self._timeout
             while time.monotonic() < deadline and any(ping.answer is None for ping in pings):
                 time.sleep(0.001)
@@ -223,7 +223,7 @@ class Membership:
     def _ask(self, nodes: Iterable[Node], timeout: float) -> None:
         if self._majority(self._said):
             return
-        pings = [ping for node in nodes if (ping := _started(node, timeout))]
+        pings = [ping for node in nodes if (ping := started(node, timeout))]
         deadline = time.monotonic() + timeout
         while pings and time.monotonic() < deadline and not self._majority(self._said):
             time.sleep(0.001)
@@ -342,16 +342,6 @@ def expel(node: Node, error: ForeignNode) -> None:
     for link in links() if error.news else ():
         if link.node is node:
             link.cut()
-
-
-def _started(node: Node, timeout: float) -> Ping | None:
-    ping = Ping(node, (), timeout)
-    try:
-        ping.start()
-    except RuntimeError as error:  # the interpreter is ending, say
-        logger.warning("%s: cannot ask node %s: %s", node.cluster.alias, node.name, error)
-        return None
-    return ping
 
 
 def _text(value: object) -> str:

@@ -211,6 +211,17 @@ class Ping:
         return {} if name == configured else {"NAME": name}
 
 
+def started(node: Node, timeout: float) -> Ping | None:
+    """Ask ``node``; returns the question on its way, None if no thread is to be had."""
+    ping = Ping(node, (), timeout)
+    try:
+        ping.start()
+    except RuntimeError as error:  # the interpreter is ending, say
+        logger.warning("%s: cannot ask node %s: %s", node.cluster.alias, node.name, error)
+        return None
+    return ping
+
+
 def _settings(node: Node) -> Mapping[str, Any]:
     """The settings of a node's alias; none if DATABASES has been replaced."""
     found: Mapping[str, Any] = connections.settings.get(node.alias, {})

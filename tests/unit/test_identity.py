@@ -68,7 +68,7 @@ def test_the_others_are_given_the_time_of_the_way_to_the_first(
     asked: list[tuple[str, float]] = []
     monkeypatch.setattr(membership, "ASK", True)
     monkeypatch.setattr(
-        membership, "_started", lambda node, timeout: asked.append((node.name, timeout))
+        membership, "started", lambda node, timeout: asked.append((node.name, timeout))
     )
     known = Membership(c := cluster())
     known.first(c.nodes[1], OLD, links)
