@@ -188,6 +188,7 @@ def follow(server: Server, node: Node, cluster_id: str) -> Epoch | None:
         Error: the connection is lost.
     """
     epochs = node.cluster.epochs
+    synced = epochs.changes
     try:
         name, epoch = ask(server, cluster_id)
     except ERRORS as error:
@@ -195,7 +196,7 @@ def follow(server: Server, node: Node, cluster_id: str) -> Epoch | None:
             raise
         epochs.note_absent()
         return None
-    epochs.show(node, name, epoch, synced=True)
+    epochs.show(node, name, epoch, synced=synced)
     if epoch is None:
         reason = "it is the first"
     elif epoch.server != name:
@@ -246,8 +247,9 @@ def _change(
         if refuses_writes(error):
             node.cluster.mark_refusing(node, DISK_FULL if is_full_disk(error) else READ_ONLY, error)
         raise NotPrimary(f"{node.name} cannot become the primary: {error}") from error
+    synced = epochs.changes
     name, made = ask(server, cluster_id, synced=False)
-    epochs.show(node, name, made, synced=True)
+    epochs.show(node, name, made, synced=synced)
     if made is None or made.server != name:
         raise NotPrimary(f"{node.name} was the primary, and is not any more")
     return made

@@ -85,6 +85,7 @@ class Epochs:
         current: the newest epoch that any node has shown; None if none has.
         leader: the node of ``current``; None if it is not known which one that is.
         refused: the number of an epoch in which a server has refused a marker.
+        changes: how often ``current`` has become another one.
     """
 
     def __init__(self, alias: str, nodes: Sequence[Node]) -> None:
@@ -97,6 +98,7 @@ class Epochs:
         self.leader: Node | None = None
         self.unknown_since = float("inf")  # by the clock; the primary is none of the nodes met
         self.refused = 0
+        self.changes = 0
 
     def renew_lock(self) -> None:
         """After a fork another thread's lock would never be released."""
@@ -134,21 +136,26 @@ class Epochs:
         for node in self._nodes:
             node.epoch = None
 
-    def show(self, node: Node, server: str, epoch: Epoch | None, *, synced: bool) -> None:
+    def show(
+        self, node: Node, server: str, epoch: Epoch | None, *, synced: int | None = None
+    ) -> None:
         """Note what ``node`` has shown.
 
         Args:
             node: a node of this cluster.
             server: what the server calls itself.
             epoch: the row that it has; None if it has none.
-            synced: it had first applied all that there was. Only then an older epoch than the
-                one that is known is believed, as after the tables were emptied.
+            synced: ``changes`` as it was when a node was asked that first applied all that there
+                was; None for any other question. Only such an answer may put an older epoch in
+                the place of the one that is known, as after the tables were emptied, and only
+                if nobody has heard of another one in the meantime.
         """
         node.cluster.note_server(node, server)
         with self._lock:
             known = self.current
             newest = known is None or (epoch is not None and epoch.number >= known.number)
-            if newest or synced:
+            if newest or synced == self.changes:
+                self.changes += known != epoch
                 self.current = node.epoch = epoch
             current = self.current
         self.find_leader()

@@ -142,13 +142,15 @@ def move(node: Node, reason: str, *, held: bool = False, unless_held: bool = Fal
     with closing(Ping(node, (), TIMEOUT).connect()) as driver:
         server = Plain(driver)
         identity = membership.identity_of(server)
+        synced = cluster.epochs.changes
         name, old = _ask(server, identity)
         if old is not None and (old.server == name or (unless_held and old.held)):
-            cluster.epochs.show(node, name, old, synced=True)
+            cluster.epochs.show(node, name, old, synced=synced)
             return Moved(old, 0.0)
         seconds = _insist(lambda: change.make_primary(server, identity, old, reason, held=held))
+        synced = cluster.epochs.changes
         name, made = change.ask(server, identity, synced=False)
-    cluster.epochs.show(node, name, made, synced=True)
+    cluster.epochs.show(node, name, made, synced=synced)
     if made is None or made.server != name:
         raise NotPrimary(f"{node.name} was the primary, and is not any more")
     return Moved(made, seconds)

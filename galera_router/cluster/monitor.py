@@ -298,7 +298,7 @@ class NodeMonitor:
     def _note_epoch(self, answer: Answer) -> None:
         epochs, identity = self.node.cluster.epochs, membership.of(answer)
         if answer.epochs and epochs.are_of(answer.database, identity):
-            epochs.show(self.node, *read(answer.epochs, identity), synced=False)
+            epochs.show(self.node, *read(answer.epochs, identity))
 
     def _out(self, asked: _Asked, error: Exception, links: Sequence[NodeConnection]) -> None:
         """Free what still hangs on a node that has been out of the cluster for a while."""

@@ -223,7 +223,8 @@ def _begin_with_prime(session: Session, link: NodeConnection, *, synced: bool) -
 
     The server is also asked where it belongs, and who is primary.
     """
-    asks = not session.cluster.epochs.absent and several_statements(link.connection)
+    epochs = session.cluster.epochs
+    asks, changes = not epochs.absent and several_statements(link.connection), epochs.changes
     link.drain()
     cursor = link.connection.cursor(Cursor)
     prime = SYNCED + PRIME if synced else PRIME
@@ -242,7 +243,7 @@ def _begin_with_prime(session: Session, link: NodeConnection, *, synced: bool) -
     finally:
         cursor.connection = None
     membership.judge(link, told)
-    _note_epoch(session, link, shown, synced=synced)
+    _note_epoch(session, link, shown, changes if synced else None)
     return True
 
 
@@ -259,7 +260,7 @@ def _epochs_shown(session: Session, cursor: Cursor) -> Sequence[Sequence[Any]]:
 
 
 def _note_epoch(
-    session: Session, link: NodeConnection, rows: Sequence[Sequence[Any]], *, synced: bool
+    session: Session, link: NodeConnection, rows: Sequence[Sequence[Any]], synced: int | None
 ) -> None:
     cluster = session.cluster
     identity = membership.identity(cluster)
