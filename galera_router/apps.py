@@ -22,7 +22,7 @@ class GaleraRouterConfig(AppConfig):
     def ready(self) -> None:
         from galera_router import checks
         from galera_router.cluster import monitor
-        from galera_router.compat import commits, internals
+        from galera_router.compat import commits, internals, wrappers
         from galera_router.recovery import runs
         from galera_router.transactions import install
 
@@ -32,6 +32,7 @@ class GaleraRouterConfig(AppConfig):
         install.hold_logs()
         commits.watch_procedures()
         internals.on_create(_install)
+        wrappers.find_quickly()
         internals.transact_on(install.role_of)
         for wrapper in connections.all(initialized_only=True):
             _install(wrapper)

@@ -17,12 +17,13 @@ from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 
 from galera_router.causality import scope
-from galera_router.causality.carriers import Brought, carrier
+from galera_router.causality.carriers import NOTHING, Brought, carrier
 from galera_router.causality.responses import keep_scope
-from galera_router.cluster.nodes import clusters
+from galera_router.cluster.nodes import roles
 from galera_router.compat import internals
 from galera_router.compat.requests import RequestState
 from galera_router.connections.errors import is_unknown_name
+from galera_router.recovery import turns
 from galera_router.recovery.retry import ATTEMPTS, Attempts, pause, tell_not
 from galera_router.recovery.runs import Run
 from galera_router.recovery.turns import Turn
@@ -40,45 +41,64 @@ class Runs:
 
     Attributes:
         sessions: of the clusters that the view's transaction is on; none if it is not atomic.
-        attempts: how many runs there were, and may be.
-        turn: the place in the queue of those who have failed often.
+        attempts: how many runs there were, and may be; None in the first one.
+        turn: the place in the queue of those who have failed often; None as long as there is none.
     """
 
     def __init__(self, request: HttpRequest) -> None:
         self._before = RequestState(request)
-        self._name = f"{request.method} {request.path}"
-        self._run = Run()
+        self._request = request
+        self._view: Any = None
+        self._run: Run | None = None
         self._failure: Exception | None = None  # for which the run asks for another one
         self._on_primary: set[str] = set()  # clusters that the next run uses the primary of
         self.sessions: list[Session] = []
-        self.attempts = Attempts(ATTEMPTS)
-        self.turn = Turn(self._name)
-        setattr(request, _ATTRIBUTE, self)
+        self.attempts: Attempts | None = None
+        self.turn: Turn | None = None
+        request.galera_runs = self  # type: ignore[attr-defined]
+
+    @property
+    def _name(self) -> str:
+        return f"{self._request.method} {self._request.path}"
 
     def begin(self) -> Run:
         """Returns the block in which the next run is to be."""
-        self._run, self._failure = Run(self.turn.leave), None
-        return self._run
+        self._failure = None
+        self._run = run = Run(self.leave)
+        return run
+
+    def leave(self) -> None:
+        """Leave the queue."""
+        if self.turn is not None:
+            self.turn.leave()
 
     def view_begins(self, view: Any, sessions: list[Session]) -> None:
         """Note the clusters that the view is atomic on; called in the view's own thread."""
-        self.sessions = sessions
-        self.turn.name = f"{view.__module__}.{getattr(view, '__qualname__', repr(view))}"
-        first, primary = self.attempts.run == 1, self._on_primary
-        self.turn.take(
-            self.attempts.run, *(c for c in sessions if first or c.cluster.alias in primary)
-        )
+        self.sessions, self._view = sessions, view
+        if self.attempts is not None or turns.some_are_hot():
+            self._queue()
+        held = self.turn is not None and self.turn.held
         for session in sessions:
             session.can_run_again = True
-            session.primary_only = self.turn.held or session.cluster.alias in primary
+            session.primary_only = held or session.cluster.alias in self._on_primary
+
+    def _queue(self) -> None:
+        view, run = self._view, 1 if self.attempts is None else self.attempts.run
+        name = f"{view.__module__}.{getattr(view, '__qualname__', repr(view))}"
+        self.turn = turn = self.turn or Turn(name)
+        turn.name = name
+        primary = self._on_primary
+        turn.take(run, *(c for c in self.sessions if run == 1 or c.cluster.alias in primary))
 
     def ask_for_another(self, request: HttpRequest, error: Exception) -> bool:
         """Returns True if another run may succeed; whether there is one is decided later."""
         if not self.sessions or not RequestState.can_be_read_again(request):
             return False
         on_secondary = any(not c.promoted and not c.primary_only for c in self.sessions)
+        self.attempts = self.attempts or Attempts(ATTEMPTS)
         if not self.attempts.may_repeat(error, on_secondary=on_secondary):
             return False
+        assert self._run is not None, "a view runs within a run"
         if self._run.effect is not None:
             tell_not(self._name, error, self._run.effect)
             return False
@@ -102,13 +122,16 @@ class Runs:
         error = self._failure
         if error is None:
             return None
+        assert self._run is not None
+        assert self.attempts is not None
         obstacle = self._run.obstacle() or self._restore(request)
         if obstacle is not None:
             tell_not(self._name, error, obstacle)
             raise error
-        setattr(request, _ATTRIBUTE, self)
+        request.galera_runs = self  # type: ignore[attr-defined]
         self.attempts.tell(self._name, error)
-        return 0.0 if self.turn.held else pause(self.attempts.run - 1)
+        held = self.turn is not None and self.turn.held
+        return 0.0 if held else pause(self.attempts.run - 1)
 
     def _restore(self, request: HttpRequest) -> str | None:
         if not RequestState.can_be_read_again(request):
@@ -142,7 +165,8 @@ class GaleraMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
         self._carrier = carrier()
-        self._aliases = tuple(cluster.alias for cluster in clusters())
+        self._aliases = roles()
+        self._carriers = self._carrier.names_in_meta(self._aliases)
         self._async = iscoroutinefunction(get_response)
         if self._async:
             markcoroutinefunction(self)
@@ -151,12 +175,16 @@ class GaleraMiddleware:
         return self._call_async(request) if self._async else self._call(request)
 
     def _call(self, request: HttpRequest) -> HttpResponseBase:
-        brought = self._carrier.read(request, self._aliases)
-        with scope.needing(brought.needs, request=True):
+        brought = self._brought(request)
+        rules = scope.begin(brought.needs, request=True)
+        try:
             response = self._run(request)
-            if aliases := _to_be_told(brought):
+            if rules.writes or brought is not NOTHING:
+                aliases = _to_be_told(brought)
                 self._carrier.write(response, last_write.tokens_of(aliases), brought)
-            return keep_scope(response) if brought.needs or scope.in_outage() else response
+            return keep_scope(response) if brought.needs or rules.outages else response
+        finally:
+            scope.end(rules)
 
     def _run(self, request: HttpRequest) -> HttpResponseBase:
         runs = Runs(request)
@@ -169,16 +197,21 @@ class GaleraMiddleware:
                     return response
                 time.sleep(wait)
         finally:
-            runs.turn.leave()
+            if runs.turn is not None:
+                runs.leave()
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
-        brought = self._carrier.read(request, self._aliases)
-        with scope.needing(brought.needs, request=True):
+        brought = self._brought(request)
+        rules = scope.begin(brought.needs, request=True)
+        try:
             response = await self._run_async(request)
-            if aliases := _to_be_told(brought):
+            if rules.writes or brought is not NOTHING:
+                aliases = _to_be_told(brought)
                 tokens = await sync_to_async(last_write.tokens_of)(aliases)
                 self._carrier.write(response, tokens, brought)
-            return keep_scope(response) if brought.needs or scope.in_outage() else response
+            return keep_scope(response) if brought.needs or rules.outages else response
+        finally:
+            scope.end(rules)
 
     async def _run_async(self, request: HttpRequest) -> HttpResponseBase:
         runs = Runs(request)
@@ -191,8 +224,19 @@ class GaleraMiddleware:
                     return response
                 await asyncio.sleep(wait)
         finally:
-            if runs.turn.held:
-                await sync_to_async(runs.turn.leave)()
+            if runs.turn is not None and runs.turn.held:
+                await sync_to_async(runs.leave)()
+
+    def _brought(self, request: HttpRequest) -> Brought:
+        """The tokens of ``request``; most bring none, and that is seen at one glance."""
+        meta = request.META
+        for name, part in self._carriers:
+            if name in meta and part in meta[name]:
+                break
+        else:
+            if "COOKIES" not in request.__dict__:
+                return NOTHING
+        return self._carrier.read(request, self._aliases)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
         """Note, in the view's own thread, which clusters its transaction is on."""
@@ -200,7 +244,8 @@ class GaleraMiddleware:
         sessions = _atomic_sessions(view)
         if runs is None or not sessions:
             return
-        _keep_body(request)
+        if "CONTENT_LENGTH" in request.META:
+            _keep_body(request)
         runs.view_begins(view, sessions)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
@@ -238,8 +283,8 @@ def _atomic_sessions(view: Any) -> list[Session]:
     exempt = internals.non_atomic_aliases(view)
     settings = connections.settings
     found = [
-        session_of(cluster.alias)
-        for cluster in clusters()
-        if settings[cluster.alias]["ATOMIC_REQUESTS"] and cluster.alias not in exempt
+        session_of(alias)
+        for alias in roles()
+        if settings[alias]["ATOMIC_REQUESTS"] and alias not in exempt
     ]
     return [session for session in found if session is not None]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import apps
-from django.db import models, router
+from django.db import DEFAULT_DB_ALIAS, models, router
 from django.db.utils import ConnectionRouter
 
 from galera_router.cluster.nodes import cluster_of
 from galera_router.compat import internals
 from galera_router.conf import APP
 from galera_router.exceptions import ConfigurationError
-from galera_router.transactions.session import session_of
+from galera_router.transactions.session import answer_of, session_of
 
 
 class GaleraRouter:
@@ -21,10 +21,17 @@ class GaleraRouter:
     """
 
     _asked: tuple[list[Any], ConnectionRouter] | None = None
+    _alone_in: list[Any] | None = None  # the listed routers, if none is behind this one
 
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
         """The cluster's alias; it also names the secondary that the read will go to, if any."""
-        chosen: str = self._behind().db_for_read(model, **hints)
+        if self._alone_in is router.routers:
+            chosen = _without_others(hints)
+        else:
+            chosen = self._behind().db_for_read(model, **hints)
+        answer = answer_of(chosen)
+        if answer is not None:
+            return answer
         cluster = cluster_of(chosen)
         if cluster is None or cluster.alias != chosen:  # no cluster, or one node by its name
             return chosen
@@ -33,7 +40,10 @@ class GaleraRouter:
 
     def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
         """The cluster's alias: wherever the primary now is."""
-        chosen: str = self._behind().db_for_write(model, **hints)
+        if self._alone_in is router.routers:
+            chosen = _without_others(hints)
+        else:
+            chosen = self._behind().db_for_write(model, **hints)
         cluster = cluster_of(chosen)
         return cluster.alias if cluster is not None else chosen
 
@@ -62,7 +72,14 @@ class GaleraRouter:
             _require_app()
             rest = listed[listed.index(self) + 1 :] if self in listed else []
             self._asked = listed, ConnectionRouter(rest)
+            self._alone_in = None if rest else listed
         return self._asked[1]
+
+
+def _without_others(hints: dict[str, Any]) -> str:
+    """What Django chooses if no router has an opinion."""
+    instance = hints["instance"] if "instance" in hints else None  # noqa: SIM401
+    return (instance is not None and instance._state.db) or DEFAULT_DB_ALIAS
 
 
 def _require_app() -> None:

@@ -81,7 +81,18 @@ class Carrier:
         texts = [text for found in cookies.values() for text in found.values()]
         for alias in aliases:
             texts += self._from_header(request, alias)
-        return Brought(accepted(filter(None, texts), self.age) if texts else {}, cookies)
+        return Brought(accepted(filter(None, texts), self.age), cookies) if texts else NOTHING
+
+    def names_in_meta(self, aliases: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        """Keys of ``request.META``, and what their values contain if there are tokens of ours."""
+        found = []
+        for alias in aliases:
+            if self.cookie:
+                found.append(("HTTP_COOKIE", _named(self.cookie, alias, "_")))
+            if self.header:
+                key = f"HTTP_{_named(self.header, alias, '-')}".upper().replace("-", "_")
+                found.append((key, ""))
+        return tuple(found)
 
     def write(
         self, response: HttpResponseBase, tokens: Mapping[str, str], brought: Brought = NOTHING

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -66,9 +65,9 @@ class Need:
 Needs = Mapping[str, tuple[Need, ...]]
 
 
-@dataclass(eq=False, frozen=True)
+@dataclass(eq=False, slots=True)
 class Scope:
-    """The rules for the reads in one block.
+    """The rules for the reads in one block. Only ``left`` is ever changed.
 
     Attributes:
         mode: where reads come from, and the alias of the cluster that this is said of, None for
@@ -81,18 +80,18 @@ class Scope:
         modes: some block around it, or itself, says where reads come from.
         generator: the frame of the generator that the block is in.
         owner: who has begun the block, and ends it.
-        left: not empty when it was.
+        left: it was.
     """
 
     mode: tuple[str | None, Mode] | None
     needs: Needs
-    writes: Counter[str] | None
+    writes: dict[str, int] | None
     outages: dict[str, float]
     outer: Scope | None
     modes: bool = False
     generator: FrameType | None = None
     owner: object = None
-    left: list[bool] = field(default_factory=list)
+    left: bool = False
 
     @property
     def holds(self) -> bool:
@@ -107,20 +106,29 @@ OUTAGE = 60.0
 _NOTHING = Scope(None, MappingProxyType({}), None, {}, None)
 _scope: ContextVar[Scope] = ContextVar("galera_router", default=_NOTHING)
 _ATTRIBUTE = "galera_scope"
+#: Some thread has inherited a scope from its starter: only then is it looked for.
+_some_inherit = False
 
 
 def current() -> Scope:
     """Returns the scope of the running code; a plain thread keeps that of its starter."""
     found = _scope.get()
-    if found is _NOTHING:
+    if found is _NOTHING and _some_inherit:
         found = getattr(threading.current_thread(), _ATTRIBUTE, _NOTHING)
     return found
 
 
+#: Returns the scope of the running context, without a look at the thread: the same object as
+#: long as the same rules hold.
+raw = _scope.get
+
+
 def inherit(thread: threading.Thread) -> None:
     """``thread`` is being started: what it reads and writes belongs to the request at hand."""
+    global _some_inherit
     found = current()
     if found is not _NOTHING:
+        _some_inherit = True
         setattr(thread, _ATTRIBUTE, found)
 
 
@@ -150,14 +158,14 @@ def in_request() -> bool:
 def writes(alias: str) -> int:
     """Returns how many times the current request has written to the cluster ``alias``."""
     found = current().writes
-    return found[alias] if found else 0
+    return found.get(alias, 0) if found else 0
 
 
 def note_write(alias: str) -> None:
     """Something may have been changed on the cluster ``alias``."""
     found = current().writes
     if found is not None:
-        found[alias] += 1
+        found[alias] = found.get(alias, 0) + 1
 
 
 def written() -> list[str]:
@@ -205,7 +213,7 @@ def enter(mode: Mode, using: str | None, owner: object, frame: FrameType) -> Non
             modes=True,
             generator=generator,
             owner=owner,
-            left=[],
+            left=False,
         )
     )
 
@@ -216,7 +224,7 @@ def leave(owner: object) -> None:
     while found is not None and (found.owner is not owner or found.left):
         found = found.outer
     if found is not None:  # else it is left in another context than it was entered in
-        _end(found)
+        end(found)
 
 
 @contextmanager
@@ -227,40 +235,45 @@ def needing(new: Needs, *, request: bool = False) -> Iterator[None]:
         new: by alias, besides what the code around it requires.
         request: the block is a request or a task, whose writes are counted.
     """
-    before = current()
-    found = dict(before.needs)
-    for alias, needs in new.items():
-        found[alias] = (*found.get(alias, ()), *needs)
-    counter: Counter[str] | None = Counter() if request else before.writes
-    outages = {} if request else before.outages
-    scope = Scope(None, found, counter, outages, before, before.modes)
-    _scope.set(scope)
+    scope = begin(new, request=request)
     try:
         yield
     finally:
-        _end(scope)
+        end(scope)
+
+
+def begin(new: Needs, *, request: bool = False) -> Scope:
+    """Begin the block that :func:`needing` describes; :func:`end` ends it."""
+    before = current()
+    needs = before.needs
+    if new:
+        needs = {**needs, **{alias: (*needs.get(alias, ()), *new[alias]) for alias in new}}
+    writes, outages = ({}, {}) if request else (before.writes, before.outages)
+    scope = Scope(None, needs, writes, outages, before, before.modes)
+    _scope.set(scope)
+    return scope
 
 
 @contextmanager
 def resumed(scope: Scope) -> Iterator[None]:
     """Enter ``scope`` again, for what a block has left to be done later."""
     before = _scope.get()
-    _scope.set(replace(scope, generator=None, owner=None, left=[]))
+    _scope.set(replace(scope, generator=None, owner=None, left=False))
     try:
         yield
     finally:
         _scope.set(before)
 
 
-def _end(scope: Scope) -> None:
+def end(scope: Scope) -> None:
     """End a block, and what was entered within it and not left.
 
     A generator that is closed late may not be in the innermost block any more: it only stops to
     count.
     """
-    scope.left.append(True)
+    scope.left = True
     top = _scope.get()
-    if scope.generator is None and _is_within(top, scope):
+    if top is not scope and scope.generator is None and _is_within(top, scope):
         top = scope
     while top.left and top.outer is not None:
         top = top.outer

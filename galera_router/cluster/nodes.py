@@ -16,9 +16,9 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections
 
@@ -27,7 +27,7 @@ from galera_router.cluster.distance import Distance
 from galera_router.cluster.epoch import Epoch, Epochs
 from galera_router.cluster.lag import Track
 from galera_router.cluster.position import Position
-from galera_router.conf import ClusterConfig, NodeConfig, cluster_config, node_role
+from galera_router.conf import CLUSTER_KEY, ClusterConfig, NodeConfig, cluster_config, node_role
 from galera_router.connections.errors import errno, is_permanent
 
 logger = logging.getLogger("galera_router")
@@ -628,18 +628,54 @@ _clusters: dict[str, Cluster] = {}
 _lock = threading.Lock()
 
 
+class _Found(NamedTuple):
+    """What :func:`cluster_of` has found, and the settings by which it did."""
+
+    own: Mapping[str, Any]
+    role: str
+    settings: Mapping[str, Any]  # of the cluster's alias
+    data: Any
+    cluster: Cluster
+
+
+_found: dict[str, _Found] = {}
+
+
 def cluster_of(alias: str) -> Cluster | None:
-    """The cluster that ``alias``, its own or a node's, belongs to; None for other databases."""
+    """The cluster that ``alias``, its own or a node's, belongs to; None for other databases.
+
+    It is asked for several times in each request: what was found is taken from a look-up, as
+    long as the settings are those by which it was found.
+    """
+    try:
+        own, role, settings, data, cluster = _found[alias]
+        if (
+            connections.settings[alias] is own
+            and connections.settings[role] is settings
+            and settings[CLUSTER_KEY] is data
+            and _clusters[role] is cluster
+        ):
+            return cluster
+    except KeyError:
+        pass
+    return _look_up(alias)
+
+
+def _look_up(alias: str) -> Cluster | None:
     if alias not in connections.settings:
         return None
-    settings = connections.settings[alias]
-    role = node_role(settings) or alias
-    config = cluster_config(connections.settings[role])
+    own = connections.settings[alias]
+    role = node_role(own) or alias
+    settings = connections.settings[role]
+    config = cluster_config(settings)
     if config is None:
         return None
-    known = _clusters.get(role)
-    if known is not None and known.config is config:  # nearly always
-        return known
+    cluster = _cluster(role, config)
+    _found[alias] = _Found(own, role, settings, settings[CLUSTER_KEY], cluster)
+    return cluster
+
+
+def _cluster(role: str, config: ClusterConfig) -> Cluster:
     with _lock:
         known = _clusters.get(role)
         if known is None or not _same(known.config, config):

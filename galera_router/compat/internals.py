@@ -42,15 +42,6 @@ def on_create(created: Callable[[Wrapper], None]) -> None:
     connections.create_connection = create_connection  # type: ignore[method-assign]
 
 
-def existing(alias: str) -> Wrapper | None:
-    """This thread's wrapper of ``alias``, if it has been created.
-
-    Why private: ``connections[alias]`` creates one, ``connections.all()`` looks at every alias.
-    """
-    found: Wrapper | None = getattr(connections._connections, alias, None)  # type: ignore[attr-defined]
-    return found
-
-
 def is_started() -> bool:
     """Returns True if the app has been started in this process (see :func:`on_create`)."""
     return bool(getattr(connections.create_connection, "tells", False))

@@ -21,8 +21,8 @@ class RequestState:
     """
 
     def __init__(self, request: HttpRequest) -> None:
-        self._attributes = dict(vars(request))
-        self._meta = dict(request.META)
+        self._attributes = {**request.__dict__}
+        self._meta = {**request.META}
 
     @staticmethod
     def can_be_read_again(request: HttpRequest) -> bool:

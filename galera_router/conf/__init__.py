@@ -5,13 +5,20 @@ Imported by settings modules, so importing it does not need Django's settings.
 
 from __future__ import annotations
 
-from galera_router.conf.config import ClusterConfig, NodeConfig, cluster_config, node_role
+from galera_router.conf.config import (
+    CLUSTER_KEY,
+    ClusterConfig,
+    NodeConfig,
+    cluster_config,
+    node_role,
+)
 from galera_router.conf.expand import APP, expand
 from galera_router.conf.nodes import DEFAULT_PORT
 from galera_router.conf.options import DEFAULTS, MODES, Options, check_option, did_you_mean
 
 __all__ = [
     "APP",
+    "CLUSTER_KEY",
     "DEFAULTS",
     "DEFAULT_PORT",
     "MODES",

@@ -100,14 +100,18 @@ class Entry:
 class Journal:
     """The statements of one transaction, in order."""
 
-    entries: list[Entry]
     count: int
     rows: int
     full: bool
     obstacle: str | None
 
     def __init__(self) -> None:
-        self.clear()
+        self._entries: list[Entry] = []
+        #: Reads that the fast lane has noted, and that nobody has asked for since.
+        self.fresh: list[tuple[bytes, Rows, int, int, Any, bool]] = []
+        self.count = self.rows = 0
+        self.full = False
+        self.obstacle = None
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
@@ -115,12 +119,29 @@ class Journal:
     def __len__(self) -> int:
         return len(self.entries)
 
+    @property
+    def entries(self) -> list[Entry]:
+        """All that was noted, in order."""
+        if self.fresh:
+            self._unpack()
+        return self._entries
+
+    def _unpack(self) -> None:
+        for sql, rows, rowcount, lastrowid, columns, ordered in self.fresh:
+            self._entries.append(Entry(sql, Answer(rows, rowcount, lastrowid, columns), ordered))
+        self.fresh.clear()
+
     def clear(self) -> None:
         """Start anew: a transaction has begun or ended."""
-        self.entries = []
+        self._entries.clear()
+        self.fresh.clear()
         self.count = self.rows = 0
         self.full = False
         self.obstacle = None
+
+    def bound(self) -> None:
+        """The last read has brought more rows than are kept: a digest takes their place."""
+        self.entries[-1].forget_rows()
 
     def append(self, entry: Entry) -> None:
         """Note one statement; its rows by reference while the bound allows."""
@@ -179,7 +200,7 @@ class Journal:
             return
         head = self.entries[: position + keep]
         tail = [entry for entry in self.entries[position + 1 :] if entry.savepoint is None]
-        self.entries = head + tail
+        self._entries = head + tail
 
     def _position(self, name: str) -> int | None:
         for position in range(len(self.entries) - 1, -1, -1):

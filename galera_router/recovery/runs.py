@@ -26,6 +26,8 @@ R = TypeVar("R")
 
 _current: ContextVar[Run | None] = ContextVar("galera_router_run", default=None)
 _ATTRIBUTE = "galera_run"
+#: Some thread belongs to the run of its starter: only then is that looked for.
+_some_inherit = False
 #: Begins the names of this package's own threads, which outlive any run and write nothing.
 OWN_THREADS = "galera_router"
 
@@ -49,7 +51,7 @@ class Run:
         self._token: Token[Run | None] | None = None
         self._threads: list[threading.Thread] = []
         self._jobs: list[Future[Any]] = []
-        self._carried: WeakSet[Carried[Any, Any]] = WeakSet()
+        self._carried: WeakSet[Carried[Any, Any]] | None = None
 
     def __enter__(self) -> Run:
         self._outer = current()
@@ -85,6 +87,8 @@ class Run:
 
     def note_carried(self, function: Carried[Any, Any]) -> None:
         """The run has handed ``function`` to somebody who may call it at any time."""
+        if self._carried is None:
+            self._carried = WeakSet()
         self._carried.add(function)
         if self._outer is not None:
             self._outer.note_carried(function)
@@ -98,7 +102,7 @@ class Run:
             return "a thread that it started is still running"
         if self.effect is None and not all(job.done() for job in self._jobs):
             return "a job that it gave to an executor is not done"
-        if self.effect is None and not all(function.done for function in list(self._carried)):
+        if self.effect is None and not all(f.done for f in list(self._carried or ())):
             return "a function that carries its scope may yet be at work"
         return self.effect
 
@@ -106,7 +110,7 @@ class Run:
 def current() -> Run | None:
     """Returns the run that the calling code belongs to; None outside of requests and functions."""
     run = _current.get()
-    if run is None:
+    if run is None and _some_inherit:
         run = getattr(threading.current_thread(), _ATTRIBUTE, None)
     return run
 
@@ -133,12 +137,14 @@ def install() -> None:
 
 
 def _started(thread: threading.Thread) -> None:
+    global _some_inherit
     if thread.name.startswith(OWN_THREADS):
         return
     run = current()
     if _current.get() is not _NOBODY:
         scope.inherit(thread)
     if run is not None:
+        _some_inherit = True
         setattr(thread, _ATTRIBUTE, run)
         run.note_thread(thread)
 

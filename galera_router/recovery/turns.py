@@ -44,6 +44,11 @@ def is_hot(name: str) -> bool:
     return until is not None and until > time.monotonic()
 
 
+def some_are_hot() -> bool:
+    """Returns True if some code had to queue not long ago."""
+    return bool(_hot)
+
+
 def _note_hot(name: str) -> None:
     now = time.monotonic()
     if len(_hot) >= NAMES:

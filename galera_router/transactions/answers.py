@@ -19,18 +19,22 @@ LONG = 64 * 1024
 
 
 class Answers:
-    """Of one session."""
+    """Of one session.
+
+    Attributes:
+        rows: what ``ROW_COUNT()`` would give.
+    """
 
     def __init__(self) -> None:
         self._key = 0
-        self._rows = 0  # as after what sets a connection up
+        self.rows = 0  # of the last statement; as after what sets a connection up
         # On which the server knows the key by itself; not kept alive: it would never be closed.
         self._link: weakref.ref[NodeConnection] | None = None
 
     def note(self, call: Call, link: NodeConnection | None) -> None:
         """A statement has been answered on ``link``; None if not by a server."""
         statement, cursor = call.statement, call.cursor
-        self._rows = -1 if cursor.description is not None else cursor.rowcount
+        self.rows = -1 if cursor.description is not None else cursor.rowcount
         if not statement.insert:
             return
         key = _key(call)
@@ -39,11 +43,11 @@ class Answers:
 
     def failed(self) -> None:
         """A statement has ended with an error."""
-        self._rows = -1
+        self.rows = -1
 
     def ended(self) -> None:
         """A transaction has ended; with stock Django ``SET autocommit = 1`` follows."""
-        self._rows = 0
+        self.rows = 0
 
     def ahead(self, call: Call, link: NodeConnection) -> list[Step]:
         """What has to be sent ahead of ``call`` so that it is given the right key."""
@@ -56,7 +60,7 @@ class Answers:
     def fill_in(self, call: Call) -> None:
         """Write the number of rows into a statement that asks for it."""
         if call.statement.asks and b"ROW_COUNT" in call.sql.upper() and len(call.sql) < LONG:
-            call.sql = _with_rows(call.sql, self._rows)
+            call.sql = _with_rows(call.sql, self.rows)
 
 
 def _key(call: Call) -> int:

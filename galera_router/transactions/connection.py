@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Protocol
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from MySQLdb.connections import Connection as DriverConnection
 
 from galera_router.connections.connection import NodeConnection
@@ -20,13 +21,15 @@ from .statements import Statement
 
 if TYPE_CHECKING:
     from .cursor import _Door
+    from .lane import Lane
 
 
 class Owner(Protocol):
     """Whose door it is: a cluster's session, or one node by its alias."""
 
-    @property
-    def cursorclass(self) -> type: ...
+    lane: Lane | None
+    wrapper: BaseDatabaseWrapper
+
     def run(self, call: Call) -> Any: ...
     def any_link(self, statement: Statement | None) -> NodeConnection: ...
     def is_open(self, link: NodeConnection) -> bool: ...
@@ -46,7 +49,13 @@ class Connection:
     """
 
     def __init__(self, owner: Owner) -> None:
-        self._owner = owner
+        self.owner = owner
+        # The owner's own, without a step in between: these are called in every request.
+        self.commit = owner.commit
+        self.rollback = owner.rollback
+        self.autocommit = owner.set_autocommit
+        #: Sends a statement to where it belongs; returns the number of rows.
+        self.run = owner.run
 
     def cursor(self, cursorclass: Any = None) -> Any:
         """A cursor that belongs to no server yet.
@@ -54,25 +63,23 @@ class Connection:
         Args:
             cursorclass: the driver's, or a class built on one; without, that of the settings.
         """
-        chosen = cursorclass or self._owner.cursorclass
+        chosen = cursorclass
+        if chosen is None:
+            options = self.owner.wrapper.settings_dict["OPTIONS"]
+            chosen = DriverConnection.default_cursor
+            if "cursorclass" in options:
+                chosen = options["cursorclass"] or chosen
+        if type(chosen) is type:
+            return door(chosen)(self)
         if not isinstance(chosen, type):  # a factory: there is no class to build on
-            return chosen(self._owner.driver())
+            return chosen(self.owner.driver())
         return door(chosen)(self)
 
-    def commit(self) -> None:
-        self._owner.commit()
-
-    def rollback(self) -> None:
-        self._owner.rollback()
-
-    def autocommit(self, flag: bool) -> None:
-        self._owner.set_autocommit(bool(flag))
-
     def ping(self, *args: Any) -> None:
-        self._owner.ping()
+        self.owner.ping()
 
     def close(self) -> None:
-        self._owner.close()
+        self.owner.close()
 
     def __enter__(self) -> Connection:
         return self
@@ -91,21 +98,17 @@ class Connection:
         found = inspect.getattr_static(DriverConnection, name, None)
         if inspect.isroutine(found):
             if name in _ON_THE_CLIENT:
-                return getattr(self._owner.any_link(None).connection, name)
-            return lambda *args, **kwargs: getattr(self._owner.driver(), name)(*args, **kwargs)
-        return getattr(self._owner.any_link(None).connection, name)
+                return getattr(self.owner.any_link(None).connection, name)
+            return lambda *args, **kwargs: getattr(self.owner.driver(), name)(*args, **kwargs)
+        return getattr(self.owner.any_link(None).connection, name)
 
     # --- what a cursor asks
-
-    def run(self, call: Call) -> Any:
-        """Send a statement to where it belongs; returns the number of rows."""
-        return self._owner.run(call)
 
     def writes_literals_for(self, cursor: _Door, statement: Statement) -> NodeConnection:
         """Have ``cursor`` speak through some connection: how values are written depends on it."""
         link: NodeConnection | None = cursor._link
-        if link is None or not self._owner.is_open(link):
-            link = self._owner.any_link(statement)
+        if link is None or not self.owner.is_open(link):
+            link = self.owner.any_link(statement)
             cursor._discard()
             cursor._link, cursor._ticket = link, -1
         cursor.connection = link.connection

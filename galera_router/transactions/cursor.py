@@ -12,18 +12,21 @@ the last step of mysqlclient's cursor: there its bytes are final, and the batche
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import MySQLdb
 from MySQLdb.constants import CR
 
 from galera_router.connections.connection import NodeConnection
+from galera_router.connections.errors import ERRORS
 from galera_router.connections.packet import Packet, Step, next_answer
 from galera_router.recovery.journal import Answer, Entry
 
+from .lane import Lane, remember
 from .statements import Statement, classify
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Bytes from which on a statement may be more than the server takes, and what may go with it.
 LARGE, SPARE = 256 * 1024, 1024
+#: Said of a connection that was cut inside an answer.
+NO_COLUMNS = "the answer has no columns"
 
 
 @dataclass(slots=True)
@@ -75,12 +80,13 @@ class Call:
         if len(self.sql) >= LARGE:
             link.check_size(len(self.sql) + SPARE)
         link.until = until
-        link.busy = time.monotonic()
+        link.busy = monotonic()
         try:
             if before or head:
                 return self._in_packet(cursor, Packet(link.connection, before, head, tail))
             rows = self.query(self.sql)
             self._check_answer(cursor)
+            cursor._whole = self.statement.readable and cursor.buffered
             return rows
         finally:
             link.busy = link.until = 0.0
@@ -99,12 +105,12 @@ class Call:
     def _check_answer(self, cursor: Any) -> None:
         """A connection that was cut inside an answer may look as if there were no rows."""
         if self.statement.readable and cursor.description is None:
-            raise MySQLdb.OperationalError(CR.SERVER_LOST, "the answer has no columns")
+            raise MySQLdb.OperationalError(CR.SERVER_LOST, NO_COLUMNS)
 
     @property
     def buffered(self) -> bool:
         """Returns True if the answer will be held on the client, where it can be noted."""
-        return hasattr(self.cursor, "scroll")
+        return bool(self.cursor.buffered)
 
     def entry(self) -> Entry:
         """The journal's entry of what has just been answered; only if it is buffered."""
@@ -139,14 +145,27 @@ class Call:
 
 
 @functools.cache
-def door(base: type) -> type:
+def door(base: Any) -> type:
     """The cursor class ``base`` as a door to the cluster."""
-    return type(base.__name__, (_Door, base), {"__module__": base.__module__})
+    members = {
+        "__module__": base.__module__,
+        "buffered": hasattr(base, "scroll"),
+        "_execute_as_driver": base.execute,
+        "_query_as_driver": base._query,
+    }
+    return type(base.__name__, (_Door, base), members)
 
 
 class _Door:
-    """What :func:`door` puts on top of the driver's cursor class."""
+    """What :func:`door` puts on top of the driver's cursor class.
 
+    Attributes:
+        buffered: it holds its whole answer on the client.
+    """
+
+    buffered: bool
+    _execute_as_driver: Any
+    _query_as_driver: Any
     connection: Any
     description: Any
     _rows: Any
@@ -156,17 +175,40 @@ class _Door:
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)  # type: ignore[call-arg]
         self._home = connection
+        self._owner = connection.owner
         self._link: NodeConnection | None = None
         self._ticket = -1
         self._statement: Statement | None = None  # what is being executed
+        self._lane: Lane | None = None  # on which it is
+        self._whole = True  # nothing of its answer is left on the connection
 
     # --- what the application calls
 
     def execute(self, query: Any, args: Any = None) -> Any:
-        execute = super().execute  # type: ignore[misc]
+        lane = self._owner.lane
+        if lane is not None and self._statement is None:
+            statement = lane.read(query)
+            if statement is not None and self.buffered and self.connection is not None:
+                return self._run_quickly(lane, statement, query, args)
+        execute = self._execute_as_driver
         if self._statement is not None:  # a batch of executemany
             return execute(query, args)
-        return self._run(classify(query), "execute", execute, query, args)
+        statement = classify(query)
+        if statement.repeatable:
+            remember(query, statement)
+        return self._run(statement, "execute", execute, query, args)
+
+    def _run_quickly(self, lane: Lane, statement: Statement, query: Any, args: Any) -> Any:
+        if self._link is not lane.link:
+            if not self._whole:
+                self._discard()
+            self._link = lane.link
+        self.connection = lane.link.connection
+        self._statement, self._lane = statement, lane
+        try:
+            return self._execute_as_driver(query, args)
+        finally:
+            self._statement = self._lane = None
 
     def executemany(self, query: Any, args: Any) -> Any:
         if not isinstance(args, (list, tuple)) and args is not None:
@@ -199,7 +241,9 @@ class _Door:
     # --- what the driver's cursor does with it
 
     def _query(self, q: Any) -> Any:
-        query = super()._query  # type: ignore[misc]
+        if self._lane is not None:
+            return self._query_quickly(self._lane, bytes(q))
+        query = self._query_as_driver
         statement = self._statement
         if statement is None:
             return query(q)
@@ -208,8 +252,37 @@ class _Door:
             statement = classify(q)
         return self._home.run(Call(self, statement, q, query))
 
+    def _query_quickly(self, lane: Lane, sql: bytes) -> Any:
+        """Send a read on the fast lane; see :mod:`galera_router.transactions.lane`."""
+        link, session = lane.link, lane.session
+        if len(sql) >= LARGE:
+            return self._home.run(self.call(sql))
+        assert self._statement is not None
+        session.leave_lane(self, self._statement, sql)
+        self._whole = False
+        link.busy = monotonic()
+        try:
+            rows = self._query_as_driver(sql)
+            if self.description is None:
+                raise MySQLdb.OperationalError(CR.SERVER_LOST, NO_COLUMNS)
+        except (*ERRORS, UnicodeError) as error:
+            link.busy = 0.0
+            return session.after_lane(self.call(sql), error)
+        finally:
+            link.busy = 0.0
+        self._whole = True
+        lane.note(self, self._statement, sql)
+        return rows
+
+    def call(self, sql: bytes) -> Call:
+        """The statement that is being executed, to be sent the long way."""
+        assert self._statement is not None
+        statement, self._lane = self._statement, None
+        return Call(self, statement, sql, self._query_as_driver)
+
     def point_at(self, link: NodeConnection) -> None:
         """Speak through ``link`` from now on."""
+        self._whole = False
         if self._link is not link:
             self._discard()
             self._link = link
@@ -222,6 +295,10 @@ class _Door:
 
         The garbage collector may close a cursor in the middle of another one's packet.
         """
+        if self._whole:
+            self.description = self.description_flags = None
+            self._rows = self.rownumber = None
+            return
         if self._link is not None and self._ticket == self._link.ticket:
             super()._discard()  # type: ignore[misc]
             return
@@ -230,3 +307,8 @@ class _Door:
             super()._discard()  # type: ignore[misc]
         finally:
             self.connection = connection
+
+
+def is_sending(frame: FrameType, cursor: Any) -> bool:
+    """Returns True if ``cursor`` is sending a statement on the fast lane in ``frame``."""
+    return frame.f_code is _Door._query_quickly.__code__ and frame.f_locals["self"] is cursor

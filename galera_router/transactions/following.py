@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from galera_router.causality import scope
@@ -41,7 +40,7 @@ class Following:
         self.told: tuple[object, Position] | None = None
         self.found = False
         self._turns: dict[Node, int] = {}  # those of the nodes when they were waited for
-        self._record: tuple[Counter[str] | None, int] = (None, 0)  # writes of all its threads
+        self._record: tuple[dict[str, int] | None, int] = (None, 0)  # writes of all its threads
 
     def note_write(self, node: Node | None = None) -> None:
         """Something may be changed: what this thread reads next must include it.
@@ -89,7 +88,7 @@ class Following:
         known, followed = self._record
         if known is not record:
             followed = 0
-        written = record[self._session.cluster.alias]
+        written = record.get(self._session.cluster.alias, 0)
         if written != followed:
             self.behind = set(self._session.cluster.nodes)
         self._record = record, written
@@ -113,6 +112,7 @@ class Following:
     def new_request(self) -> None:
         """A request or a task begins or has ended."""
         self.seen = None
-        self._turns.clear()
+        if self._turns:
+            self._turns.clear()
         self.commits_before = self.commits
         self.writes_before = self.writes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import MySQLdb
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -16,6 +15,7 @@ from galera_router.exceptions import ReadOnlyNode
 
 from .connection import Connection
 from .cursor import Call
+from .lane import Lane
 from .statements import Statement
 
 
@@ -41,11 +41,7 @@ class NodeAlias:
 
     # --- what the door asks
 
-    @property
-    def cursorclass(self) -> type:
-        options = self.wrapper.settings_dict["OPTIONS"]
-        found: type = options.get("cursorclass") or MySQLdb.connections.Connection.default_cursor
-        return found
+    lane: Lane | None = None  # it has none
 
     def open(self) -> None:
         """In the place of ``connect``: a node that is down must not fail before its first query."""

@@ -20,6 +20,7 @@ from galera_router.recovery import rebuilding
 from galera_router.recovery.failover import Loss, Patience, candidates
 
 from . import waiting, writing
+from .lane import open_lane
 from .node_alias import NodeAlias, attach_node
 from .waiting import Wait
 
@@ -270,21 +271,28 @@ def _waited_in_vain(
 # --- in the snapshot ----------------------------------------------------------------------
 
 
-def in_snapshot(transaction: Transaction, call: Call) -> Any:
-    """Run a read in the transaction's snapshot; move that if its node is lost."""
+def in_snapshot(transaction: Transaction, call: Call, failed: Exception | None = None) -> Any:
+    """Run a read in the transaction's snapshot; move that if its node is lost.
+
+    Args:
+        transaction: whose.
+        call: the read.
+        failed: how it has failed, if it was sent already.
+    """
     session = transaction.session
     loss: Loss | None = None
     patience: Patience | None = None
     while True:
         link, wait = _snapshot(transaction)
         try:
-            rows = call.send(link, _beginning(transaction, link, wait), until=wait.until)
+            rows = _sent(transaction, call, link, wait, failed)
         except ERRORS as error:
             if verdict(error) is Verdict.READ_ONLY:
                 transaction.marking.wanted = True
                 return writing.execute(transaction, call)
             if errno(error) in _OTHER_SCHEMA:
                 return writing.execute(transaction, call)
+            failed = None
             patience = patience or Patience(session)
             if wait.steps and _waited_in_vain(session, link, wait, error, patience):
                 continue
@@ -295,7 +303,20 @@ def in_snapshot(transaction: Transaction, call: Call) -> Any:
             session.tell(loss, link.node, len(transaction.journal))
             limit = session.options.failover_history_limit
             transaction.journal.append_read(call.entry(), limit)
+            session.lane = open_lane(transaction, call, link, session.reader.alias(link.node))
             return rows
+
+
+def _sent(
+    transaction: Transaction,
+    call: Call,
+    link: NodeConnection,
+    wait: Wait,
+    failed: Exception | None,
+) -> Any:
+    if failed is not None:
+        raise failed
+    return call.send(link, _beginning(transaction, link, wait), until=wait.until)
 
 
 _OPEN = Wait(over=True)

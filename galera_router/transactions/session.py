@@ -23,7 +23,7 @@ from galera_router import signals
 from galera_router.causality import scope
 from galera_router.causality.scope import Need
 from galera_router.cluster.nodes import Cluster, Node, cluster_of, roles
-from galera_router.compat import internals
+from galera_router.compat import internals, wrappers
 from galera_router.conf import Options
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS
@@ -36,8 +36,9 @@ from galera_router.signals import Failover
 from . import opening, outside
 from .answers import Answers
 from .connection import Connection
-from .cursor import Call
+from .cursor import Call, is_sending
 from .following import Following
+from .lane import Lane
 from .reading import Reader
 from .statements import Statement
 from .transaction import OnSecondary, Transaction
@@ -91,12 +92,15 @@ class Session:
         self.primary: NodeConnection | None = None
         self.left: NodeConnection | None = None
         self.forgotten: str | None = None
+        self._pinned: dict[Node | None, PinnedAlias] = {}
         self.reader = Reader(self)
         self.following = Following(self)
         self.primary_only = False
         self.promoted = False
         self.can_run_again = False
-        self._busy: FrameType | None = None  # set first and cleared last: see _enter
+        self.lane: Lane | None = None  # the fast one, while it is open
+        # Set first and cleared last: see _enter. On the fast lane the statement itself.
+        self._busy: FrameType | tuple[Any, Statement, bytes] | None = None
         self._call: Call | None = None  # the statement that is being executed
         self._direct: NodeConnection | None = None  # statements of a connection's set-up
         self.answers = Answers()
@@ -131,13 +135,6 @@ class Session:
 
     # --- what the door asks
 
-    @property
-    def cursorclass(self) -> type:
-        """The cursor class that the settings name, or the driver's own."""
-        options = self.wrapper.settings_dict["OPTIONS"]
-        found: type = options.get("cursorclass") or MySQLdb.connections.Connection.default_cursor
-        return found
-
     def open(self) -> None:
         """In the place of ``DatabaseWrapper.connect``: no server is spoken to."""
         self._closed = False
@@ -155,12 +152,15 @@ class Session:
         if self._direct is not None:
             return call.send(self._direct)
         self._enter(sys._getframe())
+        return self._run(call, None)
+
+    def _run(self, call: Call, failed: Exception | None) -> Any:
         self._call = call
         try:
             self.answers.fill_in(call)
             transaction = self.transaction
             if transaction is not None:
-                rows = transaction.execute(call)
+                rows = transaction.execute(call, failed)
             else:
                 rows = outside.execute(self, call)
         except ERRORS:
@@ -173,6 +173,26 @@ class Session:
             raise
         self._leave()
         return rows
+
+    # --- the fast lane; see :mod:`galera_router.transactions.lane`
+
+    def leave_lane(self, cursor: Any, statement: Statement, sql: bytes) -> None:
+        """A statement is about to be sent: until its answer is noted, nothing is as usual."""
+        self.lane = None
+        self._busy = cursor, statement, sql
+
+    def enter_lane(self, lane: Lane) -> None:
+        """A read was answered and noted; ``lane`` is open for the next one."""
+        self.answers.rows = -1
+        self._busy = None
+        self.lane = lane
+        if self._events or self._records:
+            self._tell()
+
+    def after_lane(self, call: Call, failed: Exception) -> Any:
+        """A statement has failed on the fast lane: go on with it on the long way."""
+        self._busy = sys._getframe()
+        return self._run(call, failed)
 
     def any_link(self, statement: Statement | None) -> NodeConnection:
         """An open connection, of any node if possible; how values are written is the same on all.
@@ -214,7 +234,12 @@ class Session:
             CommitOutcomeUnknown: the connection was lost before the answer came.
             Exception: the driver's error, where the server refused; it has rolled back.
         """
-        self._noted(self._commit)
+        transaction = self.transaction
+        if transaction is not None and transaction.is_blank() and self._is_blank():
+            transaction.begin_anew()
+            self.answers.rows = 0
+        else:
+            self._noted(self._commit)
 
     def _commit(self) -> None:
         transaction = self.transaction
@@ -250,14 +275,31 @@ class Session:
     def set_autocommit(self, flag: bool) -> None:
         """Turn autocommit on or off; the server's own stays on, transactions are explicit."""
         if flag and self.transaction is not None:
-            by_hand = self.primary is not None and self.primary.begun_by_hand
-            if by_hand or not self.transaction.is_untouched:
-                self.commit()  # as the server does
+            if not (self.transaction.is_blank() and self._is_blank()):
+                self._end_for_good(self.transaction)
             self.transaction = None
         elif not flag and self.transaction is None:
-            self._forget_interrupted()
-            self.answers.ended()  # SET autocommit = 0, with stock Django
+            if self._busy is not None:
+                self._forget_interrupted()
+            self.answers.rows = 0  # SET autocommit = 0, with stock Django
             self.transaction = Transaction(self, first=True)
+        if self._unreported is not None:
+            self._report(flag)
+
+    def _is_blank(self) -> bool:
+        """Returns True if there is nothing to end but what the open transaction has done."""
+        if self._busy is not None:
+            return False
+        return self.primary is None or not (self.primary.manual or self.primary.state)
+
+    def _end_for_good(self, transaction: Transaction) -> None:
+        """What is open is committed when autocommit is turned on, as the server does it."""
+        by_hand = self.primary is not None and self.primary.begun_by_hand
+        if by_hand or not transaction.is_untouched:
+            self.commit()
+
+    def _report(self, flag: bool) -> None:
+        """Tell the error of a block that Django has ended as if all were well."""
         error, self._unreported = self._unreported, None
         if error is not None and _says_nothing(sys.exc_info()[1]):
             internals.note_autocommit(self.wrapper, flag)
@@ -278,6 +320,7 @@ class Session:
     def close(self) -> None:
         """Close the connection to the primary and forget what was set on it."""
         self._closed = True
+        self.lane = None
         self._forget_interrupted()
         link, self.primary = self.primary, None
         if self.transaction is not None:
@@ -338,6 +381,7 @@ class Session:
                 raise MySQLdb.InterfaceError(
                     0, "A statement was sent from within another one of the same connection."
                 )
+        self.lane = None
         self._busy = frame
 
     def _noted(self, act: Callable[[], T]) -> T:
@@ -380,6 +424,10 @@ class Session:
         if self._busy is None or _is_running(self._busy):
             return
         call, self._call = self._call, None
+        if isinstance(self._busy, tuple):
+            cursor, statement, sql = self._busy
+            call = Call(cursor, statement, sql, cursor._query_as_driver)
+        self.lane = None
         self.reader.drop_all()
         self.lose_primary()
         if self.transaction is not None:
@@ -394,6 +442,7 @@ class Session:
     @contextmanager
     def directly(self, link: NodeConnection) -> Iterator[None]:
         """Let statements pass to ``link`` as they are: a connection is being set up."""
+        self.lane = None
         before, self._direct = self._direct, link
         try:
             yield
@@ -431,7 +480,7 @@ class Session:
         """Forget all connections and the transaction, as they are another process's."""
         found = [link for link in (self.primary, *self.reader.leave_all()) if link is not None]
         self.primary = self.left = None
-        self._busy = self._call = None
+        self._busy = self._call = self.lane = None
         if self.transaction is not None:
             self.transaction = Transaction(self)
         return found
@@ -471,8 +520,17 @@ class Session:
 
     def pin(self) -> PinnedAlias:
         """The cluster's alias, naming the node that a read would now go to."""
-        pinned = self.reader.pinned() if self.reads_elsewhere() else None
-        return PinnedAlias(self.cluster.alias, pinned.alias if pinned is not None else None)
+        if self.lane is not None and self.lane.is_open():
+            return self.lane.answer
+        return self.pinned(self.reader.pinned() if self.reads_elsewhere() else None)
+
+    def pinned(self, node: Node | None) -> PinnedAlias:
+        """The cluster's alias, naming ``node``; None: the primary."""
+        found = self._pinned.get(node)
+        if found is None:
+            alias = PinnedAlias(self.cluster.alias, node.alias if node is not None else None)
+            found = self._pinned[node] = alias
+        return found
 
     def unmet(self, node: Node) -> list[Need]:
         """What reads must include and ``node`` is not known to have."""
@@ -490,7 +548,10 @@ class Session:
 
     def new_request(self) -> None:
         """A request or a task begins or has ended: its reads may go to any node again."""
-        self.reader.unpin()
+        if self.transaction is None:
+            self.reader.pin, self.following.wrote = None, False
+        else:
+            self.reader.unpin()
         self.following.new_request()
         self.primary_only = False
         self.can_run_again = False
@@ -510,10 +571,12 @@ def _says_nothing(error: BaseException | None) -> bool:
     return error is None or isinstance(error, TransactionManagementError)
 
 
-def _is_running(frame: FrameType) -> bool:
-    """Returns True if ``frame`` is on the stack of this thread."""
+def _is_running(busy: FrameType | tuple[Any, Statement, bytes]) -> bool:
+    """Returns True if the frame, or the statement's on the fast lane, is on this thread's stack."""
     found: FrameType | None = sys._getframe()
-    while found is not None and found is not frame:
+    while found is not None and found is not busy:
+        if isinstance(busy, tuple) and is_sending(found, busy[0]):
+            return True
         found = found.f_back
     return found is not None
 
@@ -536,12 +599,27 @@ def session_of(alias: str) -> Session | None:
     cluster = cluster_of(alias)
     if cluster is None:
         return None
-    session = vars(connections[cluster.alias]).get(_ATTRIBUTE)
-    return session if isinstance(session, Session) else None
+    found, role = wrappers.initialised(), cluster.alias
+    wrapper: Any = found[role] if role in found else connections[role]
+    try:
+        session: Session = wrapper.galera_session
+    except AttributeError:  # made before the app was ready
+        return None
+    return session
+
+
+def answer_of(alias: str) -> PinnedAlias | None:
+    """The router's answer for the cluster ``alias`` while all is usual, without a closer look."""
+    try:
+        wrapper: Any = wrappers.initialised()[alias]
+        lane: Lane | None = wrapper.galera_session.lane
+    except (KeyError, AttributeError):
+        return None
+    return lane.answer if lane is not None and lane.rules is scope.raw() else None
 
 
 def sessions() -> list[Session]:
     """This thread's sessions of all clusters whose wrappers exist already."""
-    wrappers = [internals.existing(alias) for alias in roles()]
-    found = [vars(wrapper).get(_ATTRIBUTE) for wrapper in wrappers if wrapper is not None]
-    return [session for session in found if isinstance(session, Session)]
+    found = wrappers.initialised()
+    held: list[Any] = [found[alias] for alias in roles() if alias in found]
+    return [wrapper.galera_session for wrapper in held if _ATTRIBUTE in wrapper.__dict__]

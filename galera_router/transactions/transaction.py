@@ -47,8 +47,14 @@ if TYPE_CHECKING:
 class State:
     """What is true of a transaction as long as it is in this state."""
 
-    def execute(self, transaction: Transaction, call: Call) -> Any:
-        """Run a statement; returns the number of rows."""
+    def execute(self, transaction: Transaction, call: Call, failed: Exception | None) -> Any:
+        """Run a statement; returns the number of rows.
+
+        Args:
+            transaction: whose state it is.
+            call: the statement.
+            failed: how it has failed, if it was sent already.
+        """
         raise NotImplementedError
 
     def commit(self, transaction: Transaction) -> None:
@@ -61,12 +67,12 @@ class State:
 class Pending(State):
     """No server has it open."""
 
-    def execute(self, transaction: Transaction, call: Call) -> Any:
+    def execute(self, transaction: Transaction, call: Call, failed: Exception | None) -> Any:
         savepoint = call.statement.savepoint
         if savepoint is not None and not transaction.stays:
             return transaction.note_savepoint(call, savepoint)
-        if transaction.may_read_elsewhere(call):
-            return reading.in_snapshot(transaction, call)
+        if failed is not None or transaction.may_read_elsewhere(call):
+            return reading.in_snapshot(transaction, call, failed)
         return writing.execute(transaction, call)
 
     def commit(self, transaction: Transaction) -> None:
@@ -115,8 +121,8 @@ class OnPrimary(State):
 
     link: NodeConnection
 
-    def execute(self, transaction: Transaction, call: Call) -> Any:
-        return writing.execute(transaction, call)
+    def execute(self, transaction: Transaction, call: Call, failed: Exception | None) -> Any:
+        return writing.execute(transaction, call, failed)
 
     def commit(self, transaction: Transaction) -> None:
         if transaction.uncertain:
@@ -131,7 +137,7 @@ class OnPrimary(State):
 class Ended(State):
     """It was committed or rolled back, or its end is not known; the application was told so."""
 
-    def execute(self, transaction: Transaction, call: Call) -> NoReturn:
+    def execute(self, transaction: Transaction, call: Call, failed: Exception | None) -> NoReturn:
         raise MySQLdb.InterfaceError(0, "The transaction has ended.")
 
 
@@ -171,7 +177,7 @@ class Transaction:
         self.state: State = Pending()
         self.journal = Journal()
         self.marking = Marking()
-        self.conflicts = Conflicts(session)
+        self._conflicts: Conflicts | None = None
         self.stays = False
         self.needs_primary = False
         self.broken: Exception | None = None
@@ -182,21 +188,27 @@ class Transaction:
         self.partly = False
         self.committing = False
         self._lost: tuple[Call, NodeConnection | None] | None = None
+        self._touched = False  # something was to be done in it
         self.place: Place | None = None
         self.can_run_again = False
         if first:
             session.promoted = False
-            self._consider_place()
+            self.can_run_again, session.can_run_again = session.can_run_again, False
+            if not self.can_run_again and not session.primary_only:
+                self._consider_place()
 
     def _consider_place(self) -> None:
         """A plain block, which nobody runs again, begins where its place in the code says."""
-        session = self.session
-        self.can_run_again, session.can_run_again = session.can_run_again, False
-        optimistic = session.options.optimistic_transactions
-        if optimistic != "auto" or self.can_run_again or session.primary_only:
-            return
-        self.place = current_place()
-        self.stays = places_of(session.cluster).begins_on_primary(self.place)
+        if self.session.options.optimistic_transactions == "auto":
+            self.place = current_place()
+            self.stays = places_of(self.session.cluster).begins_on_primary(self.place)
+
+    @property
+    def conflicts(self) -> Conflicts:
+        """How often it was begun again on the spot."""
+        if self._conflicts is None:
+            self._conflicts = Conflicts(self.session)
+        return self._conflicts
 
     def _note_place(self) -> None:
         if self.place is not None:
@@ -239,14 +251,20 @@ class Transaction:
 
     # --- what the session asks
 
-    def execute(self, call: Call) -> Any:
-        """Run a statement of the application; returns the number of rows."""
+    def execute(self, call: Call, failed: Exception | None = None) -> Any:
+        """Run a statement of the application; returns the number of rows.
+
+        Args:
+            call: the statement.
+            failed: how it has failed, if it was sent already.
+        """
+        self._touched = True
         if self.broken is not None:
             self.refuse(call.statement)
         if self._lost is not None:
             self._after_interruption(call.statement.savepoint)
         try:
-            return self.state.execute(self, call)
+            return self.state.execute(self, call, failed)
         except ERRORS:
             self._note_swallowed(call.statement.savepoint)
             raise
@@ -314,6 +332,15 @@ class Transaction:
         if inside:
             self.broken = InterfaceError(0, "The connection was closed in an atomic block.")
 
+    def is_blank(self) -> bool:
+        """Returns True if no server has heard of it and nothing is to be told at its end."""
+        return not self._touched and self.broken is None and type(self.state) is Pending
+
+    def begin_anew(self) -> None:
+        """It has ended, blank as it was; Django goes on in the next one."""
+        self._note_place()
+        self.place, self.stays, self.can_run_again = None, False, False
+
     @property
     def is_untouched(self) -> bool:
         """Returns True if no statement has been sent or noted, or if it has ended."""
@@ -325,6 +352,7 @@ class Transaction:
 
     def interrupted(self, call: Call | None) -> None:
         """An exception came while ``call`` was under way; its connections are gone."""
+        self._touched = True
         if isinstance(self.state, Ended):
             return
         if self.committing or call is None:
@@ -404,6 +432,7 @@ class Transaction:
 
     def for_direct_use(self) -> NodeConnection:
         """The connection on which it is open; what is done there directly is not known here."""
+        self._touched = True
         if self.broken is not None:
             raise self.broken
         self.marking.wanted = True

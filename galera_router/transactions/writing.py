@@ -21,6 +21,7 @@ from galera_router.recovery import failover, outcome, rebuilding, variables
 from galera_router.recovery.failover import Patience
 from galera_router.recovery.marker import MarkerGone, Marking, is_fenced, moved
 
+from .lane import open_lane
 from .statements import Statement
 
 if TYPE_CHECKING:
@@ -38,8 +39,14 @@ _LEAVE_ALL = (MySQLdb.IntegrityError, MySQLdb.DataError, MySQLdb.ProgrammingErro
 _OF_THE_STATEMENT = frozenset({Verdict.STATEMENT, Verdict.READ_ONLY})
 
 
-def execute(transaction: Transaction, call: Call) -> Any:
-    """Run ``call`` in the transaction on the primary; move that if the primary is lost."""
+def execute(transaction: Transaction, call: Call, failed: Exception | None = None) -> Any:
+    """Run ``call`` in the transaction on the primary; move that if the primary is lost.
+
+    Args:
+        transaction: whose.
+        call: the statement.
+        failed: how it has failed, if it was sent already.
+    """
     if transaction.uncertain:
         settle(transaction)
     statement = call.statement
@@ -51,11 +58,14 @@ def execute(transaction: Transaction, call: Call) -> Any:
     patience: Patience | None = None
     while True:
         try:
+            if failed is not None:
+                raise failed
             return _once(transaction, call)
         except MarkerGone:
             transaction.session.lose_primary()
             rebuilding.renew_marker(transaction)
         except ERRORS as error:
+            failed = None
             patience = patience or Patience(transaction.session)
             _again(transaction, call, error, patience)
 
@@ -74,6 +84,8 @@ def _once(transaction: Transaction, call: Call) -> Any:
     before += transaction.session.answers.ahead(call, link)
     rows = call.send(link, before)
     _note(transaction, call, link)
+    if call.statement.repeatable:
+        transaction.session.lane = open_lane(transaction, call, link)
     return rows
 
 

@@ -1,0 +1,48 @@
+"""The wrappers of the running thread or async context, found without asking for each alias.
+
+Why private: ``connections`` keeps them in asgiref's ``Local``, which is asked for one name at a
+time, at five calls each. Django looks through all aliases three times in every request, and a
+cluster has one for each node.
+"""
+
+from __future__ import annotations
+
+import threading
+from asyncio import _get_running_loop
+from collections.abc import Mapping
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+Wrapper = BaseDatabaseWrapper
+
+_all = connections.all  # Django's own
+
+
+def initialised() -> Mapping[str, Wrapper]:
+    """The wrappers that the running thread or async context has, by alias."""
+    try:
+        threads = connections._connections._storage  # type: ignore[attr-defined]
+    except AttributeError:  # another asgiref
+        threads = None
+    if type(threads) is threading.local and _get_running_loop() is None:
+        found: dict[str, Wrapper] = threads.__dict__
+        return found
+    return {wrapper.alias: wrapper for wrapper in _all(initialized_only=True)}
+
+
+def existing(alias: str) -> Wrapper | None:
+    """The wrapper of ``alias``, if the running thread or async context has one."""
+    return initialised().get(alias)
+
+
+def find_quickly() -> None:
+    """Have ``connections.all()`` find them in one step; may be repeated."""
+    connections.all = _find_all  # type: ignore[method-assign]
+
+
+def _find_all(initialized_only: bool = False) -> list[Wrapper]:
+    if not initialized_only:
+        return list(_all())
+    found = initialised()
+    return [found[alias] for alias in connections.settings if alias in found]

@@ -1,0 +1,121 @@
+"""The fast lane: reads of an open transaction, as long as all is usual.
+
+The first read of a transaction goes the long way. When it has been answered, what decided its way
+is noted here; a later read is sent at once while all of that still holds. Whatever goes the long
+way closes the lane first, and so does each statement while it is under way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from galera_router.causality import scope
+from galera_router.connections.connection import NodeConnection
+from galera_router.recovery.journal import ROWS_KEPT
+
+from .statements import CACHED_LENGTH, CACHED_STATEMENTS, Statement
+
+if TYPE_CHECKING:
+    from .cursor import Call
+    from .node_alias import NodeAlias
+    from .session import PinnedAlias
+    from .transaction import State, Transaction
+
+#: What has been classified as a read whose answer depends on the data alone, by its template.
+_reads: dict[str, Statement] = {}
+
+
+def remember(template: object, statement: Statement) -> None:
+    """Have ``template`` be known as a read, if it is one."""
+    if type(template) is not str or not statement.repeatable or len(template) >= CACHED_LENGTH:
+        return
+    _reads[template] = statement
+    if len(_reads) > CACHED_STATEMENTS:
+        for old in list(_reads)[: CACHED_STATEMENTS // 10]:
+            _reads.pop(old, None)
+
+
+class Lane:
+    """What holds of an open transaction, and what was looked at to know that.
+
+    Args:
+        transaction: open on a server.
+        link: its connection, on which nothing is left to be read.
+        kept: where that is kept if it is a secondary's; None for the primary's.
+        answer: the router's, as long as the lane is open.
+    """
+
+    __slots__ = (
+        "answer", "kept", "link", "optimistic", "reads", "record", "rules", "session", "state",
+        "sync", "ticket", "transaction", "writes",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        link: NodeConnection,
+        kept: NodeAlias | None,
+        answer: PinnedAlias,
+    ) -> None:
+        self.session = session = transaction.session
+        self.transaction = transaction
+        self.state: State = transaction.state
+        self.link, self.kept, self.ticket = link, kept, link.ticket
+        self.rules, self.record = scope.raw(), scope.current().writes
+        self.writes = session.following.followed
+        options = session.options
+        self.reads, self.sync = options.reads, options.wsrep_sync_after_write
+        self.optimistic = options.optimistic_transactions
+        self.answer = answer
+
+    def note(self, cursor: Any, statement: Statement, sql: bytes) -> None:
+        """A read was answered."""
+        journal = self.transaction.journal
+        journal.count += 1
+        journal.rows += cursor.rowcount
+        answer = cursor._rows, cursor.rowcount, cursor.lastrowid, cursor.description
+        journal.fresh.append((sql, *answer, statement.ordered))
+        if journal.rows > ROWS_KEPT:
+            journal.bound()
+        self.session.enter_lane(self)
+
+    def read(self, template: object) -> Statement | None:
+        """What ``template`` is if it may be sent at once; else None."""
+        if type(template) is not str or template not in _reads or not self.is_open():
+            return None
+        return _reads[template]
+
+    def is_open(self) -> bool:
+        """Returns True if all still is as it was when the lane was opened.
+
+        What is changed by a statement need not be looked at: that closes the lane.
+        """
+        session, transaction, record = self.session, self.transaction, self.record
+        options = session.options
+        link = session.primary if self.kept is None else self.kept.link
+        return (
+            scope.raw() is self.rules
+            and session.transaction is transaction
+            and transaction.state is self.state
+            and transaction.broken is None
+            and link is self.link
+            and link.ticket == self.ticket
+            and not session.primary_only
+            and options.reads == self.reads
+            and options.wsrep_sync_after_write == self.sync
+            and options.optimistic_transactions == self.optimistic
+            and options.failover_enable
+            and transaction.journal.count < options.failover_history_limit
+            and (not record or record.get(session.cluster.alias, 0) <= self.writes)
+        )
+
+
+def open_lane(
+    transaction: Transaction, call: Call, link: NodeConnection, kept: NodeAlias | None = None
+) -> Lane | None:
+    """The lane for the reads to come, after ``call`` was answered on ``link``; None if unusual."""
+    session, journal, rules = transaction.session, transaction.journal, scope.current()
+    unusual = link.proxied or rules.modes or not call.buffered or journal.full or journal.obstacle
+    if unusual or transaction.uncertain or transaction.marking.due() is not None:
+        return None
+    return Lane(transaction, link, kept, session.pinned(link.node if kept is not None else None))
