@@ -57,10 +57,9 @@ def _install(wrapper: Any) -> None:
 
 def _new_request(**kwargs: Any) -> None:
     """A request begins or has ended: nothing of the last one's pinning holds any more."""
-    from galera_router.transactions.session import sessions
+    from galera_router.transactions.session import begin_anew
 
-    for session in sessions():
-        session.new_request()
+    begin_anew()
 
 
 def _share(connection: Any, **kwargs: Any) -> None:

@@ -281,10 +281,10 @@ def _keep_body(request: HttpRequest) -> None:
 
 def _atomic_sessions(view: Any) -> list[Session]:
     exempt = internals.non_atomic_aliases(view)
-    settings = connections.settings
-    found = [
-        session_of(alias)
-        for alias in roles()
-        if settings[alias]["ATOMIC_REQUESTS"] and alias not in exempt
-    ]
-    return [session for session in found if session is not None]
+    settings, found = connections.settings, []
+    for alias in roles():
+        if settings[alias]["ATOMIC_REQUESTS"] and alias not in exempt:
+            session = session_of(alias)
+            if session is not None:
+                found.append(session)
+    return found

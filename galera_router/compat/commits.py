@@ -49,8 +49,10 @@ def watch(wrapper: Wrapper, *, committed: Note, hooks: Note, statements: bool) -
     if statements:
         wrapper.execute_wrappers.insert(0, _on_statement)
         setattr(wrapper, _DIRTY, False)
-    _around(wrapper, "commit", _before_commit, lambda w: _before_hooks(w, hooks))
-    if statements:
+    if not statements:
+        _tell_hooks(wrapper, hooks)
+    else:
+        _around(wrapper, "commit", _before_commit, lambda w: _before_hooks(w, hooks))
         _around(wrapper, "rollback", _ignore, _clean)
         _around(wrapper, "set_autocommit", _before_commit, _ignore)
 
@@ -75,6 +77,18 @@ def _around(
         return result
 
     setattr(wrapper, name, around)
+
+
+def _tell_hooks(wrapper: Wrapper, hooks: Note) -> None:
+    """As :func:`_around`, for a wrapper whose statements are not watched."""
+    method = wrapper.commit
+
+    def commit() -> None:
+        method()
+        if wrapper.run_on_commit:
+            hooks(wrapper.alias)
+
+    wrapper.commit = commit  # type: ignore[method-assign]
 
 
 def _before_commit(wrapper: Wrapper) -> None:

@@ -8,6 +8,7 @@ cluster has one for each node.
 from __future__ import annotations
 
 import threading
+import time
 from asyncio import _get_running_loop
 from collections.abc import Mapping
 
@@ -46,3 +47,30 @@ def _find_all(initialized_only: bool = False) -> list[Wrapper]:
         return list(_all())
     found = initialised()
     return [found[alias] for alias in connections.settings if alias in found]
+
+
+def keep_quickly(wrapper: Wrapper) -> None:
+    """Have ``wrapper`` see in one step that it may be kept, as nearly always.
+
+    Why private: Django asks twice in every request, for each alias, and takes six calls to look
+    at attributes. Whatever is unusual is left to its own method.
+    """
+    if type(wrapper).close_if_unusable_or_obsolete is not _close_if_unusable:
+        return  # an ENGINE that has its own
+
+    def close_if_unusable_or_obsolete() -> None:
+        if wrapper.connection is None:
+            return
+        wrapper.health_check_done = False  # type: ignore[attr-defined]
+        close_at = wrapper.close_at
+        if (
+            wrapper.autocommit != wrapper.settings_dict["AUTOCOMMIT"]
+            or wrapper.errors_occurred
+            or (close_at is not None and time.monotonic() >= close_at)
+        ):
+            _close_if_unusable(wrapper)
+
+    wrapper.close_if_unusable_or_obsolete = close_if_unusable_or_obsolete  # type: ignore[method-assign]
+
+
+_close_if_unusable = Wrapper.close_if_unusable_or_obsolete

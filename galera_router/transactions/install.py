@@ -9,7 +9,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from galera_router.cluster.nodes import cluster_of
-from galera_router.compat import internals
+from galera_router.compat import internals, wrappers
 from galera_router.connections.connection import NodeConnection
 
 from .node_alias import attach_node
@@ -37,6 +37,7 @@ def install(wrapper: BaseDatabaseWrapper) -> None:
         return
     wrapper.galera_installed = True  # type: ignore[attr-defined]
     internals.share_server_data(wrapper, cluster.server_data)
+    wrappers.keep_quickly(wrapper)
     if wrapper.connection is not None:  # made before the app was ready
         wrapper.close()
     if cluster.alias == wrapper.alias:

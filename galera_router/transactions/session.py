@@ -41,7 +41,7 @@ from .following import Following
 from .lane import Lane
 from .reading import Reader
 from .statements import Statement
-from .transaction import OnSecondary, Transaction
+from .transaction import OnSecondary, Pending, Transaction
 
 logger = logging.getLogger("galera_router")
 
@@ -235,7 +235,7 @@ class Session:
             Exception: the driver's error, where the server refused; it has rolled back.
         """
         transaction = self.transaction
-        if transaction is not None and transaction.is_blank() and self._is_blank():
+        if transaction is not None and self._is_blank(transaction):
             transaction.begin_anew()
             self.answers.rows = 0
         else:
@@ -275,7 +275,7 @@ class Session:
     def set_autocommit(self, flag: bool) -> None:
         """Turn autocommit on or off; the server's own stays on, transactions are explicit."""
         if flag and self.transaction is not None:
-            if not (self.transaction.is_blank() and self._is_blank()):
+            if not self._is_blank(self.transaction):
                 self._end_for_good(self.transaction)
             self.transaction = None
         elif not flag and self.transaction is None:
@@ -286,11 +286,16 @@ class Session:
         if self._unreported is not None:
             self._report(flag)
 
-    def _is_blank(self) -> bool:
-        """Returns True if there is nothing to end but what the open transaction has done."""
-        if self._busy is not None:
-            return False
-        return self.primary is None or not (self.primary.manual or self.primary.state)
+    def _is_blank(self, transaction: Transaction) -> bool:
+        """Returns True if nothing is to be ended: no server has heard of the transaction."""
+        primary = self.primary
+        return (
+            type(transaction.state) is Pending
+            and not transaction.touched
+            and transaction.broken is None
+            and self._busy is None
+            and (primary is None or not (primary.manual or primary.state))
+        )
 
     def _end_for_good(self, transaction: Transaction) -> None:
         """What is open is committed when autocommit is turned on, as the server does it."""
@@ -616,6 +621,15 @@ def answer_of(alias: str) -> PinnedAlias | None:
     except (KeyError, AttributeError):
         return None
     return lane.answer if lane is not None and lane.rules is scope.raw() else None
+
+
+def begin_anew() -> None:
+    """A request or a task begins or has ended in the running thread or async context."""
+    found = wrappers.initialised()
+    for alias in found:
+        wrapper: Any = found[alias]
+        if _ATTRIBUTE in wrapper.__dict__:
+            wrapper.galera_session.new_request()
 
 
 def sessions() -> list[Session]:

@@ -168,6 +168,7 @@ class Transaction:
         probed: a savepoint was set ahead of that statement, which is gone if it did.
         partly: a part of it has been committed by a statement that commits by itself.
         committing: its COMMIT is under way.
+        touched: something was to be done in it.
         place: where in the code it was opened, if nobody runs that again.
         can_run_again: whoever has opened it runs it again if need be.
     """
@@ -188,7 +189,7 @@ class Transaction:
         self.partly = False
         self.committing = False
         self._lost: tuple[Call, NodeConnection | None] | None = None
-        self._touched = False  # something was to be done in it
+        self.touched = False
         self.place: Place | None = None
         self.can_run_again = False
         if first:
@@ -258,7 +259,7 @@ class Transaction:
             call: the statement.
             failed: how it has failed, if it was sent already.
         """
-        self._touched = True
+        self.touched = True
         if self.broken is not None:
             self.refuse(call.statement)
         if self._lost is not None:
@@ -332,13 +333,10 @@ class Transaction:
         if inside:
             self.broken = InterfaceError(0, "The connection was closed in an atomic block.")
 
-    def is_blank(self) -> bool:
-        """Returns True if no server has heard of it and nothing is to be told at its end."""
-        return not self._touched and self.broken is None and type(self.state) is Pending
-
     def begin_anew(self) -> None:
         """It has ended, blank as it was; Django goes on in the next one."""
-        self._note_place()
+        if self.place is not None:
+            self._note_place()
         self.place, self.stays, self.can_run_again = None, False, False
 
     @property
@@ -352,7 +350,7 @@ class Transaction:
 
     def interrupted(self, call: Call | None) -> None:
         """An exception came while ``call`` was under way; its connections are gone."""
-        self._touched = True
+        self.touched = True
         if isinstance(self.state, Ended):
             return
         if self.committing or call is None:
@@ -432,7 +430,7 @@ class Transaction:
 
     def for_direct_use(self) -> NodeConnection:
         """The connection on which it is open; what is done there directly is not known here."""
-        self._touched = True
+        self.touched = True
         if self.broken is not None:
             raise self.broken
         self.marking.wanted = True
