@@ -10,6 +10,7 @@ Where that table is not there, processes agree by rules and by the time of day a
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -57,6 +58,8 @@ REFUSAL_KEPT = 10.0
 #: What a node that takes no writes is said to be.
 READ_ONLY, FULL, DISK_FULL = "is read-only", "has no connection left", "has a full disk"
 #: The environment's name for the zone of a process; the option ``zone`` comes first.
+#: Seconds for which a choice among nodes to read from is made again, as long as it is well.
+CHOICE_KEPT = 0.25
 ZONE_VARIABLE = "GALERA_ZONE"
 
 
@@ -114,13 +117,9 @@ class Node:
     several: bool = False
     servers: set[str] = field(default_factory=set, repr=False)
 
-    @property
-    def name(self) -> str:
-        return self.config.name
-
-    @property
-    def alias(self) -> str:
-        return self.config.alias
+    def __post_init__(self) -> None:
+        self.name = self.config.name
+        self.alias = self.config.alias
 
     @property
     def writable(self) -> bool:
@@ -136,6 +135,11 @@ class Node:
     def well(self) -> bool:
         """Returns True if nothing speaks against it as primary."""
         return self.up and self.fit and not self.refusal and self.behind_since is None
+
+    @property
+    def is_usual(self) -> bool:
+        """Returns True if nothing speaks against reading from it."""
+        return self.up and self.fit and self.behind_since is None
 
     @property
     def rank(self) -> tuple[bool, bool, bool]:
@@ -156,6 +160,32 @@ class Node:
     def is_unfit(self) -> bool:
         """Returns True if it is not well by its own account, and not only out of reach."""
         return not self.well if self.up else self.lost_with in _REFUSALS
+
+
+class _Choice:
+    """Nodes that are as good to read from, for a moment.
+
+    Args:
+        nodes: at least one.
+        leader: the primary as the cluster had it.
+        until: when to look again (by the cluster's clock).
+    """
+
+    def __init__(self, nodes: list[Node], leader: Node | None, until: float) -> None:
+        weights = [node.config.weight for node in nodes]
+        if not any(weights):
+            weights = [1.0 for _ in nodes]
+        self._ladder = tuple(zip(nodes, itertools.accumulate(weights), strict=True))
+        self._total = sum(weights)
+        self.leader, self.until = leader, until
+
+    def draw(self, rng: random.Random) -> Node:
+        """One of them, by chance and weight."""
+        point = rng.random() * self._total
+        for node, reach in self._ladder:
+            if point < reach:
+                return node
+        return self._ladder[-1][0]
 
 
 class Cluster:
@@ -180,6 +210,8 @@ class Cluster:
     ) -> None:
         self.config = config
         self.alias = config.alias
+        #: the database's name in the settings
+        self.database: str = config.first.role_settings["NAME"]
         self.nodes = tuple(Node(node, self) for node in config.nodes)
         self.zone = config.options.zone or os.environ.get(ZONE_VARIABLE) or None
         self._electable = tuple(node for node in self.nodes if node.config.electable)
@@ -198,6 +230,7 @@ class Cluster:
         self.server_data: dict[str, Any] | None = None
         #: which cluster the nodes are in, as :mod:`galera_router.cluster.membership` knows it
         self.membership: Any = None
+        self._choice: _Choice | None = None  # among what :meth:`reader` last chose
 
     def node(self, alias: str) -> Node:
         """The node whose own alias is ``alias``."""
@@ -247,15 +280,28 @@ class Cluster:
         By chance and weight among those that are as good. The primary comes after all others that
         have a weight, and the nodes without a weight come last.
         """
-        self.used = self._clock()
+        self.used = now = self._clock()
+        known = self._choice
+        if known is not None and not exclude and now < known.until:
+            node = known.draw(self._rng)
+            if known.leader is self.epochs.leader and node.is_usual and node.lags_until <= now:
+                return node
         with self._lock:
-            primary = self._elected()
-            others = self._best([node for node in self.nodes if node not in exclude])
-            others = self._in_time(self._wanted(others), primary)
-            preferred = [node for node in others if node.alias == self.config.preferred]
-            secondaries = [node for node in others if node is not primary]
-            choice = preferred or self._near(secondaries) or secondaries or others
-            return self._by_weight(choice) if choice else None
+            choice = self._readers(exclude)
+            if not choice:
+                return None
+            made = _Choice(choice, self.epochs.leader, now + CHOICE_KEPT)
+            self._choice = None if exclude else made
+            return made.draw(self._rng)
+
+    def _readers(self, exclude: Iterable[Node]) -> list[Node]:
+        """The nodes that are as good as any to read from."""
+        primary = self._elected()
+        others = self._best([node for node in self.nodes if node not in exclude])
+        others = self._in_time(self._wanted(others), primary)
+        preferred = [node for node in others if node.alias == self.config.preferred]
+        secondaries = [node for node in others if node is not primary]
+        return preferred or self._near(secondaries) or secondaries or others
 
     def others(self, node: Node, exclude: Iterable[Node]) -> bool:
         """Returns True if a secondary other than ``node`` and ``exclude`` can be read from."""
@@ -289,6 +335,7 @@ class Cluster:
     def mark_down(self, node: Node, error: BaseException) -> None:
         """Note that ``node`` cannot serve."""
         with self._lock:
+            self._choice = None
             was_up, was_well = node.up, node.well
             node.up = node.tried = False
             node.heard = self._clock()
@@ -310,6 +357,7 @@ class Cluster:
     def mark_behind(self, node: Node, seconds: float) -> None:
         """Note that ``node`` was to be the primary and has not caught up in ``seconds``."""
         with self._lock:
+            self._choice = None
             was_well, was_behind = node.well, node.behind
             node.behind_since = self._clock()  # what it had come to before proves nothing
             node.failures += 1
@@ -322,6 +370,7 @@ class Cluster:
     def mark_refusing(self, node: Node, refusal: str, error: BaseException) -> None:
         """Note that ``node`` has refused a write, as others would be; it is well for reads."""
         with self._lock:
+            self._choice = None
             was_well, before = node.well, node.refusal
             node.refusal, node.refused_until = refusal, self._clock() + REFUSAL_KEPT
             if was_well:
@@ -343,6 +392,7 @@ class Cluster:
         if node.up or not node.tried:
             return
         with self._lock:
+            self._choice = None
             self._returned(node)
             if node.well:
                 self._settle(node, math.floor(self._wall()))
@@ -369,6 +419,7 @@ class Cluster:
             position: how far it has come; None if unknown.
         """
         with self._lock:
+            self._choice = None
             was_up, was_well = node.up, node.well
             if not was_up:
                 self._returned(node)
@@ -533,10 +584,6 @@ class Cluster:
 
     def _near(self, nodes: list[Node]) -> list[Node]:
         return [node for node in nodes if self.zone and node.config.zone == self.zone]
-
-    def _by_weight(self, nodes: list[Node]) -> Node:
-        weights = [node.config.weight for node in nodes]
-        return self._rng.choices(nodes, weights if any(weights) else None)[0]
 
     def _in_time(self, nodes: list[Node], primary: Node | None) -> list[Node]:
         """The nodes that do not lag, if there is a secondary among them; else all of ``nodes``."""

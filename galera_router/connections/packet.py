@@ -50,6 +50,10 @@ class Packet:
         self._before = before
         self._head = head
         self._tail = tail
+        # What a cursor asks of a connection when its statement is answered.
+        self.store_result = driver.store_result
+        self.warning_count = driver.warning_count
+        self.insert_id = driver.insert_id
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.driver, name)
@@ -57,12 +61,13 @@ class Packet:
     def query(self, statement: bytes) -> None:
         """Send the statement and take the answers to those ahead of it."""
         statement = self._head + statement + self._tail
-        if not several_statements(self.driver):
+        if not self.driver.client_flag & CLIENT.MULTI_STATEMENTS:
             self._one_by_one()
             self.driver.query(statement)
             return
-        ahead = b"".join(step.statement + b"; " for step in self._before)
-        self.driver.query(ahead + statement)
+        for step in reversed(self._before):
+            statement = step.statement + b"; " + statement
+        self.driver.query(statement)
         for step in self._before:
             self._answered(step)
             next_answer(self.driver)

@@ -61,8 +61,11 @@ def candidates(
         NoNodeAvailable: the time is over; the message has each node's reason.
     """
     began = time.monotonic()
+    first = choose()
+    if first is not None:  # nearly always it does
+        yield first
     deadline = began + patience(session)
-    tried: list[Node] = []
+    tried = [] if first is None else [first]
     while (node := choose()) is not None:
         if tried.count(node) > 1:  # it is well for everybody but the caller
             if time.monotonic() >= deadline:

@@ -109,7 +109,8 @@ class Connection:
         link: NodeConnection | None = cursor._link
         if link is None or not self.owner.is_open(link):
             link = self.owner.any_link(statement)
-            cursor._discard()
+            if not cursor._whole:
+                cursor._discard()
             cursor._link, cursor._ticket = link, -1
         cursor.connection = link.connection
         return link

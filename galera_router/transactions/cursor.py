@@ -26,7 +26,7 @@ from galera_router.connections.errors import ERRORS
 from galera_router.connections.packet import Packet, Step, next_answer
 from galera_router.recovery.journal import Answer, Entry
 
-from .lane import Lane, remember
+from .lane import Lane, known
 from .statements import Statement, classify
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Call:
         cursor.connection = packet
         rows = self.query(self.sql)
         self._check_answer(cursor)
+        cursor._whole = self.statement.readable and cursor.buffered
         if packet.encloses and cursor.description is not None:
             next_answer(packet.driver)  # that of the compound statement, behind the rows
             packet.driver.discard_result()
@@ -193,10 +194,7 @@ class _Door:
         execute = self._execute_as_driver
         if self._statement is not None:  # a batch of executemany
             return execute(query, args)
-        statement = classify(query)
-        if statement.repeatable:
-            remember(query, statement)
-        return self._run(statement, "execute", execute, query, args)
+        return self._run(known(query), "execute", execute, query, args)
 
     def _run_quickly(self, lane: Lane, statement: Statement, query: Any, args: Any) -> Any:
         if self._link is not lane.link:
@@ -259,7 +257,6 @@ class _Door:
             return self._home.run(self.call(sql))
         assert self._statement is not None
         session.leave_lane(self, self._statement, sql)
-        self._whole = False
         link.busy = monotonic()
         try:
             rows = self._query_as_driver(sql)

@@ -93,6 +93,15 @@ class Following:
             self.behind = set(self._session.cluster.nodes)
         self._record = record, written
 
+    @property
+    def has_turns(self) -> bool:
+        """Returns True if some node was waited for in this request."""
+        return bool(self._turns)
+
+    def follow_none(self, record: dict[str, int] | None) -> None:
+        """No thread of this request has written, as ``record`` says."""
+        self._record = record, 0
+
     def note_commit(self, *, wrote: bool = True) -> None:
         """Something has become final, or may have: what led to it cannot be run again.
 

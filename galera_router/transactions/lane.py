@@ -13,7 +13,7 @@ from galera_router.causality import scope
 from galera_router.connections.connection import NodeConnection
 from galera_router.recovery.journal import ROWS_KEPT
 
-from .statements import CACHED_LENGTH, CACHED_STATEMENTS, Statement
+from .statements import CACHED_LENGTH, CACHED_STATEMENTS, Statement, classify
 
 if TYPE_CHECKING:
     from .cursor import Call
@@ -25,14 +25,21 @@ if TYPE_CHECKING:
 _reads: dict[str, Statement] = {}
 
 
-def remember(template: object, statement: Statement) -> None:
-    """Have ``template`` be known as a read, if it is one."""
-    if type(template) is not str or not statement.repeatable or len(template) >= CACHED_LENGTH:
-        return
-    _reads[template] = statement
-    if len(_reads) > CACHED_STATEMENTS:
-        for old in list(_reads)[: CACHED_STATEMENTS // 10]:
-            _reads.pop(old, None)
+def known(template: Any) -> Statement:
+    """What ``template`` is; reads are remembered."""
+    if type(template) is str and template in _reads:
+        return _reads[template]
+    statement = classify(template)
+    if type(template) is str and statement.repeatable and len(template) < CACHED_LENGTH:
+        _reads[template] = statement
+        if len(_reads) > CACHED_STATEMENTS:
+            _forget_some()
+    return statement
+
+
+def _forget_some() -> None:
+    for template in list(_reads)[: CACHED_STATEMENTS // 10]:
+        _reads.pop(template, None)
 
 
 class Lane:
@@ -79,11 +86,13 @@ class Lane:
             journal.bound()
         self.session.enter_lane(self)
 
-    def read(self, template: object) -> Statement | None:
+    def read(self, template: Any) -> Statement | None:
         """What ``template`` is if it may be sent at once; else None."""
-        if type(template) is not str or template not in _reads or not self.is_open():
+        try:
+            statement = _reads[template] if type(template) is str else None
+        except KeyError:
             return None
-        return _reads[template]
+        return statement if statement is not None and self.is_open() else None
 
     def is_open(self) -> bool:
         """Returns True if all still is as it was when the lane was opened.

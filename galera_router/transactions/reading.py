@@ -97,10 +97,12 @@ class Reader:
 
     def _may_read(self, node: Node) -> bool:
         """Not where a test forbids the alias, nor while only one alias is on a test database."""
-        wrapper = connections[node.alias]
-        if internals.forbidden_to_test(wrapper):
+        session, wrapper = self._session, self.alias(node).wrapper
+        if internals.testing() and internals.forbidden_to_test(wrapper):
             return False
-        expected = self._session.database_now().get("NAME", node.config.role_settings["NAME"])
+        expected: str = session.wrapper.settings_dict["NAME"]
+        if expected == session.cluster.database:
+            expected = node.config.role_settings["NAME"]
         return bool(wrapper.settings_dict["NAME"] == expected)
 
     def unpin(self) -> None:
@@ -171,7 +173,8 @@ class Reader:
     def in_time(self) -> None:
         """A read has been answered: the next one may wait as long again."""
         self.sync_until = 0.0
-        self.lagging.clear()
+        if self.lagging:
+            self.lagging.clear()
 
     def lose(self, link: NodeConnection, error: Exception, *, certain: bool) -> None:
         """A connection was lost: the next read connects anew, or elsewhere.
@@ -300,9 +303,9 @@ def in_snapshot(transaction: Transaction, call: Call, failed: Exception | None =
             loss = loss or Loss(link.node, error)
         else:
             session.answers.note(call, None)
-            session.tell(loss, link.node, len(transaction.journal))
-            limit = session.options.failover_history_limit
-            transaction.journal.append_read(call.entry(), limit)
+            if loss is not None:
+                session.tell(loss, link.node, len(transaction.journal))
+            transaction.journal.append_read(call.entry(), session.options.failover_history_limit)
             session.lane = open_lane(transaction, call, link, session.reader.alias(link.node))
             return rows
 
@@ -341,7 +344,8 @@ def _begun(transaction: Transaction, link: NodeConnection, wait: Wait) -> None:
     session = transaction.session
     transaction.to_snapshot(link, unsynced=wait.unsynced)
     session.reader.in_time()
-    session.cluster.mark_up(link.node)
+    if not link.node.up:
+        session.cluster.mark_up(link.node)
 
 
 def _snapshot(transaction: Transaction) -> tuple[NodeConnection, Wait]:

@@ -41,7 +41,7 @@ from .following import Following
 from .lane import Lane
 from .reading import Reader
 from .statements import Statement
-from .transaction import OnSecondary, Pending, Transaction
+from .transaction import OnPrimary, OnSecondary, Pending, Transaction
 
 logger = logging.getLogger("galera_router")
 
@@ -130,8 +130,8 @@ class Session:
         The test runner does so, on the settings of the cluster's alias first: nothing may then be
         sent to the database that the settings once named.
         """
-        configured = self.cluster.config.first.role_settings["NAME"]
-        return {} if self.database == configured else {"NAME": self.database}
+        name = self.database
+        return {} if name == self.cluster.database else {"NAME": name}
 
     # --- what the door asks
 
@@ -157,7 +157,8 @@ class Session:
     def _run(self, call: Call, failed: Exception | None) -> Any:
         self._call = call
         try:
-            self.answers.fill_in(call)
+            if call.statement.asks:
+                self.answers.fill_in(call)
             transaction = self.transaction
             if transaction is not None:
                 rows = transaction.execute(call, failed)
@@ -202,10 +203,13 @@ class Session:
         """
         if self._direct is not None:
             return self._direct
-        primary = self.primary
-        if primary is not None and (self.transaction_begun or primary.state is not None):
+        primary, transaction = self.primary, self.transaction
+        state = transaction.state if transaction is not None else None
+        if primary is not None and (type(state) is OnPrimary or primary.state is not None):
             return primary
-        found = self.snapshot or self.reader.kept() or primary
+        if type(state) is OnSecondary:
+            return state.link
+        found = self.reader.kept() or primary
         if found is not None:
             return found
         return self._noted(lambda: self._connect_any(statement))

@@ -75,6 +75,8 @@ def before(session: Session, link: NodeConnection, begin: bytes = b"") -> Wait |
         link: a connection to a node's own alias, outside a transaction.
         begin: what begins the transaction that the read is to be in.
     """
+    if _is_unconcerned(session, link):
+        return Wait([Step(begin)]) if begin else _NOTHING
     while True:
         turn = session.cluster.note_server(link.node, link.server)
         wait = _before(session, link, begin)
@@ -83,6 +85,26 @@ def before(session: Session, link: NodeConnection, begin: bytes = b"") -> Wait |
         if wait is not None and wait is not _NOTHING:
             wait.turn = turn
         return wait
+
+
+def _is_unconcerned(session: Session, link: NodeConnection) -> bool:
+    """Returns True if nobody has written or brought a token, and the thread has read nowhere else.
+
+    Then there is nothing to wait for, whichever server it is.
+    """
+    following, rules, node = session.following, scope.current(), link.node
+    if (
+        rules.needs
+        or rules.writes
+        or following.behind
+        or following.seen not in (None, node)
+        or following.has_turns
+        or following.writes != following.writes_before
+        or link.server not in ("", node.server)
+    ):
+        return False
+    following.follow_none(rules.writes)
+    return True
 
 
 def _before(session: Session, link: NodeConnection, begin: bytes) -> Wait | None:

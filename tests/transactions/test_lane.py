@@ -275,3 +275,19 @@ def test_a_statement_from_within_another_one_is_refused(quick: list[bytes], shop
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert [type(error).__name__ for error in told] == ["InterfaceError"]
+
+
+def test_a_read_behind_a_statement_that_may_have_ended_the_transaction(
+    quick: list[bytes], shop: Shop
+) -> None:
+    """The server is asked first whether it has."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        Author.objects.create(name="Bob")
+        read(), read()
+        cursor.execute("ALTER TABLE shop_tag COMMENT = ''")
+        count = len(quick)
+        assert read() == ["Ann", "Bob"]
+        assert len(quick) == count
+        current = shop.session.transaction
+        assert current is not None
+        assert current.partly
