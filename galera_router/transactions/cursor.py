@@ -253,20 +253,23 @@ class _Door:
     def _query_quickly(self, lane: Lane, sql: bytes) -> Any:
         """Send a read on the fast lane; see :mod:`galera_router.transactions.lane`."""
         link, session = lane.link, lane.session
-        if len(sql) >= LARGE:
+        if len(sql) >= LARGE or (lane.begins and lane.is_stale()):
             return self._home.run(self.call(sql))
         assert self._statement is not None
         session.leave_lane(self, self._statement, sql)
         link.busy = monotonic()
         try:
+            if lane.begins:
+                self.connection = lane.packet()
             rows = self._query_as_driver(sql)
             if self.description is None:
                 raise MySQLdb.OperationalError(CR.SERVER_LOST, NO_COLUMNS)
         except (*ERRORS, UnicodeError) as error:
             link.busy = 0.0
-            return session.after_lane(self.call(sql), error)
+            return session.after_lane(self.call(sql), lane, error)
         finally:
             link.busy = 0.0
+            self.connection = link.connection
         self._whole = True
         lane.note(self, self._statement, sql)
         return rows

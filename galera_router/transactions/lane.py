@@ -1,8 +1,9 @@
 """The fast lane: reads of an open transaction, as long as all is usual.
 
-The first read of a transaction goes the long way. When it has been answered, what decided its way
-is noted here; a later read is sent at once while all of that still holds. Whatever goes the long
-way closes the lane first, and so does each statement while it is under way.
+A lane is opened when the router has pinned a secondary for a transaction that has done nothing
+yet, or when a read has gone the long way. What decided the way is noted here; a read is sent at
+once while all of that still holds. Whatever goes the long way closes the lane first, and so does
+each statement while it is under way.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from galera_router.causality import scope
+from galera_router.connections.begin import BEGIN_READ_ONLY
 from galera_router.connections.connection import NodeConnection
+from galera_router.connections.packet import Packet, Step, several_statements
 from galera_router.recovery.journal import ROWS_KEPT
 
+from . import waiting
 from .statements import CACHED_LENGTH, CACHED_STATEMENTS, Statement, classify
 
 if TYPE_CHECKING:
+    from galera_router.cluster.nodes import Node
+
     from .cursor import Call
     from .node_alias import NodeAlias
     from .session import PinnedAlias
@@ -50,11 +56,12 @@ class Lane:
         link: its connection, on which nothing is left to be read.
         kept: where that is kept if it is a secondary's; None for the primary's.
         answer: the router's, as long as the lane is open.
+        begins: the server has not opened the transaction: the next read does.
     """
 
     __slots__ = (
-        "answer", "kept", "link", "optimistic", "reads", "record", "rules", "session", "state",
-        "sync", "ticket", "transaction", "writes",
+        "answer", "begins", "kept", "link", "optimistic", "reads", "record", "rules", "session",
+        "state", "sync", "ticket", "transaction", "writes",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +70,8 @@ class Lane:
         link: NodeConnection,
         kept: NodeAlias | None,
         answer: PinnedAlias,
+        *,
+        begins: bool = False,
     ) -> None:
         self.session = session = transaction.session
         self.transaction = transaction
@@ -73,7 +82,24 @@ class Lane:
         options = session.options
         self.reads, self.sync = options.reads, options.wsrep_sync_after_write
         self.optimistic = options.optimistic_transactions
-        self.answer = answer
+        self.answer, self.begins = answer, begins
+
+    def is_stale(self) -> bool:
+        """Returns True if the connection, which has been idle, is of no more use."""
+        stale = self.link.is_stale()
+        self.ticket = self.link.ticket  # nothing was left to be read
+        return stale
+
+    def packet(self) -> Packet:
+        """What opens the snapshot ahead of the first read."""
+        return Packet(self.link.connection, [Step(BEGIN_READ_ONLY, self._begun)])
+
+    def _begun(self, rows: int) -> None:
+        """The server has opened the snapshot."""
+        self.begins = False
+        self.transaction.to_snapshot(self.link, unsynced=False)
+        self.session.reader.in_time()
+        self.state = self.transaction.state
 
     def note(self, cursor: Any, statement: Statement, sql: bytes) -> None:
         """A read was answered."""
@@ -117,6 +143,18 @@ class Lane:
             and transaction.journal.count < options.failover_history_limit
             and (not record or record.get(session.cluster.alias, 0) <= self.writes)
         )
+
+
+def opening_lane(transaction: Transaction, node: Node, answer: PinnedAlias) -> Lane | None:
+    """The lane for the first read, on a secondary that is connected to; None if unusual."""
+    session = transaction.session
+    kept = session.reader.alias(node)
+    link = kept.link
+    if link is None or link.proxied or not kept.is_current() or scope.current().modes:
+        return None
+    if not several_statements(link.connection) or not waiting.is_unconcerned(session, link):
+        return None
+    return Lane(transaction, link, kept, answer, begins=True)
 
 
 def open_lane(

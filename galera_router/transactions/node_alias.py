@@ -103,10 +103,14 @@ class NodeAlias:
         """
         link = self.link
         if link is not None:
-            if self._database == self.wrapper.settings_dict["NAME"] and not link.is_stale():
+            if self.is_current() and not link.is_stale():
                 return link
             self.forget()
         return self._connect()
+
+    def is_current(self) -> bool:
+        """Returns True if the connection is to the database that the alias now stands for."""
+        return bool(self._database == self.wrapper.settings_dict["NAME"])
 
     def _connect(self) -> NodeConnection:
         wrapper = self.wrapper

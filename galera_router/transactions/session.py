@@ -38,7 +38,7 @@ from .answers import Answers
 from .connection import Connection
 from .cursor import Call, is_sending
 from .following import Following
-from .lane import Lane
+from .lane import Lane, opening_lane
 from .reading import Reader
 from .statements import Statement
 from .transaction import OnPrimary, OnSecondary, Pending, Transaction
@@ -179,8 +179,10 @@ class Session:
 
     def leave_lane(self, cursor: Any, statement: Statement, sql: bytes) -> None:
         """A statement is about to be sent: until its answer is noted, nothing is as usual."""
-        self.lane = None
+        lane, self.lane = self.lane, None
         self._busy = cursor, statement, sql
+        if lane is not None:
+            lane.transaction.touched = True
 
     def enter_lane(self, lane: Lane) -> None:
         """A read was answered and noted; ``lane`` is open for the next one."""
@@ -190,10 +192,13 @@ class Session:
         if self._events or self._records:
             self._tell()
 
-    def after_lane(self, call: Call, failed: Exception) -> Any:
-        """A statement has failed on the fast lane: go on with it on the long way."""
+    def after_lane(self, call: Call, lane: Lane, failed: Exception) -> Any:
+        """A read has failed on the fast lane: go on with it on the long way."""
         self._busy = sys._getframe()
-        return self._run(call, failed)
+        if not lane.begins:
+            return self._run(call, failed)
+        self.reader.lose(lane.link, failed, certain=False)  # nothing was read, nothing is open
+        return self._run(call, None)
 
     def any_link(self, statement: Statement | None) -> NodeConnection:
         """An open connection, of any node if possible; how values are written is the same on all.
@@ -498,7 +503,7 @@ class Session:
     def snapshot(self) -> NodeConnection | None:
         """The secondary's connection on which the open transaction has its snapshot."""
         state = self.transaction.state if self.transaction is not None else None
-        return state.link if isinstance(state, OnSecondary) else None
+        return state.link if type(state) is OnSecondary else None
 
     @property
     def transaction_begun(self) -> bool:
@@ -531,7 +536,11 @@ class Session:
         """The cluster's alias, naming the node that a read would now go to."""
         if self.lane is not None and self.lane.is_open():
             return self.lane.answer
-        return self.pinned(self.reader.pinned() if self.reads_elsewhere() else None)
+        node = self.reader.pinned() if self.reads_elsewhere() else None
+        answer, transaction = self.pinned(node), self.transaction
+        if node is not None and transaction is not None and self._is_blank(transaction):
+            self.lane = opening_lane(transaction, node, answer)
+        return answer
 
     def pinned(self, node: Node | None) -> PinnedAlias:
         """The cluster's alias, naming ``node``; None: the primary."""

@@ -75,7 +75,7 @@ def before(session: Session, link: NodeConnection, begin: bytes = b"") -> Wait |
         link: a connection to a node's own alias, outside a transaction.
         begin: what begins the transaction that the read is to be in.
     """
-    if _is_unconcerned(session, link):
+    if is_unconcerned(session, link):
         return Wait([Step(begin)]) if begin else _NOTHING
     while True:
         turn = session.cluster.note_server(link.node, link.server)
@@ -87,7 +87,7 @@ def before(session: Session, link: NodeConnection, begin: bytes = b"") -> Wait |
         return wait
 
 
-def _is_unconcerned(session: Session, link: NodeConnection) -> bool:
+def is_unconcerned(session: Session, link: NodeConnection) -> bool:
     """Returns True if nobody has written or brought a token, and the thread has read nowhere else.
 
     Then there is nothing to wait for, whichever server it is.

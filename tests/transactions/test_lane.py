@@ -43,6 +43,7 @@ def quick(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         note(lane, cursor, statement, sql)
 
     monkeypatch.setattr(module.Lane, "note", noted)
+    monkeypatch.setattr(module, "_reads", {})
     return sent
 
 
@@ -52,6 +53,48 @@ def test_the_second_read_of_a_snapshot_and_those_behind_it(quick: list[bytes]) -
     assert len(quick) == 2
     assert read() == ["Ann"]
     assert len(quick) == 2
+
+
+def test_the_first_read_too_once_the_statement_is_known(quick: list[bytes], shop: Shop) -> None:
+    for _ in range(2):
+        with transaction.atomic():
+            assert [read(), read()] == [["Ann"]] * 2
+    assert len(quick) == 3
+    with shop.traffic() as sent, transaction.atomic():
+        read()
+    (statements,) = [found for found in sent.values() if found]
+    assert statements[0] == "Query START TRANSACTION READ ONLY"
+    assert statements[2] == "Query COMMIT"
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_first_read_whose_connection_is_lost_is_sent_again(
+    quick: list[bytes], shop: Shop, noticed: bool
+) -> None:
+    with shop.proxied() as proxies:
+        for name in proxies:
+            connections[f"default_{name}"].ensure_connection()
+        for _ in range(6):  # by chance from either secondary
+            with transaction.atomic():
+                read()
+        rules = [
+            proxy.swallow(r"\ASTART TRANSACTION READ ONLY", cut=True) for proxy in proxies.values()
+        ]
+        if noticed:
+            for node in shop.galera.nodes:
+                node.kill_connections()
+        with transaction.atomic():
+            assert [read(), read()] == [["Ann"]] * 2
+        assert any(rule.fired for rule in rules)
+
+
+def test_a_first_read_after_a_write_waits_for_it(quick: list[bytes], shop: Shop) -> None:
+    for name in ("Bob", "Cid"):
+        with transaction.atomic():
+            read()
+        Author.objects.create(name=name)
+        with transaction.atomic():
+            assert name in read()
 
 
 def test_reads_on_the_primary(quick: list[bytes]) -> None:
