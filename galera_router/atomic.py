@@ -17,6 +17,7 @@ from galera_router.exceptions import ConfigurationError
 from galera_router.recovery.retry import ATTEMPTS, Attempts, pause, tell_not
 from galera_router.recovery.runs import Run
 from galera_router.recovery.turns import Turn
+from galera_router.transactions.places import Place, function_place
 from galera_router.transactions.session import Session, session_of
 
 P = ParamSpec("P")
@@ -60,22 +61,26 @@ class GaleraAtomic:
             )
         name = f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"
 
+        place = function_place(function)
+
         @functools.wraps(function)
         def atomically(*args: P.args, **kwargs: P.kwargs) -> R:
-            return self._run(lambda: function(*args, **kwargs), name)
+            return self._run(lambda: function(*args, **kwargs), name, place)
 
         return atomically
 
-    def _run(self, call: Callable[[], R], name: str) -> R:
+    def _run(self, call: Callable[[], R], name: str, place: Place) -> R:
         self._check_alias()
         session = session_of(self._using)
         if session is None or not connections[self._using].get_autocommit():
             with self._atomic:  # another database, or nested: the outermost runs again
                 return call()
         with Turn(name) as turn:
-            return self._repeatedly(call, name, session, turn)
+            return self._repeatedly(call, name, place, session, turn)
 
-    def _repeatedly(self, call: Callable[[], R], name: str, session: Session, turn: Turn) -> R:
+    def _repeatedly(
+        self, call: Callable[[], R], name: str, place: Place, session: Session, turn: Turn
+    ) -> R:
         attempts = Attempts(self._attempts)
         on_primary = session.primary_only
         while True:
@@ -83,7 +88,7 @@ class GaleraAtomic:
                 turn.take(attempts.run, session)
                 on_primary = on_primary or turn.held
             run = Run(turn.leave)
-            session.can_run_again = True
+            session.can_run_again, session.place = True, place
             try:
                 with run, session.on_primary(on_primary), self._atomic:
                     return call()

@@ -28,6 +28,7 @@ from galera_router.recovery.retry import ATTEMPTS, Attempts, pause, tell_not
 from galera_router.recovery.runs import Run
 from galera_router.recovery.turns import Turn
 from galera_router.transactions import last_write
+from galera_router.transactions.places import place_of
 from galera_router.transactions.session import Session, session_of, sessions
 
 _ATTRIBUTE = "galera_runs"
@@ -78,8 +79,9 @@ class Runs:
         if self.attempts is not None or turns.some_are_hot():
             self._queue()
         held = self.turn is not None and self.turn.held
+        place = place_of(view)
         for session in sessions:
-            session.can_run_again = True
+            session.can_run_again, session.place = True, place
             session.primary_only = held or session.cluster.alias in self._on_primary
 
     def _queue(self) -> None:

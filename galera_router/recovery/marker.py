@@ -202,6 +202,7 @@ class Marking:
     Attributes:
         marker: None if the transaction has none; its outcome cannot be found out then.
         epoch: the one that it belongs to, fixed before its BEGIN; None if there are none.
+        ahead: it begins with the marker, for it will most likely come to such a statement.
         wanted: the transaction has come to a statement that may write or lock.
         done: the marker has been advanced in the transaction that the server has open.
         renewals: markers that were found missing.
@@ -210,19 +211,25 @@ class Marking:
     def __init__(self) -> None:
         self.marker: Marker | None = None
         self.epoch: int | None = None
+        self.ahead = False
         self.wanted = False
         self.done = False
         self.renewals = 0
         self._savepoints: list[str] = []
         self._depth = 0
 
+    @property
+    def is_first(self) -> bool:
+        """Returns True if the marker is to be advanced ahead of everything."""
+        return self.wanted or self.ahead
+
     def begun(self, savepoints: list[str] | None) -> None:
-        """The server has begun the transaction, its marker ahead of everything if ``wanted``.
+        """The server has begun the transaction, its marker ahead of everything if ``is_first``.
 
         Args:
             savepoints: those it now has; None if it has begun again and they are the same.
         """
-        self.done = self.wanted and self.marker is not None
+        self.done = self.is_first and self.marker is not None
         self._depth = 0
         if savepoints is not None:
             self._savepoints = savepoints

@@ -93,7 +93,7 @@ def _opening(transaction: Transaction, link: NodeConnection) -> list[Step]:
     """What opens the transaction on ``link``, its marker included if it is to write."""
     steps = transaction.session.opening_steps(link)
     marker = transaction.marking.marker
-    if transaction.marking.wanted and marker is not None:
+    if transaction.marking.is_first and marker is not None:
         steps.append(Step(marker.advance(transaction.marking.epoch), found))
     return steps
 

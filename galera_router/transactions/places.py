@@ -3,11 +3,15 @@
 With ``optimistic_transactions="auto"`` a plain block begins on a secondary only if the blocks of
 the same place in the code have only read so far. A block that turns out to write has to be moved
 to the primary and its reads repeated; a place where that has happened begins on the primary.
+
+A view or a function that is run again if need be begins on a secondary, unless it nearly always
+writes: then it begins on the primary, and its reads are made only once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -20,11 +24,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from galera_router.cluster.nodes import Cluster
 
+logger = logging.getLogger("galera_router")
+
 #: A file and a line in it; the name of a class and 0 where an object has no code of its own.
 Place = tuple[str, int]
 
 #: Transactions of a place that must have only read before the next one begins on a secondary.
 READS = 3
+
+#: The points of :class:`Habits`: more than three runs of five have to write.
+WROTE, READ, ENOUGH, MOST = 2, 3, 6, 8
 
 #: The places that are remembered; more than any project has.
 PLACES = 10_000
@@ -87,6 +96,36 @@ class Places:
         if len(places) > self._limit:
             for place in list(places)[: self._limit // 10 + 1]:
                 places.pop(place, None)
+
+
+class Habits:
+    """Which views and functions of one cluster nearly always write, for all threads.
+
+    Each has a number of points: a run that wrote gives :data:`WROTE`, one that only read takes
+    :data:`READ` away. There is no lock: a point that two threads lose is earned in the next run.
+    """
+
+    def __init__(self, alias: str, limit: int = PLACES) -> None:
+        self._alias = alias
+        self._limit = limit
+        self._points: dict[Place, int] = {}
+
+    def begins_on_primary(self, place: Place) -> bool:
+        """Returns True if what is at ``place`` has nearly always written of late."""
+        return place in self._points and self._points[place] >= ENOUGH
+
+    def note(self, place: Place, wrote: bool) -> None:
+        """Remember whether a run has come to a statement that only the primary takes."""
+        before = self._points.get(place, 0)
+        if not before and not wrote:
+            return
+        points = self._points[place] = min(before + WROTE, MOST) if wrote else max(before - READ, 0)
+        if (before >= ENOUGH) != (points >= ENOUGH):
+            where = "the primary" if points >= ENOUGH else "a secondary"
+            logger.debug("%s: %s line %d begins on %s now", self._alias, *place, where)
+        if len(self._points) > self._limit:
+            for old in list(self._points)[: self._limit // 10 + 1]:
+                self._points.pop(old, None)
 
 
 def current_place() -> Place:
@@ -162,7 +201,28 @@ def _attribute(value: object, name: str) -> Any:
         return None
 
 
+def place_of(function: Any) -> Place:
+    """:func:`function_place`, which is looked for once; ``function`` lives as long as the code."""
+    try:
+        return _known[function]
+    except KeyError:
+        found = _known[function] = function_place(function)
+    except TypeError:  # it has no hash
+        return function_place(function)
+    if len(_known) > PLACES:
+        _known.clear()
+    return found
+
+
+_known: dict[Any, Place] = {}
 _places: WeakKeyDictionary[Cluster, Places] = WeakKeyDictionary()
+_habits: WeakKeyDictionary[Cluster, Habits] = WeakKeyDictionary()
+
+
+def habits_of(cluster: Cluster) -> Habits:
+    """What this process knows of the views and functions on ``cluster``."""
+    found = _habits.get(cluster)
+    return found if found is not None else _habits.setdefault(cluster, Habits(cluster.alias))
 
 
 def places_of(cluster: Cluster) -> Places:

@@ -39,6 +39,7 @@ from .connection import Connection
 from .cursor import Call, is_sending
 from .following import Following
 from .lane import Lane, opening_lane
+from .places import Place, habits_of
 from .reading import Reader
 from .statements import Statement
 from .transaction import OnPrimary, OnSecondary, Pending, Transaction
@@ -81,6 +82,7 @@ class Session:
         primary_only: a second run is on the primary from its start.
         promoted: the open transaction, else the last one, has come to the primary.
         can_run_again: whoever begins the next transaction runs it again if need be.
+        place: the view or function that does so.
     """
 
     def __init__(self, wrapper: BaseDatabaseWrapper, cluster: Cluster) -> None:
@@ -98,6 +100,8 @@ class Session:
         self.primary_only = False
         self.promoted = False
         self.can_run_again = False
+        self.place: Place | None = None
+        self.habits = habits_of(cluster)
         self.lane: Lane | None = None  # the fast one, while it is open
         # Set first and cleared last: see _enter. On the fast lane the statement itself.
         self._busy: FrameType | tuple[Any, Statement, bytes] | None = None

@@ -169,7 +169,7 @@ class Transaction:
         partly: a part of it has been committed by a statement that commits by itself.
         committing: its COMMIT is under way.
         touched: something was to be done in it.
-        place: where in the code it was opened, if nobody runs that again.
+        place: where in the code it was opened, or what runs it again.
         can_run_again: whoever has opened it runs it again if need be.
     """
 
@@ -195,14 +195,23 @@ class Transaction:
         if first:
             session.promoted = False
             self.can_run_again, session.can_run_again = session.can_run_again, False
-            if not self.can_run_again and not session.primary_only:
+            if not session.primary_only:
                 self._consider_place()
 
     def _consider_place(self) -> None:
-        """A plain block, which nobody runs again, begins where its place in the code says."""
-        if self.session.options.optimistic_transactions == "auto":
+        """A plain block, which nobody runs again, begins where its place in the code says.
+
+        What is run again if need be begins on the primary only if it nearly always writes.
+        """
+        session = self.session
+        if session.options.optimistic_transactions != "auto":
+            return
+        if not self.can_run_again:
             self.place = current_place()
-            self.stays = places_of(self.session.cluster).begins_on_primary(self.place)
+            self.stays = places_of(session.cluster).begins_on_primary(self.place)
+        elif session.place is not None:
+            self.place = session.place
+            self.stays = self.marking.ahead = session.habits.begins_on_primary(self.place)
 
     @property
     def conflicts(self) -> Conflicts:
@@ -212,8 +221,10 @@ class Transaction:
         return self._conflicts
 
     def _note_place(self) -> None:
-        if self.place is not None:
-            places_of(self.session.cluster).note(self.place, self.needs_primary)
+        if self.place is None:
+            return
+        known = self.session.habits if self.can_run_again else places_of(self.session.cluster)
+        known.note(self.place, self.needs_primary)
 
     def move(self, state: State) -> None:
         """Go on in ``state``; only along :data:`MOVES`."""

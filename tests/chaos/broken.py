@@ -38,10 +38,10 @@ def blocks_differ() -> None:
     run = atomic.GaleraAtomic._run
     functions = threading.local()
 
-    def noted(decorator: atomic.GaleraAtomic, call: Callable[[], Any], name: str) -> Any:
+    def noted(decorator: atomic.GaleraAtomic, call: Callable[[], Any], *more: Any) -> Any:
         functions.inside = True
         try:
-            return run(decorator, call, name)
+            return run(decorator, call, *more)
         finally:
             functions.inside = False
 
@@ -58,7 +58,7 @@ def runs_twice() -> None:
     """Every function is undone when it has run, and run again."""
     run = atomic.GaleraAtomic._run
 
-    def twice(decorator: atomic.GaleraAtomic, call: Callable[[], Any], name: str) -> Any:
+    def twice(decorator: atomic.GaleraAtomic, call: Callable[[], Any], *more: Any) -> Any:
         runs = []
 
         def undone_at_first() -> Any:
@@ -67,7 +67,7 @@ def runs_twice() -> None:
                 raise ReplayMismatch("nothing has changed")
             return runs[-1]
 
-        return run(decorator, undone_at_first, name)
+        return run(decorator, undone_at_first, *more)
 
     _replace(atomic.GaleraAtomic, "_run", twice)
 

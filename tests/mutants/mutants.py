@@ -134,7 +134,7 @@ MUTANTS = (
         "no-marker",
         "the marker is never advanced",
         "recovery/rebuilding.py",
-        "    if transaction.marking.wanted and marker is not None:",
+        "    if transaction.marking.is_first and marker is not None:",
         "    if False and marker is not None:",
         (COMMITS, BYTES, CHAOS),
     ),
@@ -322,9 +322,9 @@ MUTANTS = (
         "a transaction that has written goes on reading on a secondary",
         "transactions/transaction.py",
         "    link: NodeConnection\n\n"
-        "    def execute(self, transaction: Transaction, call: Call) -> Any:\n",
+        "    def execute(self, transaction: Transaction, call: Call, failed: Exception | None) -> Any:\n",
         "    link: NodeConnection\n\n"
-        "    def execute(self, transaction: Transaction, call: Call) -> Any:\n"
+        "    def execute(self, transaction: Transaction, call: Call, failed: Exception | None) -> Any:\n"
         "        if call.statement.repeatable and transaction.session.reader.pinned():\n"
         "            return reading.outside(transaction.session, call)\n",
         (PROGRAMMES,),
