@@ -57,6 +57,7 @@ class NodeConnection:
         busy: when the statement in flight was sent (monotonic seconds); 0 while none is.
         until: when the wait that the packet in flight begins with is to be ended (monotonic
             seconds); 0 without one, or when it is over.
+        outstanding: the answer to :meth:`send` has not been taken.
         overdue: it was ended because that moment had come.
         server: the server's own name for itself; empty if it was not asked.
         proxied: something stands around the driver's connection and makes its cursors.
@@ -77,6 +78,7 @@ class NodeConnection:
         self.manual = False
         self.busy = 0.0
         self.until = 0.0
+        self.outstanding = False
         self.overdue = False
         self.server = ""
         self.epoch: int | None = None
@@ -148,6 +150,23 @@ class NodeConnection:
         finally:
             self.busy = 0.0
 
+    def send(self, statement: bytes) -> None:
+        """Send a statement that has no rows, and go on; raises the driver's errors.
+
+        Its answer is taken ahead of whatever is sent next. An error in it is raised then.
+        """
+        self.drain()
+        self.connection.send_query(statement)
+        self.outstanding = True
+
+    def _take_answer(self) -> None:
+        self.outstanding = False
+        self.busy = time.monotonic()
+        try:
+            self.connection.read_query_result()
+        finally:
+            self.busy = 0.0
+
     def check_size(self, size: int) -> None:
         """Raise the server's error for a packet that it would not take.
 
@@ -164,6 +183,8 @@ class NodeConnection:
     def drain(self) -> None:
         """Let go of what a cursor has not read, such as the result sets of a CALL."""
         self.ticket += 1
+        if self.outstanding:
+            self._take_answer()
         while self.connection.next_result() == 0:
             self.connection.discard_result()
 

@@ -272,8 +272,11 @@ _lock = threading.Lock()
 
 def pool_of(cluster: Cluster) -> Pool:
     """This process's markers on ``cluster``."""
-    with _lock:
-        return _pools.setdefault(cluster, Pool())
+    try:
+        return _pools[cluster]
+    except KeyError:
+        with _lock:
+            return _pools.setdefault(cluster, Pool())
 
 
 def _after_fork() -> None:

@@ -83,6 +83,7 @@ class NodeAlias:
 
     def ping(self) -> None:
         if self.link is not None:
+            self.link.drain()
             self.link.connection.ping()
 
     def close(self) -> None:

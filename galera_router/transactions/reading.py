@@ -451,12 +451,12 @@ def _snapshot_error(
 
 
 def end_snapshot(session: Session, link: NodeConnection) -> None:
-    """End the read-only transaction on a secondary."""
+    """End the read-only transaction on a secondary; nobody waits for the answer."""
     session.following.seen = link.node
     if session.reader.kept(link.node) is not link:
         return
     try:
-        link.query(b"COMMIT")
+        link.send(b"COMMIT")
     except ERRORS as error:  # it had nothing to lose; the next use connects anew
         text = "%s: lost %s at the end of a snapshot: %s"
         logger.info(text, session.cluster.alias, link.node.name, error)
