@@ -32,8 +32,8 @@ Place = tuple[str, int]
 #: Transactions of a place that must have only read before the next one begins on a secondary.
 READS = 3
 
-#: The points of :class:`Habits`: more than three runs of five have to write.
-WROTE, READ, ENOUGH, MOST = 2, 3, 6, 8
+#: The points of :class:`Habits`: more than two runs of three have to write.
+WROTE, READ, ENOUGH, MOST = 1, 2, 3, 6
 
 #: The places that are remembered; more than any project has.
 PLACES = 10_000
