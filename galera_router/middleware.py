@@ -44,6 +44,7 @@ class Runs:
         sessions: of the clusters that the view's transaction is on; none if it is not atomic.
         attempts: how many runs there were, and may be; None in the first one.
         turn: the place in the queue of those who have failed often; None as long as there is none.
+        failure: for which the run asks for another one.
     """
 
     def __init__(self, request: HttpRequest) -> None:
@@ -51,7 +52,7 @@ class Runs:
         self._request = request
         self._view: Any = None
         self._run: Run | None = None
-        self._failure: Exception | None = None  # for which the run asks for another one
+        self.failure: Exception | None = None
         self._on_primary: set[str] = set()  # clusters that the next run uses the primary of
         self.sessions: list[Session] = []
         self.attempts: Attempts | None = None
@@ -64,7 +65,7 @@ class Runs:
 
     def begin(self) -> Run:
         """Returns the block in which the next run is to be."""
-        self._failure = None
+        self.failure = None
         self._run = run = Run(self.leave)
         return run
 
@@ -104,7 +105,7 @@ class Runs:
         if self._run.effect is not None:
             tell_not(self._name, error, self._run.effect)
             return False
-        self._failure = error
+        self.failure = error
         moved = self.sessions if is_unknown_name(error) else [c for c in sessions() if c.promoted]
         self._on_primary |= {session.cluster.alias for session in moved}
         return True
@@ -121,7 +122,7 @@ class Runs:
         Raises:
             Exception: that of the view, if there can be no other run.
         """
-        error = self._failure
+        error = self.failure
         if error is None:
             return None
         assert self._run is not None
@@ -174,9 +175,8 @@ class GaleraMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        return self._call_async(request) if self._async else self._call(request)
-
-    def _call(self, request: HttpRequest) -> HttpResponseBase:
+        if self._async:
+            return self._call_async(request)
         brought = self._brought(request)
         rules = scope.begin(brought.needs, request=True)
         try:
@@ -194,7 +194,7 @@ class GaleraMiddleware:
             while True:
                 with runs.begin():
                     response: HttpResponseBase = self.get_response(request)
-                wait = runs.next(request)
+                wait = runs.next(request) if runs.failure is not None else None
                 if wait is None:
                     return response
                 time.sleep(wait)

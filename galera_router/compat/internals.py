@@ -154,15 +154,25 @@ def connect_node(wrapper: Wrapper, initialise: Callable[[Wrapper], None]) -> Non
         vars(wrapper).pop("init_connection_state", None)
 
 
-def is_stale(connection: Any, *, ping: bool = False) -> bool:
+def poll_of(connection: Any) -> Any:
+    """What :func:`is_stale` looks with."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return poll
+
+
+def is_stale(connection: Any, poll: Any, *, ping: bool = False) -> bool:
     """Returns True if an idle connection cannot be used any more.
 
     An idle connection has nothing to read but its end, or the server's last error. The server
     itself is asked only if there is something to read, or with ``ping``.
+
+    Args:
+        connection: the driver's.
+        poll: :func:`poll_of` it.
+        ping: ask the server in any case.
     """
     try:
-        poll = select.poll()
-        poll.register(connection.fileno(), select.POLLIN)
         if not poll.poll(0) and not ping:
             return False
         connection.ping()  # a TLS session ticket may be waiting on a living connection

@@ -18,6 +18,8 @@ from MySQLdb.connections import Connection
 from galera_router.compat import internals
 from galera_router.conf import Options
 
+from .packet import several_statements
+
 if TYPE_CHECKING:
     from galera_router.cluster.nodes import Node
 
@@ -60,6 +62,7 @@ class NodeConnection:
         outstanding: the answer to :meth:`send` has not been taken.
         overdue: it was ended because that moment had come.
         server: the server's own name for itself; empty if it was not asked.
+        takes_packets: one packet may carry several statements.
         proxied: something stands around the driver's connection and makes its cursors.
     """
 
@@ -88,6 +91,8 @@ class NodeConnection:
         # A descriptor of our own: the driver gives its own to no other thread, and another
         # thread must be able to end a read that waits on it.
         self._descriptor = os.dup(connection.fileno())
+        self.takes_packets = several_statements(connection)
+        self._poll = internals.poll_of(connection)
         self._lock = threading.Lock()
         with _lock:
             _links.add(self)
@@ -198,7 +203,7 @@ class NodeConnection:
             self.drain()
         except Error:
             return True
-        return internals.is_stale(self.connection, ping=ping)
+        return internals.is_stale(self.connection, self._poll, ping=ping)
 
     def rows(self) -> tuple[tuple[Any, ...], ...]:
         """The rows of the last :meth:`query`."""

@@ -26,6 +26,7 @@ class Following:
         commits: changes made final, ever. ``commits_before``: as many of them before this request.
         writes: those that may have changed something. ``writes_before``: before this request.
         told: where the last of these was, once it was asked for.
+        turns: of the nodes that this request has waited for, as they were then.
         found: the last one was found on a node that had not made it. That node may show what it
             has applied before it counts it as its last transaction: its position says too little.
     """
@@ -39,7 +40,7 @@ class Following:
         self.writes = self.writes_before = 0
         self.told: tuple[object, Position] | None = None
         self.found = False
-        self._turns: dict[Node, int] = {}  # those of the nodes when they were waited for
+        self.turns: dict[Node, int] = {}
         self._record: tuple[dict[str, int] | None, int] = (None, 0)  # writes of all its threads
 
     def note_write(self, node: Node | None = None) -> None:
@@ -52,7 +53,7 @@ class Following:
         self.found = False
         self.seen = node
         self.behind = {other for other in self._session.cluster.nodes if other is not node}
-        self._turns.clear()
+        self.turns.clear()
 
     def note_synced(self, node: Node, turn: int | None = None) -> None:
         """``node`` has all that had been committed anywhere when it was asked.
@@ -62,13 +63,13 @@ class Following:
             turn: the node's turn when it was asked; None if its server cannot be another by now.
         """
         self.behind.discard(node)
-        self._turns[node] = node.turn if turn is None else turn
+        self.turns[node] = node.turn if turn is None else turn
         for need in self._session.unmet(node):
             need.note_met(node, turn)
 
     def is_behind(self, node: Node) -> bool:
         """Returns True if ``node`` was not waited for since the last write, or is another now."""
-        return node in self.behind or self._turns.get(node, node.turn) != node.turn
+        return node in self.behind or self.turns.get(node, node.turn) != node.turn
 
     @property
     def has_written(self) -> bool:
@@ -93,11 +94,6 @@ class Following:
             self.behind = set(self._session.cluster.nodes)
         self._record = record, written
 
-    @property
-    def has_turns(self) -> bool:
-        """Returns True if some node was waited for in this request."""
-        return bool(self._turns)
-
     def follow_none(self, record: dict[str, int] | None) -> None:
         """No thread of this request has written, as ``record`` says."""
         self._record = record, 0
@@ -117,11 +113,3 @@ class Following:
         scope.note_write(self._session.cluster.alias)
         record, followed = self._record
         self._record = record, followed + 1
-
-    def new_request(self) -> None:
-        """A request or a task begins or has ended."""
-        self.seen = None
-        if self._turns:
-            self._turns.clear()
-        self.commits_before = self.commits
-        self.writes_before = self.writes

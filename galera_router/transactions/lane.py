@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from galera_router.causality import scope
 from galera_router.connections.begin import BEGIN_READ_ONLY
 from galera_router.connections.connection import NodeConnection
-from galera_router.connections.packet import Packet, Step, several_statements
+from galera_router.connections.packet import Packet, Step
 from galera_router.recovery.journal import ROWS_KEPT
 
 from . import waiting
@@ -98,7 +98,7 @@ class Lane:
         """The server has opened the snapshot."""
         self.begins = False
         self.transaction.to_snapshot(self.link, unsynced=False)
-        self.session.reader.in_time()
+        self.session.reader.sync_until = 0.0
         self.state = self.transaction.state
 
     def note(self, cursor: Any, statement: Statement, sql: bytes) -> None:
@@ -150,9 +150,10 @@ def opening_lane(transaction: Transaction, node: Node, answer: PinnedAlias) -> L
     session = transaction.session
     kept = session.reader.alias(node)
     link = kept.link
-    if link is None or link.proxied or not kept.is_current() or scope.current().modes:
+    if link is None or link.proxied or not kept.is_current() or not link.takes_packets:
         return None
-    if not several_statements(link.connection) or not waiting.is_unconcerned(session, link):
+    rules = scope.current()
+    if rules.modes or not waiting.is_unconcerned(session, link, rules):
         return None
     return Lane(transaction, link, kept, answer, begins=True)
 

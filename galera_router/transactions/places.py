@@ -101,6 +101,9 @@ class Places:
 class Habits:
     """Which views and functions of one cluster nearly always write, for all threads.
 
+    Attributes:
+        points: of each that has any.
+
     Each has a number of points: a run that wrote gives :data:`WROTE`, one that only read takes
     :data:`READ` away. There is no lock: a point that two threads lose is earned in the next run.
     """
@@ -108,24 +111,24 @@ class Habits:
     def __init__(self, alias: str, limit: int = PLACES) -> None:
         self._alias = alias
         self._limit = limit
-        self._points: dict[Place, int] = {}
+        self.points: dict[Place, int] = {}
 
     def begins_on_primary(self, place: Place) -> bool:
         """Returns True if what is at ``place`` has nearly always written of late."""
-        return place in self._points and self._points[place] >= ENOUGH
+        return place in self.points and self.points[place] >= ENOUGH
 
     def note(self, place: Place, wrote: bool) -> None:
         """Remember whether a run has come to a statement that only the primary takes."""
-        before = self._points.get(place, 0)
+        before = self.points.get(place, 0)
         if not before and not wrote:
             return
-        points = self._points[place] = min(before + WROTE, MOST) if wrote else max(before - READ, 0)
+        points = self.points[place] = min(before + WROTE, MOST) if wrote else max(before - READ, 0)
         if (before >= ENOUGH) != (points >= ENOUGH):
             where = "the primary" if points >= ENOUGH else "a secondary"
             logger.debug("%s: %s line %d begins on %s now", self._alias, *place, where)
-        if len(self._points) > self._limit:
-            for old in list(self._points)[: self._limit // 10 + 1]:
-                self._points.pop(old, None)
+        if len(self.points) > self._limit:
+            for old in list(self.points)[: self._limit // 10 + 1]:
+                self.points.pop(old, None)
 
 
 def current_place() -> Place:

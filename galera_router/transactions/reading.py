@@ -116,11 +116,11 @@ class Reader:
 
     def alias(self, node: Node) -> NodeAlias:
         """The node's own alias in this thread."""
-        found = self._aliases.get(node)
-        if found is None:
+        try:
+            return self._aliases[node]
+        except KeyError:
             wrapper: BaseDatabaseWrapper = connections[node.alias]
-            found = self._aliases[node] = attach_node(wrapper, node)
-        return found
+            return self._aliases.setdefault(node, attach_node(wrapper, node))
 
     def connect(self) -> NodeConnection:
         """A connection to read from, to any node; nothing is waited for."""
@@ -228,8 +228,10 @@ def outside(session: Session, call: Call) -> Any:
             session.answers.note(call, None)
             session.following.seen = link.node
             session.reader.in_time()
-            session.cluster.mark_up(link.node)
-            session.tell(loss, link.node, 0)
+            if not link.node.up:
+                session.cluster.mark_up(link.node)
+            if loss is not None:
+                session.tell(loss, link.node, 0)
             return rows
 
 

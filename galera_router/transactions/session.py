@@ -251,8 +251,14 @@ class Session:
         if transaction is not None and self._is_blank(transaction):
             transaction.begin_anew()
             self.answers.rows = 0
-        else:
-            self._noted(self._commit)
+            return
+        self._enter(sys._getframe())
+        try:
+            self._commit()
+        except ERRORS:
+            self._leave()
+            raise
+        self._leave()
 
     def _commit(self) -> None:
         transaction = self.transaction
@@ -260,7 +266,7 @@ class Session:
             self._end_by_hand(b"COMMIT")
             return
         transaction.commit()
-        self.answers.ended()
+        self.answers.rows = 0
         self.transaction = Transaction(self)
 
     def rollback(self) -> None:
@@ -524,17 +530,19 @@ class Session:
     @property
     def mode(self) -> str:
         """Where the running block wants its reads from; see ``galera_router.reads``."""
-        return scope.mode(self.cluster.alias) or self.options.reads
+        found = scope.mode(self.cluster.alias) if scope.current().modes else None
+        return found or self.options.reads
 
     def reads_elsewhere(self) -> bool:
         """Returns True if a read may now go to a secondary."""
         if self.primary_only or (self.primary is not None and self.primary.state is not None):
             return False
-        if self.forgotten is not None or self.mode == "primary":
+        mode = self.mode
+        if self.forgotten is not None or mode == "primary":
             return False
         if self.transaction is not None:
-            return self.transaction.reads_elsewhere()
-        return self.mode == "any" or not (self.following.wrote and scope.in_request())
+            return self.transaction.reads_elsewhere(mode)
+        return not self.following.wrote or mode == "any" or not scope.in_request()
 
     def pin(self) -> PinnedAlias:
         """The cluster's alias, naming the node that a read would now go to."""
@@ -548,11 +556,11 @@ class Session:
 
     def pinned(self, node: Node | None) -> PinnedAlias:
         """The cluster's alias, naming ``node``; None: the primary."""
-        found = self._pinned.get(node)
-        if found is None:
+        try:
+            return self._pinned[node]
+        except KeyError:
             alias = PinnedAlias(self.cluster.alias, node.alias if node is not None else None)
-            found = self._pinned[node] = alias
-        return found
+            return self._pinned.setdefault(node, alias)
 
     def unmet(self, node: Node) -> list[Need]:
         """What reads must include and ``node`` is not known to have."""
@@ -574,7 +582,11 @@ class Session:
             self.reader.pin, self.following.wrote = None, False
         else:
             self.reader.unpin()
-        self.following.new_request()
+        following = self.following
+        following.seen = None
+        following.commits_before, following.writes_before = following.commits, following.writes
+        if following.turns:
+            following.turns.clear()
         self.primary_only = False
         self.can_run_again = False
 
@@ -631,13 +643,14 @@ def session_of(alias: str) -> Session | None:
 
 
 def answer_of(alias: str) -> PinnedAlias | None:
-    """The router's answer for the cluster ``alias`` while all is usual, without a closer look."""
+    """The router's answer for the cluster ``alias``; None if this thread has no session of it."""
     try:
         wrapper: Any = wrappers.initialised()[alias]
-        lane: Lane | None = wrapper.galera_session.lane
+        session: Session = wrapper.galera_session
     except (KeyError, AttributeError):
         return None
-    return lane.answer if lane is not None and lane.rules is scope.raw() else None
+    lane = session.lane
+    return lane.answer if lane is not None and lane.rules is scope.raw() else session.pin()
 
 
 def begin_anew() -> None:

@@ -221,10 +221,13 @@ class Transaction:
         return self._conflicts
 
     def _note_place(self) -> None:
+        session = self.session
         if self.place is None:
             return
-        known = self.session.habits if self.can_run_again else places_of(self.session.cluster)
-        known.note(self.place, self.needs_primary)
+        if not self.can_run_again:
+            places_of(session.cluster).note(self.place, self.needs_primary)
+        elif self.needs_primary or self.place in session.habits.points:
+            session.habits.note(self.place, self.needs_primary)
 
     def move(self, state: State) -> None:
         """Go on in ``state``; only along :data:`MOVES`."""
@@ -243,7 +246,8 @@ class Transaction:
 
     def to_snapshot(self, link: NodeConnection, *, unsynced: bool) -> None:
         """A secondary has opened its snapshot."""
-        needs = scope.needs(self.session.cluster.alias)
+        found = scope.current().needs
+        needs = found.get(self.session.cluster.alias, ()) if found else ()
         self.move(OnSecondary(link, needs, unsynced, self.session.following.followed))
 
     def to_primary(self, link: NodeConnection) -> None:
@@ -293,10 +297,12 @@ class Transaction:
         except ERRORS:  # of any other exception it is not known what it came before
             self.committing = False
             raise
-        self._turn_autocommit_on(b"COMMIT")
+        if self.session.primary is not None:
+            self._turn_autocommit_on(b"COMMIT")
         self.committing = False
         self.move(Ended())
-        self._note_place()
+        if self.place is not None:
+            self._note_place()
 
     def rollback(self) -> None:
         """Undo it."""
@@ -409,12 +415,16 @@ class Transaction:
             return False
         return self.session.reads_elsewhere() and self.session.reader.pinned() is not None
 
-    def reads_elsewhere(self) -> bool:
-        """Returns True if its reads may go to a secondary."""
+    def reads_elsewhere(self, mode: str) -> bool:
+        """Returns True if its reads may go to a secondary.
+
+        Args:
+            mode: where the running block wants them from; see ``galera_router.reads``.
+        """
         if self.stays or self.broken is not None:
             return False
         session, state = self.session, self.state
-        snapshot = state if isinstance(state, OnSecondary) and session.mode != "any" else None
+        snapshot = state if type(state) is OnSecondary and mode != "any" else None
         waits = session.options.wsrep_sync_after_write
         if snapshot is not None and waits and snapshot.is_too_old(session.cluster.alias):
             return False

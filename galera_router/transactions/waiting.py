@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from galera_router.causality import scope
 from galera_router.causality.ignored import tell_ignored
-from galera_router.causality.scope import Need
+from galera_router.causality.scope import Need, Scope
 from galera_router.causality.voids import voids_of
 from galera_router.cluster import position as positions
 from galera_router.cluster.nodes import Node
@@ -75,7 +75,7 @@ def before(session: Session, link: NodeConnection, begin: bytes = b"") -> Wait |
         link: a connection to a node's own alias, outside a transaction.
         begin: what begins the transaction that the read is to be in.
     """
-    if is_unconcerned(session, link):
+    if is_unconcerned(session, link, scope.current()):
         return Wait([Step(begin)]) if begin else _NOTHING
     while True:
         turn = session.cluster.note_server(link.node, link.server)
@@ -87,18 +87,18 @@ def before(session: Session, link: NodeConnection, begin: bytes = b"") -> Wait |
         return wait
 
 
-def is_unconcerned(session: Session, link: NodeConnection) -> bool:
+def is_unconcerned(session: Session, link: NodeConnection, rules: Scope) -> bool:
     """Returns True if nobody has written or brought a token, and the thread has read nowhere else.
 
     Then there is nothing to wait for, whichever server it is.
     """
-    following, rules, node = session.following, scope.current(), link.node
+    following, node = session.following, link.node
     if (
         rules.needs
         or rules.writes
         or following.behind
         or following.seen not in (None, node)
-        or following.has_turns
+        or following.turns
         or following.writes != following.writes_before
         or link.server not in ("", node.server)
     ):

@@ -68,9 +68,10 @@ def test_a_connection_that_the_server_has_closed_is_found_stale(shop: Shop) -> N
     Author.objects.create(name="Ann")
     assert shop.session.primary is not None
     driver = shop.session.primary.connection
-    assert not internals.is_stale(driver)
+    poll = internals.poll_of(driver)
+    assert not internals.is_stale(driver, poll)
     shop.galera["db1"].query(f"KILL {driver.thread_id()}")
-    assert internals.is_stale(driver)
+    assert internals.is_stale(driver, poll)
 
 
 def test_the_statement_sent_is_known(shop: Shop) -> None:

@@ -63,7 +63,7 @@ def test_the_memory_is_bounded() -> None:
     known = Habits("default", limit=100)
     for line in range(1000):
         known.note(("shop.py", line), wrote=True)
-    assert len(known._points) <= 101
+    assert len(known.points) <= 101
 
 
 def test_changes_are_told(caplog: pytest.LogCaptureFixture) -> None:
