@@ -280,7 +280,7 @@ MUTANTS = (
         "snapshot-stays-open",
         "a snapshot is not ended with its transaction",
         "transactions/reading.py",
-        '        link.query(b"COMMIT")\n    except ERRORS as error:  # it had nothing to lose',
+        '        link.send(b"COMMIT")\n    except ERRORS as error:  # it had nothing to lose',
         "        pass\n    except ERRORS as error:  # it had nothing to lose",
         (PROGRAMMES, HISTORY),
     ),
