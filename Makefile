@@ -6,6 +6,7 @@
 # make differential   random programmes beside stock Django; PROGRAMMES=5000 LEVEL=0 SEED=1
 # make mutants        routers broken on purpose, and which checker finds each; ARGS="--seeds 5"
 # make histories      the checker of histories on 10,000 that are serializable
+# make bench          CPU and time beside stock Django; ARGS="reads growth --rounds 30" picks
 # make proof          all long runs one after the other, with a report in the folder proof
 # make django-suite   Django's own suite, stock and with the router; ARGS="basic queries" picks
 # make lint           ruff, import-linter and mypy
@@ -27,8 +28,8 @@ THREADS ?= 4
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test versions chaos differential mutants histories proof django-suite
-.PHONY: lint format coverage clean
+.PHONY: help setup demo test versions chaos differential mutants histories bench proof
+.PHONY: django-suite lint format coverage clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -57,6 +58,9 @@ mutants: $(VENV)/.installed-dev
 
 histories: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.history --count 10000 $(ARGS)
+
+bench: $(VENV)/.installed-dev
+	exec $(BIN)/python -m tests.benchmarks $(ARGS)
 
 proof: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.proof $(ARGS)
@@ -91,5 +95,5 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml scripts/virtual-environment | sys
 
 clean:
 	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf htmlcov proof .coverage .coverage.* example_project/.mypy_cache
+	rm -rf htmlcov bench proof .coverage .coverage.* example_project/.mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -165,7 +165,7 @@ ROWS = (
         {"ours": "ours"}, "without", turns=behind_a_write("ours, another", APPLIED),
     ),
     Row(
-        "the same, at once", "one_read", Limits(),
+        "the same, another worker, at once", "one_read", Limits(),
         {"ours": "ours"}, "without", turns=behind_a_write("ours, another", 0),
     ),
     Row(

@@ -185,6 +185,12 @@ class Sides:
             raise RuntimeError(f"no server has {loaded}")
         return side
 
+    def versions(self) -> dict[str, str]:
+        """Of what takes part."""
+        found = self["ours"].do("modules")
+        ((server,),) = self.cluster.nodes[0].query("SELECT VERSION()")
+        return {"Django": found["django"], "mysqlclient": found["mysqlclient"], "MariaDB": server}
+
     def close(self) -> None:
         """End all."""
         while self._running:
@@ -230,8 +236,7 @@ def fill(cluster: GaleraCluster, many: int = 0) -> None:
 def insert(node: GaleraNode, into: str, values: str, count: int) -> None:
     """Insert ``count`` rows, with ``seq`` from 1 on."""
     node.query(
-        f"INSERT INTO galera_router.shop_{into}"
-        f" SELECT {values} FROM galera_router.seq_1_to_{count}"
+        f"INSERT INTO galera_router.shop_{into} SELECT {values} FROM galera_router.seq_1_to_{count}"
     )
 
 
