@@ -12,14 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from galera_router.testing import GaleraCluster
-from tests.benchmarks import requests
+from tests.benchmarks import centres, growth, losses, requests, scaling
 from tests.benchmarks.report import Section, machine, write
 from tests.benchmarks.sides import Sides, fill, migrate, sides
 
 ROUNDS, MANY = 15, 100_000
 
 Run = Callable[[Sides, list[str], int, Callable[[str], None]], Section]
-SECTIONS: dict[str, Run] = {"requests": requests.section}
+SECTIONS: dict[str, Run] = {
+    "requests": requests.section,
+    "scaling": scaling.section,
+    "growth": growth.section,
+    "losses": losses.section,
+    "centres": centres.section,
+}
 
 
 def parse() -> argparse.Namespace:

@@ -19,6 +19,13 @@ DJANGO_GALERA = "django-galera==1.1.3"
 MIDDLEWARE = ["galera_router.middleware.GaleraMiddleware"]
 ROUTERS = ["galera_router.routers.GaleraRouter"]
 
+#: Failovers are what some of it is about; what fails is raised.
+QUIET = {
+    "version": 1,
+    "handlers": {"none": {"class": "logging.NullHandler"}},
+    "loggers": {"galera_router": {"handlers": ["none"], "propagate": False}},
+}
+
 #: What a side is to do: the name of a command, its arguments; and its answer.
 Answer = dict[str, Any]
 
@@ -89,6 +96,7 @@ def _django(kind: str, databases: dict[str, Any], **more: Any) -> dict[str, Any]
         "ALLOWED_HOSTS": ["*"],
         "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
         "USE_TZ": True,
+        "LOGGING": QUIET,
         **more,
     }
 
