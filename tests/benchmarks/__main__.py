@@ -33,6 +33,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.benchmarks", description=__doc__)
     parser.add_argument("words", nargs="*", help=f"parts of rows' names, or {list(SECTIONS)}")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each row, at most")
+    parser.add_argument("--minutes", type=float, default=12, help="no section begins later")
     parser.add_argument("--folder", type=Path, default=Path("bench"), help="for the report")
     return parser.parse_args()
 
@@ -56,9 +57,12 @@ def main() -> None:
     with GaleraCluster() as cluster:
         tell("the cluster is up")
         migrate(cluster)
-        fill(cluster, MANY)
-        found = []
+        found: list[Section] = []
         for name, words in chosen(options.words).items():
+            if time.monotonic() - began > options.minutes * 60:
+                tell(f"{name} is left out: the time is up")
+                continue
+            fill(cluster, MANY)
             with sides(cluster) as started:
                 tell(name)
                 about = machine(started.versions())

@@ -5,17 +5,19 @@ What the servers say to each other is not delayed: a COMMIT takes here what it d
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from galera_router.testing import GaleraCluster, Proxy
+from tests.benchmarks.growth import connections
 from tests.benchmarks.report import Section, table
 from tests.benchmarks.sides import Side, Sides, ours, stock
 
 DELAY = 0.05  # seconds for an answer from another centre
-SECONDS, THREADS = 0.3, 16
+SECONDS, THREADS, TIMES = 0.5, 16, 7
 VIEWS = {
     "no query": "no_query",
     "10 reads": "ten_reads",
@@ -29,41 +31,44 @@ OWN_READ = "first read after one's write"
 Make = Callable[[GaleraCluster, Mapping[str, Proxy]], dict[str, Any]]
 
 
-def _zoned(
-    cluster: GaleraCluster, proxies: Mapping[str, Proxy], zone: str, **options: Any
-) -> dict[str, Any]:
-    """Ours in the centre ``zone``, whose node has its name."""
-    options = {"zone": zone, "failback_delay": None, **options}
-    settings = ours(cluster, proxies=proxies, OPTIONS=options)
-    for name, node in settings["DATABASES"]["default"]["NODES"].items():
-        node["ZONE"] = name
-    return settings
+def _zoned(near: Sequence[str]) -> Make:
+    """Ours in a centre that has the nodes ``near``; each other node is in a centre of its own."""
+
+    def make(cluster: GaleraCluster, proxies: Mapping[str, Proxy]) -> dict[str, Any]:
+        settings = ours(cluster, proxies=proxies, OPTIONS={"zone": "here"})
+        for name, node in settings["DATABASES"]["default"]["NODES"].items():
+            node["ZONE"] = "here" if name in near else f"with {name}"
+        return settings
+
+    return make
 
 
-def _zoneless(cluster: GaleraCluster, proxies: Mapping[str, Proxy]) -> dict[str, Any]:
-    return ours(cluster, proxies=proxies, OPTIONS={"failback_delay": None})
+def _place(make: Callable[..., dict[str, Any]], *near: str) -> tuple[Sequence[str], Make]:
+    return near, lambda cluster, proxies: make(cluster, proxies=proxies)
 
 
-#: In which centre the process is, by the name of its node, and its settings.
-PLACES: dict[str, tuple[str, Make]] = {
-    "stock, the node in its centre": ("db1", lambda c, p: stock(c, proxies=p)),
-    "stock, the node in another centre": ("db2", lambda c, p: stock(c, proxies=p)),
-    "ours, in the primary's centre": ("db1", lambda c, p: _zoned(c, p, "db1")),
-    "ours, in another centre": ("db2", lambda c, p: _zoned(c, p, "db2")),
-    "ours, in another centre, no zones": ("db2", _zoneless),
+#: By name: the nodes that are in the process's own centre, and its settings. db1 is the primary.
+PLACES: dict[str, tuple[Sequence[str], Make]] = {
+    "stock, its node in this centre": _place(stock, "db1"),
+    "stock, its node elsewhere": _place(stock, "db2"),
+    "ours, the primary and a secondary here": (("db1", "db2"), _zoned(("db1", "db2"))),
+    "ours, only the primary here": (("db1",), _zoned(("db1",))),
+    "ours, only a secondary here": (("db2",), _zoned(("db2",))),
+    "ours, only a secondary here, no zones": _place(ours, "db2"),
 }
 
 
 def section(sides: Sides, words: list[str], rounds: int, tell: Callable[[str], None]) -> Section:
     """Elapsed time in each place, and connections to each node."""
     found, connected = {}, {}
-    for place, (centre, make) in PLACES.items():
+    for place, (near, make) in PLACES.items():
+        before = {node.name: connections(sides.cluster, node.name) for node in sides.cluster.nodes}
         with sides.cluster.proxies() as proxies, Side(make(sides.cluster, proxies)) as side:
             warm(side)
             for name, proxy in proxies.items():
-                proxy.delay(0 if name == centre else DELAY)
+                proxy.delay(0 if name in near else DELAY)
             found[place] = elapsed(side)
-            connected[place] = counted(sides.cluster, side)
+            connected[place] = counted(sides.cluster, side, before)
         tell(f"{place}: {', '.join(f'{v} {s * 1e3:.0f} ms' for v, s in found[place].items())}")
     return Section(
         "Three data centres",
@@ -71,7 +76,8 @@ def section(sides: Sides, words: list[str], rounds: int, tell: Callable[[str], N
             f"Each answer from a node in another centre comes {DELAY * 1e3:.0f} ms later. One"
             " request, elapsed, ms; in brackets how many such waits there are in it.",
             shown(found),
-            f"Connections while {THREADS} threads send requests of 10 reads; those of the process's first thread, which has written, included.",
+            f"Connections while {THREADS} threads send requests of 10 reads, with the"
+            " connections of the main thread, which has read and written.",
             table(
                 ["", "db1, the primary", "db2", "db3"],
                 [[place, *map(str, counts)] for place, counts in connected.items()],
@@ -93,14 +99,19 @@ def elapsed(side: Side) -> dict[str, float]:
         name: float(side.do("round", view=view, seconds=SECONDS)["elapsed"])
         for name, view in VIEWS.items()
     }
-    cookie = side.do("ask", view="one_write")["cookie"]
-    found[OWN_READ] = float(side.do("ask", view="one_read", cookie=cookie)["elapsed"])
+    found[OWN_READ] = statistics.median(own_read(side) for _ in range(TIMES))
     return found
 
 
-def counted(cluster: GaleraCluster, side: Side) -> list[int]:
-    """The most connections of clients to each node while many threads are at work."""
-    most = [0] * len(cluster.nodes)
+def own_read(side: Side) -> float:
+    """Seconds of a request that brings the token of the one before."""
+    cookie = side.do("ask", view="one_write")["cookie"]
+    return float(side.do("ask", view="one_read", cookie=cookie)["elapsed"])
+
+
+def counted(cluster: GaleraCluster, side: Side, before: Mapping[str, set[int]]) -> list[int]:
+    """The most connections to each node, besides those before, while many threads are at work."""
+    most = {node.name: 0 for node in cluster.nodes}
     worker = threading.Thread(
         target=side.do,
         args=("threads",),
@@ -108,14 +119,10 @@ def counted(cluster: GaleraCluster, side: Side) -> list[int]:
     )
     worker.start()
     while worker.is_alive():
-        for number, node in enumerate(cluster.nodes):
-            ((count,),) = node.query(
-                "SELECT COUNT(*) FROM information_schema.processlist WHERE user = %s",
-                [cluster.user],
-            )
-            most[number] = max(most[number], int(str(count)))
+        for name, known in before.items():
+            most[name] = max(most[name], len(connections(cluster, name) - known))
         time.sleep(0.1)
-    return most
+    return list(most.values())
 
 
 def shown(found: Mapping[str, Mapping[str, float]]) -> str:

@@ -77,9 +77,7 @@ def connections(cluster: GaleraCluster, name: str) -> set[int]:
 
 def replays(side: Side, cut: Cut, arguments: Mapping[str, Any]) -> dict[str, float]:
     """Seconds of the replay and of a read without one, bytes of the journal and of the replay."""
-    rounds: list[tuple[Answer, Answer]] = []
-    for _ in range(ROUNDS):
-        rounds.append(lost(side, cut, arguments))
+    rounds = [lost(side, cut, arguments) for _ in range(ROUNDS)]
     traced = lost(side, cut, {**arguments, "trace": True})
     return {
         "replay": min(float(after["elapsed"]) for _, after in rounds),
@@ -90,9 +88,7 @@ def replays(side: Side, cut: Cut, arguments: Mapping[str, Any]) -> dict[str, flo
     }
 
 
-def lost(
-    side: Side, cut: Cut, arguments: Mapping[str, Any]
-) -> tuple[Answer, Answer]:
+def lost(side: Side, cut: Cut, arguments: Mapping[str, Any]) -> tuple[Answer, Answer]:
     """What the transaction took until the loss, and the read behind it."""
     first = side.do("open", **arguments)
     cut(first["node"])
@@ -126,6 +122,7 @@ def shown(found: Figures) -> str:
 
 def _drawn(title: str, found: Figures, key: str, unit: float) -> str:
     points = {
-        kind: {size: one[key] * unit for size, one in sizes.items()} for kind, sizes in found.items()
+        kind: {size: one[key] * unit for size, one in sizes.items()}
+        for kind, sizes in found.items()
     }
     return curves(title, "statements, or rows, in the transaction", points)

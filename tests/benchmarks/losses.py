@@ -67,7 +67,7 @@ def killed_primaries(sides: Sides, trials: int, tell: Callable[[str], None]) -> 
     """Ours, and a client that waits for the cluster and for nothing else."""
     found: Figures = {"ours": [], "the cluster itself": [], "ratio (≤ 1.1)": []}
     cluster = sides.cluster
-    with fresh(cluster) as (side, cut):
+    with fresh(cluster) as (side, _):
         for _ in range(trials):
             node = cluster[side.do("open", statements=STATEMENTS, writes=True)["node"]]
             survivor = next(each for each in cluster.nodes if each is not node)

@@ -131,8 +131,8 @@ class Commands:
 
     def calls(self, view: str, warm: int = WARM) -> Answer:
         """The fewest calls of some requests of a view, in a worker that has read and written."""
-        for each in ("ten_reads", "one_write", view):
-            for _ in range(warm):
+        for each, times in (("one_read", warm), ("one_write", WARM_CROWD), (view, WARM)):
+            for _ in range(times):
                 self._client.ask(each)
         return {"calls": min(counted(lambda: self._client.ask(view)) for _ in range(COUNTED))}
 

@@ -1,4 +1,4 @@
-"""The sides of a comparison, as the lead sees them: processes that do a round when they are told."""
+"""The sides of a comparison, as the lead sees them: processes that do what they are told."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def migrate(cluster: GaleraCluster) -> None:
 
 
 def fill(cluster: GaleraCluster, many: int = 0) -> None:
-    """Have 1,000 authors, one book and ``many`` tags on all nodes, and nothing else.
+    """Have 1,000 authors, one book and ``many`` tags on all nodes, and the first as the primary.
 
     The rows go there in SQL: so the tests can use this as well, whatever their settings are.
     """
@@ -230,6 +230,9 @@ def fill(cluster: GaleraCluster, many: int = 0) -> None:
     tables = "book_tags", "book", "author", "tag"
     for table in tables:
         node.query(f"DELETE FROM galera_router.shop_{table}")
+    for table in ("slot", "epoch"):  # which node is the primary is agreed upon anew
+        unchecked = "SET STATEMENT foreign_key_checks=0 FOR"
+        node.query(f"{unchecked} DELETE FROM galera_router.galera_router_{table}")
     insert(node, "author (name)", "CONCAT('a', seq)", 1000)
     if many:
         insert(node, "tag (name)", "CONCAT('t', seq)", many)
