@@ -298,7 +298,7 @@ class Bare:
     """No Django: the statements themselves, sent by mysqlclient, each answer fetched whole."""
 
     def __init__(self, login: dict[str, Any]) -> None:
-        self._connection = MySQLdb.connect(**login)
+        self._connection = MySQLdb.connect(**login, autocommit=True)  # as Django begins
 
     def round(self, requests: list[list[str]], seconds: float) -> Answer:
         """One round of requests that take turns."""
