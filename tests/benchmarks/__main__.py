@@ -12,14 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from galera_router.testing import GaleraCluster
-from tests.benchmarks import requests
+from tests.benchmarks import centres, growth, losses, requests, scaling
 from tests.benchmarks.report import Section, machine, write
 from tests.benchmarks.sides import Sides, fill, migrate, sides
 
 ROUNDS, MANY = 15, 100_000
 
 Run = Callable[[Sides, list[str], int, Callable[[str], None]], Section]
-SECTIONS: dict[str, Run] = {"requests": requests.section}
+SECTIONS: dict[str, Run] = {
+    "requests": requests.section,
+    "scaling": scaling.section,
+    "growth": growth.section,
+    "losses": losses.section,
+    "centres": centres.section,
+}
 
 
 def parse() -> argparse.Namespace:
@@ -27,6 +33,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.benchmarks", description=__doc__)
     parser.add_argument("words", nargs="*", help=f"parts of rows' names, or {list(SECTIONS)}")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each row, at most")
+    parser.add_argument("--minutes", type=float, default=12, help="no section begins later")
     parser.add_argument("--folder", type=Path, default=Path("bench"), help="for the report")
     return parser.parse_args()
 
@@ -50,9 +57,12 @@ def main() -> None:
     with GaleraCluster() as cluster:
         tell("the cluster is up")
         migrate(cluster)
-        fill(cluster, MANY)
-        found = []
+        found: list[Section] = []
         for name, words in chosen(options.words).items():
+            if time.monotonic() - began > options.minutes * 60:
+                tell(f"{name} is left out: the time is up")
+                continue
+            fill(cluster, MANY)
             with sides(cluster) as started:
                 tell(name)
                 about = machine(started.versions())

@@ -55,7 +55,7 @@ class Axis:
     def ticks(self) -> list[float]:
         """1, 2, 5, 10 and so on; only the powers of ten on a long axis."""
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-        steps = (1.0,) if last - first > 3 else (1.0, 2.0, 5.0)
+        steps = (1.0,) if last - first > 4 else (1.0, 2.0, 5.0)
         found = [step * 10.0**power for power in range(first, last + 1) for step in steps]
         return [value for value in found if self.low <= value <= self.high]
 
@@ -81,7 +81,7 @@ def dots(title: str, rows: Sequence[Dots]) -> str:
     return _svg(title, series, parts, bottom + 28)
 
 
-def curves(title: str, x_name: str, curves: Mapping[str, Mapping[float, float]]) -> str:
+def curves(title: str, x_name: str, curves: Mapping[str, Mapping[int, float]]) -> str:
     """A chart with both axes logarithmic; each curve is given as its points."""
     across = Axis([x for curve in curves.values() for x in curve], 70, WIDTH - RIGHT)
     up = Axis([y for curve in curves.values() for y in curve.values()], HEIGHT - 40, TOP)

@@ -26,7 +26,6 @@ from django.db import DatabaseError, connections  # noqa: E402
 
 from galera_router import expand, galera_atomic  # noqa: E402
 from galera_router.testing import GaleraCluster  # noqa: E402
-from tests.benchmarks.__main__ import wait  # noqa: E402
 from tests.integration.support import use_databases  # noqa: E402
 from tests.shop.models import Author, Book  # noqa: E402
 
@@ -134,7 +133,8 @@ def main(seconds: float = SECONDS, workers: int = WORKERS, processes: bool = Fal
         call_command("migrate", verbosity=0, run_syncdb=True)
         author = Author.objects.create(name="Ann")
         Book.objects.create(author=author, title="t", stock=0)
-        wait(galera)
+        for node in galera.nodes:
+            node.wait_applied()
         found = (
             in_processes(databases, workers, seconds) if processes else in_threads(workers, seconds)
         )

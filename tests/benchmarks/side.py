@@ -14,6 +14,7 @@ import re
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,10 +129,10 @@ class Commands:
             answer["cookie"] = self._client.ask(view, cookie)
         return answer
 
-    def calls(self, view: str) -> Answer:
+    def calls(self, view: str, warm: int = WARM) -> Answer:
         """The fewest calls of some requests of a view, in a worker that has read and written."""
-        for each in ("ten_reads", "one_write", view):
-            for _ in range(WARM):
+        for each, times in (("one_read", warm), ("one_write", WARM_CROWD), (view, WARM)):
+            for _ in range(times):
                 self._client.ask(each)
         return {"calls": min(counted(lambda: self._client.ask(view)) for _ in range(COUNTED))}
 
@@ -150,6 +151,29 @@ class Commands:
         self._client.ask(view)
         return {"before": before, "peak": peak()}
 
+    def open(
+        self, statements: int = 0, rows: int = 0, writes: bool = False, trace: bool = False
+    ) -> Answer:
+        """Begin a transaction that does so much, and leave it open.
+
+        Args:
+            statements: so many, each of which reads one row.
+            rows: so many, read by one statement more.
+            writes: the transaction is on the primary from its beginning.
+            trace: the answer has the bytes that are kept of it, and is slow.
+        """
+        self._open = Open(trace)
+        with self._open.measured() as answer:
+            self._open.read(statements, rows, writes)
+        return answer
+
+    def proceed(self) -> Answer:
+        """Read once more in the open transaction, and commit it; only the read is measured."""
+        with self._open.measured() as answer:
+            self._open.read(1, 0, False)
+        self._open.close()
+        return answer
+
     def _function(self) -> Callable[[], Any]:
         from tests.benchmarks.views import raise_stock
 
@@ -160,6 +184,63 @@ class Commands:
         from django.db import transaction
 
         return transaction.atomic(raise_stock)
+
+
+class Open:
+    """An open transaction of galera_router's."""
+
+    def __init__(self, trace: bool) -> None:
+        from django.db import transaction
+
+        self._atomic = transaction.atomic()
+        self._atomic.__enter__()
+        self._trace = trace
+        if trace:
+            tracemalloc.start()
+
+    @contextmanager
+    def measured(self) -> Iterator[Answer]:
+        """An answer with what the block takes, the node, and the bytes if they are traced."""
+        answer: Answer = {}
+        with measured(answer):
+            yield answer
+        answer |= self.nodes()
+        if self._trace:
+            kept, most = tracemalloc.get_traced_memory()
+            answer |= {"bytes": kept, "most": most}
+
+    def nodes(self) -> Answer:
+        """The names of the node that the transaction is on, and of the primary."""
+        from galera_router.transactions.session import session_of
+
+        session = session_of("default")
+        assert session is not None
+        link, primary = session.snapshot or session.primary, session.cluster.primary()
+        assert link is not None
+        return {"node": link.node.name, "primary": primary and primary.name}
+
+    def read(self, statements: int, rows: int, writes: bool) -> None:
+        """See Commands.open."""
+        from django.db import connection
+
+        from tests.benchmarks.views import write
+
+        if writes:
+            write()
+        with connection.cursor() as cursor:
+            for number in range(statements):
+                sql = "SELECT name FROM shop_author WHERE id = %s"
+                cursor.execute(sql, [number % 3000])
+                cursor.fetchall()
+            if rows:
+                cursor.execute(f"SELECT id, name FROM shop_tag ORDER BY id LIMIT {rows}")
+                cursor.fetchall()
+
+    def close(self) -> None:
+        """Commit."""
+        self._atomic.__exit__(None, None, None)
+        if self._trace:
+            tracemalloc.stop()
 
 
 class Crowd:
@@ -217,7 +298,7 @@ class Bare:
     """No Django: the statements themselves, sent by mysqlclient, each answer fetched whole."""
 
     def __init__(self, login: dict[str, Any]) -> None:
-        self._connection = MySQLdb.connect(**login)
+        self._connection = MySQLdb.connect(**login, autocommit=True)  # as Django begins
 
     def round(self, requests: list[list[str]], seconds: float) -> Answer:
         """One round of requests that take turns."""

@@ -4,8 +4,10 @@ Counted are the Python and C calls (``sys.setprofile``) of one request through t
 a process of its own for each side: Django without a test framework, ATOMIC_REQUESTS, connections
 kept, GaleraMiddleware alone on ours and no middleware on stock Django's, which has nothing of
 galera_router in its process. Both are warm: the worker has read from every secondary and written
-before, and the view has been asked 30 times. The limits are those of tests/benchmarks/rows.py, and
-``python -m tests.benchmarks.calls`` prints the same figures.
+before, and the view has been asked 30 times. Of many threads, each has sent a few requests.
+
+The limits are those of tests/benchmarks/rows.py; ``python -m tests.benchmarks.calls`` prints the
+figures.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import pytest
 
 from galera_router.testing import GaleraCluster
 from tests.benchmarks.rows import COUNTED, Row, calls
-from tests.benchmarks.sides import Sides, fill, sides
+from tests.benchmarks.scaling import WARM, with_aliases
+from tests.benchmarks.sides import Side, Sides, fill, sides
 
 #: Rows of which it is known that they are above their limits.
 ABOVE = frozenset(
@@ -33,6 +36,7 @@ ABOVE = frozenset(
         "a request that writes: its token",
     }
 )
+GROWTH = 1.05  # from 1 to 32 threads and from 3 to 15 node aliases, beside stock's own
 XFAIL = pytest.mark.xfail(reason="above its limit", strict=True)
 
 
@@ -55,3 +59,26 @@ def test_a_request_takes_no_more_calls(both: Sides, row: Row) -> None:
     limit = row.limits.calls
     assert limit is not None
     assert found["ours"] <= limit * found[row.base], found
+
+
+def test_more_threads_take_no_more_calls(both: Sides) -> None:
+    found = {
+        (name, count): both[name].do("threads", view="ten_reads", threads=count, seconds=0.1)[
+            "calls"
+        ]
+        for name in ("ours", "stock")
+        for count in (1, 32)
+    }
+    growth = {name: found[name, 32] / found[name, 1] for name in ("ours", "stock")}
+    assert growth["ours"] <= GROWTH * growth["stock"], found
+
+
+@XFAIL
+def test_more_node_aliases_take_no_more_calls(both: Sides) -> None:
+    found = {}
+    for count in (3, 15):
+        with Side(with_aliases(both, count)) as side:
+            for view in ("no_query", "ten_reads"):
+                found[view, count] = side.do("calls", view=view, warm=WARM)["calls"]
+    for view in ("no_query", "ten_reads"):
+        assert found[view, 15] <= GROWTH * found[view, 3], found
