@@ -243,8 +243,7 @@ class GaleraMiddleware:
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
         """Note, in the view's own thread, which clusters its transaction is on."""
         runs: Runs | None = getattr(request, _ATTRIBUTE, None)
-        sessions = _atomic_sessions(view)
-        if runs is None or not sessions:
+        if runs is None or not (sessions := _atomic_sessions(view)):
             return
         if "CONTENT_LENGTH" in request.META:
             _keep_body(request)

@@ -244,7 +244,7 @@ def needing(new: Needs, *, request: bool = False) -> Iterator[None]:
 
 def begin(new: Needs, *, request: bool = False) -> Scope:
     """Begin the block that :func:`needing` describes; :func:`end` ends it."""
-    before = current()
+    before = current() if _some_inherit else _scope.get()
     needs = before.needs
     if new:
         needs = {**needs, **{alias: (*needs.get(alias, ()), *new[alias]) for alias in new}}

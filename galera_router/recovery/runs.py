@@ -54,7 +54,7 @@ class Run:
         self._carried: WeakSet[Carried[Any, Any]] | None = None
 
     def __enter__(self) -> Run:
-        self._outer = current()
+        self._outer = current() if _some_inherit else _current.get()
         self._token = _current.set(self)
         return self
 

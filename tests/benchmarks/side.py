@@ -192,6 +192,9 @@ class Open:
     def __init__(self, trace: bool) -> None:
         from django.db import transaction
 
+        from galera_router.transactions.session import begin_anew
+
+        begin_anew()  # as in a new request, which has read nothing elsewhere
         self._atomic = transaction.atomic()
         self._atomic.__enter__()
         self._trace = trace

@@ -24,11 +24,7 @@ from tests.benchmarks.sides import Side, Sides, fill, sides
 #: Rows of which it is known that they are above their limits.
 ABOVE = frozenset(
     {
-        "no query",
-        "10 reads",
-        "1,000 rows as objects",
         "1,000 rows, values_list",
-        "5 reads and a save, first time",
         "5 reads and a save, learned",
         "one write in atomic()",
         "one write outside",
