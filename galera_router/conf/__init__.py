@@ -13,7 +13,7 @@ from galera_router.conf.config import (
     node_role,
 )
 from galera_router.conf.expand import APP, expand
-from galera_router.conf.nodes import DEFAULT_PORT, node_alias_options
+from galera_router.conf.nodes import DEFAULT_PORT
 from galera_router.conf.options import DEFAULTS, MODES, Options, check_option
 from galera_router.conf.texts import did_you_mean
 
@@ -30,6 +30,5 @@ __all__ = [
     "cluster_config",
     "did_you_mean",
     "expand",
-    "node_alias_options",
     "node_role",
 ]

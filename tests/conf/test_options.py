@@ -233,7 +233,7 @@ def test_no_driver_option_is_taken_for_one_of_ours() -> None:
         ("PASSWORD", "s3cret", "is not an option. Move it out of OPTIONS."),
     ],
 )
-def test_values_that_the_driver_does_not_take(name: str, value: object, why: str) -> None:
+def test_values_that_the_driver_does_not_take(name: str, value: Any, why: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         split(**{name: value})
     assert str(caught.value).startswith(f"DATABASES['default']['OPTIONS'][{name!r}]: {why}")
@@ -243,7 +243,7 @@ def test_values_that_the_driver_does_not_take(name: str, value: object, why: str
     ("name", "value"),
     [("ssl", True), ("ssl", None), ("compress", 1), ("sql_mode", None), ("isolation_level", "")],
 )
-def test_values_that_it_takes(name: str, value: object) -> None:
+def test_values_that_it_takes(name: str, value: Any) -> None:
     assert split(**{name: value})[1] == {name: value}
 
 
