@@ -8,6 +8,7 @@
 # make histories      the checker of histories on 10,000 that are serializable
 # make proof          all long runs one after the other, with a report in the folder proof
 # make django-suite   Django's own suite, stock and with the router; ARGS="basic queries" picks
+# make dist           sdist and wheel in the folder dist, checked; nothing is published
 # make lint           ruff, import-linter and mypy
 # make coverage       the suite again, with a report of the lines it reached
 # make setup          only what the others need: system packages and .venv
@@ -28,7 +29,7 @@ WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test versions chaos differential mutants histories proof django-suite
-.PHONY: lint format coverage clean
+.PHONY: dist lint format coverage clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -68,6 +69,9 @@ coverage: $(VENV)/.installed-dev
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+dist: $(VENV)/.installed-dev
+	scripts/dist $(BIN)/python dist
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
