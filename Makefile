@@ -8,6 +8,7 @@
 # make histories      the checker of histories on 10,000 that are serializable
 # make proof          all long runs one after the other, with a report in the folder proof
 # make django-suite   Django's own suite, stock and with the router; ARGS="basic queries" picks
+# make docs           the site in the folder site; a link that leads nowhere is an error
 # make dist           sdist and wheel in the folder dist, checked; nothing is published
 # make lint           ruff, import-linter and mypy
 # make coverage       the suite again, with a report of the lines it reached
@@ -29,7 +30,7 @@ WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test versions chaos differential mutants histories proof django-suite
-.PHONY: dist lint format coverage clean
+.PHONY: docs dist lint format coverage clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -70,6 +71,9 @@ coverage: $(VENV)/.installed-dev
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
+
 dist: $(VENV)/.installed-dev
 	scripts/dist $(BIN)/python dist
 
@@ -95,5 +99,5 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml scripts/virtual-environment | sys
 
 clean:
 	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf htmlcov proof .coverage .coverage.* example_project/.mypy_cache
+	rm -rf htmlcov proof site .coverage .coverage.* example_project/.mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

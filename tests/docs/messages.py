@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,12 @@ def of_the_rest() -> set[str]:
     return {text for name, text in _all() if name != "wrong"}
 
 
-def _all() -> Iterator[tuple[str, str]]:
+@cache
+def _all() -> tuple[tuple[str, str], ...]:
+    return tuple(_found())
+
+
+def _found() -> Iterator[tuple[str, str]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.relative_to(PACKAGE).parts[0] in LEFT_OUT:
             continue
