@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -42,18 +42,24 @@ def _found() -> Iterator[tuple[str, str]]:
             continue
         tree = ast.parse(path.read_text("utf-8"))
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        constants = _texts(tree.body)
         for function in functions:
-            yield from _in_function(function)
+            yield from _in_function(function, constants)
 
 
-def _in_function(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
-    texts = {
+def _texts(nodes: Iterable[ast.AST]) -> dict[str, str]:
+    """The texts to which one of ``nodes`` gives a name."""
+    return {
         target.id: told
-        for node in ast.walk(function)
+        for node in nodes
         if isinstance(node, ast.Assign) and (told := _text(node.value, {}))
         for target in node.targets
         if isinstance(target, ast.Name)
     }
+
+
+def _in_function(function: ast.FunctionDef, constants: dict[str, str]) -> Iterator[tuple[str, str]]:
+    texts = constants | _texts(ast.walk(function))
     for node in ast.walk(function):
         if isinstance(node, ast.Call) and (name := _name(node.func)):
             told = next((t for arg in node.args if (t := _text(arg, texts))), "")
