@@ -29,8 +29,8 @@ _ASKING = frozenset({Tags.models, Tags.database})
 class Run:
     """One run of the system checks.
 
-    Checks that need a server are left out if no node can be used; ``ours`` says why. Where nodes
-    may still come, they are waited for.
+    Checks that need a server are left out if no node can be used, and that is told; ``ours`` says
+    why, of each node. Where nodes may still come, they are waited for.
 
     Args:
         ours: the check that tells what is wrong with each node.
@@ -48,35 +48,48 @@ class Run:
         asking = not _ASKING.isdisjoint(getattr(check, "tags", ()))
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            if asking and not self._all_usable(kwargs.get("databases")):
-                return []
+            lacking = self._unusable(kwargs.get("databases")) if asking else []
+            if lacking:
+                return [message for alias in lacking for message in self._without(alias)]
             try:
                 return check(*args, **kwargs)
             except ClusterError as failure:
-                return self._failed(failure)
+                return self._tell(f"A system check needs a server: {failure}")
 
         return guarded
 
-    def _all_usable(self, databases: Iterable[str] | None) -> bool:
-        named = set(databases or ())
-        return all(self._is_usable(c) for c in clusters() if c.alias in named)
+    def _unusable(self, databases: Iterable[str] | None) -> list[str]:
+        """The clusters among ``databases`` of which no node can be used.
 
-    def _is_usable(self, cluster: Cluster) -> bool:
+        Django 6.1 names all aliases, those of nodes too, where the user has named none: then
+        nobody wants to wait.
+        """
+        named = set(databases or ())
+        found = [c for c in clusters() if c.alias in named]
+        waits = named.isdisjoint(alias for c in found for alias in c.config.node_aliases)
+        return [c.alias for c in found if not self._is_usable(c, waits=waits)]
+
+    def _is_usable(self, cluster: Cluster, *, waits: bool) -> bool:
         if cluster.alias not in self._usable:
-            self._usable[cluster.alias] = wait_for_a_node(cluster)
+            patience = cluster.config.options.reconnect_wait_time if waits else 0.0
+            self._usable[cluster.alias] = wait_for_a_node(cluster, patience)
         return self._usable[cluster.alias]
 
-    def _failed(self, failure: ClusterError) -> list[CheckMessage]:
-        if str(failure) in self._told:
+    def _without(self, alias: str) -> list[CheckMessage]:
+        return self._tell(
+            f"No node of {alias!r} can be used, so all system checks that need one are left out."
+        )
+
+    def _tell(self, text: str) -> list[CheckMessage]:
+        if text in self._told:
             return []
-        self._told.add(str(failure))
-        hint = "check --database tells what is wrong with each node."
-        return [error(20, f"A system check needs a server: {failure}", hint)]
+        self._told.add(text)
+        hint = "Start the servers, or correct HOST and PORT. check --database says what each lacks."
+        return [error(20, text, hint)]
 
 
-def wait_for_a_node(cluster: Cluster) -> bool:
-    """Returns True if a node can be used, at the latest after ``reconnect_wait_time``."""
-    patience = cluster.config.options.reconnect_wait_time
+def wait_for_a_node(cluster: Cluster, patience: float) -> bool:
+    """Returns True if a node can be used, at the latest after ``patience`` seconds."""
     deadline, told = time.monotonic() + patience, False
     while True:
         reports = [ask(node) for node in cluster.nodes]
@@ -84,7 +97,7 @@ def wait_for_a_node(cluster: Cluster) -> bool:
             return True
         if not any(map(_may_come, reports)) or time.monotonic() >= deadline:
             return False
-        if not told:
+        if not told:  # with a patience of 0 it has ended before
             logger.warning(
                 "%s: no node can be used yet; the system checks wait for up to %g s"
                 " (reconnect_wait_time)",

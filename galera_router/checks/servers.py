@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from django.core.checks import ERROR, CheckMessage
+from django.core.checks import CheckMessage
 
 from galera_router.cluster.nodes import Cluster
 from galera_router.connections.errors import errno, is_of_set_up
@@ -36,7 +36,7 @@ def check(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
             messages += question(cluster, report)
     for together in (_same, _flush, _out, _without_galera, _foreign, _gtid):
         messages += together(cluster, known)
-    return messages + _none(cluster, reports, messages)
+    return messages
 
 
 # One node
@@ -201,19 +201,6 @@ def _same(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
         )
         for same in names.values()
         if len(same) > 1
-    ]
-
-
-def _none(cluster: Cluster, reports: list[Report], told: list[CheckMessage]) -> list[CheckMessage]:
-    """That a node is down is a warning, that all are is an error."""
-    if any(report.is_usable for report in reports) or any(one.level >= ERROR for one in told):
-        return []
-    return [
-        error(
-            20,
-            f"No node of {cluster.alias!r} can be used. The warnings say why, of each.",
-            "Start the servers, or correct HOST and PORT of the nodes.",
-        )
     ]
 
 
