@@ -9,6 +9,8 @@
 # make bench          CPU and time beside stock Django; ARGS="reads growth --rounds 30" picks
 # make proof          all long runs one after the other, with a report in the folder proof
 # make django-suite   Django's own suite, stock and with the router; ARGS="basic queries" picks
+# make docs           the site in the folder site; a link that leads nowhere is an error
+# make dist           sdist and wheel in the folder dist, checked; nothing is published
 # make lint           ruff, import-linter and mypy
 # make coverage       the suite again, with a report of the lines it reached
 # make setup          only what the others need: system packages and .venv
@@ -29,7 +31,7 @@ WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test versions chaos differential mutants histories bench proof
-.PHONY: django-suite lint format coverage clean
+.PHONY: django-suite docs dist lint format coverage clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -73,6 +75,12 @@ coverage: $(VENV)/.installed-dev
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
+
+dist: $(VENV)/.installed-dev
+	scripts/dist $(BIN)/python dist
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -95,5 +103,5 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml scripts/virtual-environment | sys
 
 clean:
 	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf htmlcov bench proof .coverage .coverage.* example_project/.mypy_cache
+	rm -rf htmlcov bench proof site .coverage .coverage.* example_project/.mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

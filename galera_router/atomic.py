@@ -146,7 +146,8 @@ def galera_atomic(
 
     Args:
         using: the alias of the cluster (or of any database, where it is plain ``atomic``).
-        savepoint, durable: as in ``transaction.atomic``.
+        savepoint: as in ``transaction.atomic``.
+        durable: as in ``transaction.atomic``.
         attempts: runs in all, the first included.
 
     Raises:

@@ -12,9 +12,10 @@ from typing import Any
 from django.core import checks
 
 from galera_router.cluster.nodes import Cluster, clusters
+from galera_router.compat import checking
 
 from . import databases as aliases
-from . import roles, servers, settings, tables
+from . import guard, roles, servers, settings, tables
 from .messages import APP
 from .probe import Report, ask
 
@@ -25,6 +26,7 @@ def register() -> None:
     """Have ``manage.py check`` run them."""
     checks.register(check_settings, APP)
     checks.register(check_database, checks.Tags.database)
+    checking.guard_checks(lambda: guard.Run(check_database).guard)
 
 
 def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:

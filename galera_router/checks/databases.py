@@ -23,8 +23,8 @@ def check(found: list[Cluster]) -> list[CheckMessage]:
     """Aliases are as expand() has made them."""
     messages = [message for alias in connections.settings for message in _unexpanded(alias)]
     for cluster in found:
-        messages += [*_changed(cluster), *_replaced(cluster), *_atomic(cluster)]
-        messages += [*_names(cluster), *_beside(cluster), *_cursors(cluster)]
+        for question in (_changed, _moved, _replaced, _atomic, _names, _beside, _cursors):
+            messages += question(cluster)
     return messages
 
 
@@ -59,6 +59,7 @@ def _changed(cluster: Cluster) -> list[CheckMessage]:
     made = cluster.config.first.role_settings
     changed = [key for key in _TAKEN if key != "OPTIONS" and now.get(key) != made[key]]
     changed += [f"OPTIONS[{name!r}]{_meant(name)}" for name in _options_changed(now, made)]
+    changed += ["NODES"] if "NODES" in now else []
     if not changed:
         return []
     return [
@@ -68,6 +69,27 @@ def _changed(cluster: Cluster) -> list[CheckMessage]:
             f" {listed(changed)}.",
             "Change the argument of expand() instead of its result. For the current connection"
             " alone, options are attributes of django.db.connection.",
+        )
+    ]
+
+
+def _moved(cluster: Cluster) -> list[CheckMessage]:
+    """The cluster's alias does not look at the aliases of nodes: it would go elsewhere."""
+    changed = [
+        f"{node.alias!r} {key}"
+        for node in cluster.config.nodes
+        if node_role(now := connections.settings.get(node.alias, {})) == cluster.alias
+        for key in ("HOST", "PORT")
+        if now.get(key) != node.role_settings[key]
+    ]
+    if not changed:
+        return []
+    return [
+        error(
+            4,
+            f"Aliases of nodes of {cluster.alias!r} were changed after expand(): {listed(changed)}."
+            f" Reads go there, and writes to what {cluster.alias!r} has.",
+            "Change NODES in the argument of expand() instead of its result.",
         )
     ]
 

@@ -15,9 +15,9 @@ from galera_router.cluster.probe import WHO
 from galera_router.compat import internals
 
 VARIABLES = (
-    "version", "wsrep_on", "wsrep_provider", "wsrep_cluster_name", "wsrep_gtid_mode",
-    "wsrep_gtid_domain_id", "log_slave_updates", "innodb_flush_log_at_trx_commit", "hostname",
-    "port", "datadir",
+    "version", "version_comment", "wsrep_on", "wsrep_provider", "wsrep_cluster_name",
+    "wsrep_gtid_mode", "wsrep_gtid_domain_id", "log_slave_updates",
+    "innodb_flush_log_at_trx_commit", "hostname", "port", "datadir",
 )  # fmt: skip
 STATUS = (
     "wsrep_cluster_state_uuid", "wsrep_cluster_status", "wsrep_ready", "wsrep_gcomm_uuid",
@@ -86,6 +86,12 @@ class Report:
         return "mariadb" in self.version.lower()
 
     @property
+    def is_usable(self) -> bool:
+        """Returns True if it answers, is a MariaDB, and takes part in its cluster, if in any."""
+        takes_part = not self.has_galera or self.status.get("wsrep_ready") == "ON"
+        return self.error is None and self.is_mariadb and takes_part
+
+    @property
     def server(self) -> tuple[str, ...]:
         """What distinguishes this server from any other."""
         own = [self.variables.get(name, "") for name in ("hostname", "port", "datadir")]
@@ -109,6 +115,9 @@ def ask(node: Node) -> Report:
             closing(_connect(node, node.alias)) as driver,
             closing(_connect(node, node.cluster.alias)) as other,
         ):
+            report.variables = _named(driver, "SHOW GLOBAL VARIABLES", VARIABLES)
+            if not report.is_mariadb:
+                return report  # it need not know the other questions
             _general(report, driver)
             report.role_session = _session(other)
             report.servers = {_rows(d, WHO.decode())[0][0] for d in (driver, other)}
@@ -131,7 +140,6 @@ def _connect(node: Node, alias: str) -> Any:
 
 
 def _general(report: Report, driver: Any) -> None:
-    report.variables = _named(driver, "SHOW GLOBAL VARIABLES", VARIABLES)
     report.status = _named(driver, "SHOW GLOBAL STATUS", STATUS)
     _clock(report, driver)
     report.session = _session(driver)

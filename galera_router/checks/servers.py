@@ -8,7 +8,7 @@ from collections import Counter
 from django.core.checks import CheckMessage
 
 from galera_router.cluster.nodes import Cluster
-from galera_router.connections.errors import errno
+from galera_router.connections.errors import errno, is_of_set_up
 
 from .messages import error, listed, warning
 from .probe import Report
@@ -22,6 +22,7 @@ _GUARDED = {
 }  # fmt: skip
 _REFUSED = frozenset({1045, 1130, 1698, 2026, 2054, 2059})
 _NO_DATABASE = frozenset({1044, 1049})
+_UNKNOWN_CHARSET = 2019
 
 
 def check(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
@@ -29,11 +30,12 @@ def check(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
     answered = [report for report in reports if report.error is None]
     messages = [_absent(cluster, report) for report in reports if report.error is not None]
     messages += [_kind(cluster, report) for report in answered if not report.is_mariadb]
-    for report in answered:
+    known = [report for report in answered if report.is_mariadb]
+    for report in known:
         for question in (_database, _age, _guard, _session, _primary_session, _clock, _several):
-            messages += question(cluster, report) if report.is_mariadb else []
+            messages += question(cluster, report)
     for together in (_same, _flush, _out, _without_galera, _foreign, _gtid):
-        messages += together(cluster, answered)
+        messages += together(cluster, known)
     return messages
 
 
@@ -56,6 +58,12 @@ def _absent(cluster: Cluster, report: Report) -> CheckMessage:
             f"{node} lacks the database, or {user!r} may not use it: {report.error}",
             "Correct NAME, create the database, or grant the user its rights.",
         )
+    if (report.error and is_of_set_up(report.error)) or number == _UNKNOWN_CHARSET:
+        return error(
+            21,
+            f"{node} refuses what it is sent on connecting: {report.error}",
+            "Correct init_command, sql_mode, charset or collation in OPTIONS.",
+        )
     return warning(
         6,
         f"{node} cannot be reached: {report.error}",
@@ -76,10 +84,12 @@ def _database(cluster: Cluster, report: Report) -> list[CheckMessage]:
 
 
 def _kind(cluster: Cluster, report: Report) -> CheckMessage:
+    comment = report.variables.get("version_comment", "")
     return error(
         14,
-        f"{_node(cluster, report)} is no MariaDB: its version is {report.version!r}.",
-        "galera_router relies on MariaDB (SET STATEMENT … FOR, compound statements).",
+        f"{_node(cluster, report)} is no MariaDB: its version is {report.version!r} ({comment}).",
+        "Use MariaDB 10.6 or newer with Galera 4. MySQL and Percona XtraDB Cluster are not"
+        " supported: galera_router relies on SET STATEMENT … FOR and on compound statements.",
     )
 
 

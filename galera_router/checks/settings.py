@@ -28,7 +28,13 @@ def check(found: list[Cluster]) -> list[CheckMessage]:
     """Router and middleware are where a cluster needs them."""
     messages = _former_middleware()
     if found:
-        messages += [*_router(), *_writes_to_nodes(), *_middleware(found), *_token()]
+        messages += [
+            *_router(),
+            *_writes_to_nodes(),
+            *_middleware(found),
+            *_carried(found),
+            *_token(),
+        ]
     return messages
 
 
@@ -112,6 +118,39 @@ def _middleware(found: list[Cluster]) -> list[CheckMessage]:
             f'Put "{MIDDLEWARE}" first in MIDDLEWARE.',
         )
     ]
+
+
+def _carried(found: list[Cluster]) -> list[CheckMessage]:
+    """What a client has written is seen by its next request only if a token is carried there."""
+    waiting = [
+        c.alias
+        for c in found
+        if len(c.nodes) > 1
+        and c.config.options.wsrep_sync_after_write
+        and c.config.options.reads == "causal"
+        and not connections.settings[c.alias]["ATOMIC_REQUESTS"]
+    ]
+    if not waiting or _has_middleware() or not _serves():
+        return []
+    return [
+        warning(
+            20,
+            f"MIDDLEWARE lacks GaleraMiddleware: a request may read from a node of"
+            f" {listed(waiting)} that does not have yet what the same client has written in the"
+            " request before.",
+            f'Put "{MIDDLEWARE}" first in MIDDLEWARE.',
+        )
+    ]
+
+
+def _has_middleware() -> bool:
+    """Returns True if ours is there, or the one that E009 has replaced by ours."""
+    return any(path == FORMER_MIDDLEWARE or _is_ours(path) for path in settings.MIDDLEWARE)
+
+
+def _serves() -> bool:
+    """Returns True if the project answers requests."""
+    return bool(getattr(settings, "ROOT_URLCONF", None))
 
 
 def _former_middleware() -> list[CheckMessage]:

@@ -29,7 +29,7 @@ from galera_router.cluster.epoch import Epoch, Epochs
 from galera_router.cluster.lag import Track
 from galera_router.cluster.position import Position
 from galera_router.conf import CLUSTER_KEY, ClusterConfig, NodeConfig, cluster_config, node_role
-from galera_router.connections.errors import errno, is_permanent
+from galera_router.connections.errors import errno, is_of_set_up, is_permanent
 
 logger = logging.getLogger("galera_router")
 
@@ -51,6 +51,8 @@ LAG_REMEMBERED = 2.0
 #: With these a server says that it cannot serve anybody now: it is full, it takes no part in the
 #: cluster, it is shutting down.
 _REFUSALS = frozenset({1040, 1047, 1053, 1077, 1079})
+#: Options of the driver that it sends to the server on connecting.
+_SETS_UP = ("init_command", "sql_mode", "charset", "collation")
 #: Seconds of a lag that is worth a closer look.
 SUSPICIOUS = 1.0
 #: Seconds for which a node that has refused a write counts as one that takes none, at least.
@@ -343,7 +345,7 @@ class Cluster:
             node.attempts += 1
             node.position = None
             node.track.clear()
-            node.reason = str(error)
+            node.reason = f"{error}{_source(node, error)}"
             node.permanent = is_permanent(error)
             node.lost_with = errno(error)
             if was_up:
@@ -352,7 +354,7 @@ class Cluster:
             if was_well:
                 self._lost(node)
         if was_up:
-            logger.warning("%s: node %s is down: %s", self.alias, node.name, error)
+            logger.warning("%s: node %s is down: %s", self.alias, node.name, node.reason)
 
     def mark_behind(self, node: Node, seconds: float) -> None:
         """Note that ``node`` was to be the primary and has not caught up in ``seconds``."""
@@ -664,6 +666,15 @@ class Cluster:
     def _pause(self, node: Node) -> float:
         pause = min(FIRST_PAUSE * 2.0 ** min(node.attempts, 10), LONGEST_PAUSE)
         return pause * self._rng.uniform(0.5, 1.0)
+
+
+def _source(node: Node, error: BaseException) -> str:
+    """What to look at if a failure to connect is no fault of the server's."""
+    if not is_of_set_up(error):
+        return ""
+    options = node.config.role_settings["OPTIONS"]
+    given = [repr(name) for name in _SETS_UP if options.get(name)]
+    return f" (in what is sent on connecting: OPTIONS {', '.join(given)})" if given else ""
 
 
 def _slot(moment: float) -> float:

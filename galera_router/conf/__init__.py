@@ -14,7 +14,8 @@ from galera_router.conf.config import (
 )
 from galera_router.conf.expand import APP, expand
 from galera_router.conf.nodes import DEFAULT_PORT
-from galera_router.conf.options import DEFAULTS, MODES, Options, check_option, did_you_mean
+from galera_router.conf.options import DEFAULTS, MODES, Options, check_option
+from galera_router.conf.texts import did_you_mean
 
 __all__ = [
     "APP",

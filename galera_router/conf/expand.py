@@ -5,6 +5,7 @@ Imported by settings modules, so ``expand`` looks only at its argument.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,8 +26,10 @@ from galera_router.conf.nodes import (
     role_options,
     server,
 )
-from galera_router.conf.options import DEFAULTS, from_text, split_options, wrong
-from galera_router.conf.urls import is_mysql, lift_settings, nodes_from_hosts, settings_from_url
+from galera_router.conf.options import DEFAULTS, from_text, split_options
+from galera_router.conf.single import check_name, check_single, is_mysql
+from galera_router.conf.texts import nearly, wrong
+from galera_router.conf.urls import lift_settings, nodes_from_hosts, settings_from_url
 
 Path = tuple[object, ...]
 
@@ -57,6 +60,8 @@ def expand(databases: Mapping[str, Any]) -> dict[str, Any]:
     plain = {alias: _settings((alias,), value) for alias, value in databases.items()}
     result: dict[str, Any] = {}
     for alias, settings in plain.items():
+        if "NODES" not in settings:
+            check_single((alias,), settings)
         pairs = _cluster(alias, settings) if "NODES" in settings else [(alias, settings)]
         for new, expanded in pairs:
             if new in result or (new != alias and new in plain):
@@ -98,8 +103,9 @@ def _settings(path: Path, value: Any) -> dict[str, Any]:
     if "URL" in settings:
         settings = _merge_url(path, settings)
     elif _has_host_list(settings):
-        nodes = nodes_from_hosts((*path, "HOST"), settings.pop("HOST"))
+        nodes = nodes_from_hosts((*path, "HOST"), _hosts(settings.pop("HOST")))
         settings = lift_settings(from_text(settings)) | {"NODES": nodes}
+    check_name(path, settings)
     for key in settings:
         if key != "NODES" and str(key).upper() in ("NODES", "NODE"):
             raise wrong((*path, key), "is not a setting. Did you mean 'NODES'?")
@@ -123,7 +129,13 @@ def _merge_url(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _has_host_list(settings: dict[str, Any]) -> bool:
     host = settings.get("HOST")
-    return "NODES" not in settings and isinstance(host, str) and "," in host and is_mysql(settings)
+    several = isinstance(host, str) and "," in _hosts(host)
+    return several and "NODES" not in settings and is_mysql(settings)
+
+
+def _hosts(text: str) -> str:
+    """django-environ leaves the commas encoded if something else in the URL is not."""
+    return text.replace("%2C", ",")
 
 
 def _cluster(alias: Any, settings: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -190,6 +202,12 @@ def _preferred(
         raise wrong((alias, "HOST"), f"fits the nodes {', '.join(same)}. Add the PORT of one.")
     if host in members:  # a node's name, as django-galera reads it
         return {}, host
+    if not re.search(r"[.:/]|^localhost$", host) and (name := nearly(host, members)):
+        raise wrong(
+            (alias, "HOST"),
+            f"{host!r} is none of NODES. Did you mean {name!r}? Another server has to be written"
+            " as an address, or with its domain.",
+        )
     if HOST_NODE in members:
         raise wrong(
             (alias, "HOST"),

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from galera_router.conf.options import (
-    DEFAULTS,
-    STRICT_ENGINES,
-    check_boolean,
-    check_zone,
-    did_you_mean,
-    node_options,
-    words,
-    wrong,
-)
+from galera_router.conf.driver import STRICT_ENGINES
+from galera_router.conf.options import DEFAULTS, check_boolean, check_zone, node_options
+from galera_router.conf.single import check_scheme
+from galera_router.conf.texts import did_you_mean, words, wrong
 
 Path = tuple[object, ...]
 
@@ -33,6 +28,13 @@ _CLUSTER_KEYS = words(
     "ENGINE ATOMIC_REQUESTS AUTOCOMMIT CONN_MAX_AGE CONN_HEALTH_CHECKS TIME_ZONE TEST NODES URL"
     " DISABLE_SERVER_SIDE_CURSORS"
 )
+#: What other programs call these settings.
+_OTHER_NAMES = {
+    "USERNAME": "USER", "PASS": "PASSWORD", "PWD": "PASSWORD",
+    "DATABASE": "NAME", "DB": "NAME", "DBNAME": "NAME", "DB_NAME": "NAME", "SCHEMA": "NAME",
+    "HOSTNAME": "HOST", "ADDRESS": "HOST", "IP": "HOST", "SERVER": "HOST", "SOCKET": "HOST",
+    "HOSTS": "NODES", "SERVERS": "NODES",
+}  # fmt: skip
 BOOLEAN_SETTINGS = ("ATOMIC_REQUESTS", "AUTOCOMMIT", "CONN_HEALTH_CHECKS")
 _NODE_NAME = re.compile(r"[A-Za-z0-9_]+")
 _PORT_TEXT = re.compile(r"[0-9]{1,9}")
@@ -50,6 +52,7 @@ def check_engine(path: Path, engine: Any) -> str:
         raise wrong(path, f"must be text, not {type(engine).__name__}. {_STOCK}")
     if engine.partition(".")[0] in ("galera", "galera_router"):
         raise wrong(path, f"{engine!r}: use Django's own engine. {_STOCK}")
+    check_scheme(path, engine)
     if engine.rpartition(".")[2] in _NOT_MARIADB or engine.startswith("mysql.connector"):
         raise wrong(path, f"{engine!r} does not connect to MariaDB with mysqlclient. {_STOCK}")
     django = engine.startswith("django.db.") or "." not in engine
@@ -69,14 +72,44 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
             raise wrong((*path, key), f"belongs to a node. Move it into NODES.{ours}")
         if str(key).lower() in DEFAULTS:
             raise wrong((*path, key), f"is an option. Move it into OPTIONS: {str(key).lower()!r}.")
-        if hint := did_you_mean(key, known):
+        if hint := _meant(key, known):
             raise wrong((*path, key), "is not a setting." + hint)
     for key in BOOLEAN_SETTINGS:
         if isinstance(settings.get(key), str):
             raise wrong((*path, key), "must be True or False, not text.")
-    if isinstance(age := settings.get("CONN_MAX_AGE"), str):
-        raise wrong((*path, "CONN_MAX_AGE"), f"must be a number or None, not the text {age!r}.")
+    _check_age((*path, "CONN_MAX_AGE"), settings.get("CONN_MAX_AGE"))
+    _check_time_zone((*path, "TIME_ZONE"), settings.get("TIME_ZONE"))
     mapping((*path, "TEST"), settings.get("TEST"))
+
+
+def _check_age(path: Path, age: Any) -> None:
+    if age is None:
+        return
+    if isinstance(age, str):
+        raise wrong(path, f"must be a number or None, not the text {age!r}.")
+    if isinstance(age, bool) or not isinstance(age, (int, float)):
+        raise wrong(path, f"must be a number of seconds or None, not {type(age).__name__}.")
+    if not age >= 0:  # NaN is not
+        raise wrong(path, "must be 0 or more. Write None for connections that stay open.")
+
+
+def _check_time_zone(path: Path, name: Any) -> None:
+    if name is None:
+        return
+    if not isinstance(name, str):
+        raise wrong(path, f"must be text or None, not {type(name).__name__}.")
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise wrong(path, f"{name!r} is no time zone. Write one such as 'Europe/Paris'.") from None
+
+
+def _meant(key: object, known: Iterable[str]) -> str:
+    """Returns a hint at the one of ``known`` that is meant by ``key``; no text if none is."""
+    other = _OTHER_NAMES.get(str(key).upper())
+    if other is not None and other in known:
+        return f" Did you mean {other!r}?"
+    return did_you_mean(key, known)
 
 
 def check_nodes(path: Path, nodes: Any) -> dict[str, dict[str, Any]]:
@@ -135,6 +168,8 @@ def _check_host(path: Path, host: str) -> None:
         raise wrong(path, "must be only a host. Write a URL as URL, and a user as USER.")
     if any(character.isspace() for character in host):
         raise wrong(path, "contains white space.")
+    if ";" in host or "|" in host:
+        raise wrong(path, "must be one host. The hosts of a cluster are its NODES.")
     if "[" in host or "]" in host:
         raise wrong(path, "must be an address without brackets. Write the port as PORT.")
     if host.count(":") == 1:
@@ -198,7 +233,7 @@ def _check_keys(path: Path, node: Mapping[str, Any]) -> None:
             continue
         if key in _CLUSTER_KEYS:
             raise wrong((*path, key), "belongs to the whole cluster. Move it beside NODES.")
-        hint = did_you_mean(key, NODE_KEYS) or f" A node has {', '.join(NODE_KEYS)}."
+        hint = _meant(key, NODE_KEYS) or f" A node has {', '.join(NODE_KEYS)}."
         raise wrong((*path, key), "is not a setting of a node." + hint)
 
 

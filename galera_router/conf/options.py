@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import Any, Literal
 
-from galera_router.exceptions import ConfigurationError
-
-
-def words(text: str) -> frozenset[str]:
-    """Returns the words of ``text``, for tables of names."""
-    return frozenset(text.split())
-
+from galera_router.conf.driver import BOOLEANS, check_driver_option
+from galera_router.conf.texts import words, wrong
 
 #: Where reads come from; see ``galera_router.reads``.
 MODES = ("primary", "causal", "any")
 #: A value of ``optimistic_transactions`` beside True and False.
 AUTO = "auto"
 
-# The engines whose driver is known to take DRIVER_OPTIONS and nothing else.
-STRICT_ENGINES = frozenset({"django.db.backends.mysql", "django.contrib.gis.db.backends.mysql"})
-
-# What MySQLdb.connect() takes, and Django's own isolation_level.
-DRIVER_OPTIONS = words(
-    "auth_plugin autocommit binary_prefix charset client_flag collation compress connect_timeout"
-    " conv cursorclass database db executemany_fallback host init_command isolation_level"
-    " local_infile local_infile_dir multi_statements named_pipe passwd password port"
-    " read_default_file read_default_group read_timeout server_public_key_path sql_mode ssl"
-    " ssl_mode unix_socket use_unicode user write_timeout"
-)
-ISOLATION_LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
-_DRIVER_SECONDS = words("connect_timeout read_timeout write_timeout")
-_DRIVER_BOOLEANS = words(
-    "autocommit binary_prefix compress local_infile multi_statements ssl use_unicode"
-)
 _BOOLEAN_SETTINGS = words(
     "ATOMIC_REQUESTS AUTOCOMMIT CONN_HEALTH_CHECKS DISABLE_SERVER_SIDE_CURSORS"
 )
@@ -104,18 +82,6 @@ class Options:
 DEFAULTS: dict[str, bool | int | float | str | None] = {
     field.name: getattr(Options(), field.name) for field in fields(Options)
 }
-
-
-def wrong(path: Iterable[object], problem: str) -> ConfigurationError:
-    """Returns the error for the value at ``path`` in DATABASES; it names each key on the path."""
-    return ConfigurationError("DATABASES" + "".join(f"[{key!r}]" for key in path) + f": {problem}")
-
-
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Returns `` Did you mean 'x'?`` if ``name`` is similar to one of ``known``, else no text."""
-    folded = {candidate.lower(): candidate for candidate in sorted(known)}
-    near = get_close_matches(str(name).lower(), folded, n=1, cutoff=0.75)
-    return f" Did you mean {folded[near[0]]!r}?" if near else ""
 
 
 def check_option(name: str, value: Any, path: tuple[object, ...] = ("OPTIONS",)) -> Any:
@@ -186,13 +152,13 @@ def split_options(
     """
     ours = {name: check_option(name, options[name], path) for name in options if name in DEFAULTS}
     driver = {name: value for name, value in options.items() if name not in DEFAULTS}
-    for name in driver:
-        _check_driver_option(path, engine, name, options[name])
     for name in driver.keys() & {"host", "port", "unix_socket"}:
         raise wrong(
             (*path, name),
             "would lead all nodes to one server. Write it as HOST or PORT of its node.",
         )
+    for name in driver:
+        check_driver_option(path, engine, name, options[name], DEFAULTS)
     return ours, driver
 
 
@@ -208,32 +174,10 @@ def node_options(
             raise wrong(
                 (*path, name), "belongs to the whole cluster. Move it to the cluster's OPTIONS."
             )
-        _check_driver_option(path, engine, name, options[name])
+        check_driver_option(path, engine, name, options[name], DEFAULTS)
     for name in options.keys() & {"host", "port"}:
         raise wrong((*path, name), f"would hide the node's {name.upper()}. Write that instead.")
     return dict(options)
-
-
-def _check_driver_option(path: tuple[object, ...], engine: str, name: object, value: Any) -> None:
-    if not isinstance(name, str):
-        raise wrong((*path, name), "the name of an option must be text.")
-    if name in DRIVER_OPTIONS:
-        _check_driver_value((*path, name), name, value)
-        return
-    if hint := did_you_mean(name, DEFAULTS):
-        raise wrong((*path, name), "is not an option." + hint)
-    if engine in STRICT_ENGINES:
-        hint = did_you_mean(name, DRIVER_OPTIONS)
-        raise wrong((*path, name), "neither galera_router nor mysqlclient has this option." + hint)
-
-
-def _check_driver_value(path: tuple[object, ...], name: str, value: Any) -> None:
-    """Refuses values that fail on connecting, with an error that names neither alias nor node."""
-    if name in _DRIVER_SECONDS and (isinstance(value, bool) or not isinstance(value, int)):
-        raise wrong(path, f"must be a whole number of seconds, not {type(value).__name__}.")
-    level = value.lower() if isinstance(value, str) else value
-    if name == "isolation_level" and level and level not in ISOLATION_LEVELS:
-        raise wrong(path, f"must be one of {', '.join(ISOLATION_LEVELS)}, or None.")
 
 
 def from_text(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,7 +200,7 @@ def _converted(name: object, value: Any) -> Any:
         return (_TRUTH | {AUTO: AUTO}).get(str(value).lower(), value)
     if name == "zone":
         return str(value)  # django-environ makes a number of digits
-    if isinstance(default, bool) or name in _BOOLEAN_SETTINGS or name in _DRIVER_BOOLEANS:
+    if isinstance(default, bool) or name in _BOOLEAN_SETTINGS or name in BOOLEANS:
         return _TRUTH.get(str(value).lower(), value)
     if name in _MAY_BE_NONE and str(value).lower() == "none":
         return None

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
-from galera_router.conf.options import from_text, wrong
+from galera_router.conf.options import from_text
+from galera_router.conf.single import is_mysql
+from galera_router.conf.texts import wrong
 from galera_router.exceptions import ConfigurationError
 
 Path = tuple[object, ...]
 
 _URL = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/?#]*@)?(?P<hosts>[^/?#@]*)(?P<tail>.*)",
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<user>[^/?]*@)?(?P<hosts>[^/?#@]*)"
+    r"(?P<path>[^?]*)(?P<query>.*)",
     re.DOTALL,
 )
+_SEPARATORS = re.compile(r"[;|]|[^\s,]\s+[^\s,]")
+#: What may stand in a user and a password as it is, though django-environ would stop there.
+_RAW = {ord(character): quote(character) for character in "#[] "}
+#: MariaDB's connectors have it; Django's engine is the same one.
+_SCHEMES = {"mariadb": "mysql"}
 _HOST = re.compile(
     r"\[(?P<address>[^\]]*)\](?::(?P<port6>.*))?|(?P<host>[^:[\]]*)(?::(?P<port>.*))?"
 )
@@ -35,24 +43,38 @@ def settings_from_url(path: Path, url: str) -> dict[str, Any]:
     match = _URL.fullmatch(url)
     if match is None:
         raise wrong(path, "must be a URL such as mysql://user:password@db1,db2,db3/name.")
-    hosts = match["hosts"]
-    if "," not in hosts and not hosts.upper().startswith("%2F"):
-        return _typed(_parse(path, url))
-    if match["user"] is None and "@" in match["tail"]:
-        raise _unreadable(path)  # what looks like hosts is a part of the password
-    one = _parse(path, f"{match['scheme']}{match['user'] or ''}host{match['tail']}")
-    if not is_mysql(one):
+    scheme, hosts = match["scheme"].lower(), match["hosts"]
+    scheme = _SCHEMES.get(scheme, scheme)
+    if not is_mysql(_parse(path, f"{scheme}:///name")):
+        _check_scheme(path, scheme, hosts)
         return _parse(path, url)
+    _check_parts(path, match)
+    start, end = f"{scheme}://{(match['user'] or '').translate(_RAW)}", match["path"]
+    end += match["query"]
+    if "," not in hosts and not hosts.upper().startswith("%2F"):
+        return from_text(_parse(path, f"{start}{hosts}{end}"))
+    one = _parse(path, f"{start}host{end}")
     if "," in hosts:
         del one["HOST"]
-        return lift_settings(_typed(one) | {"NODES": nodes_from_hosts(path, hosts)})
-    return _typed(one | host_settings(path, hosts))
+        return lift_settings(from_text(one) | {"NODES": nodes_from_hosts(path, hosts)})
+    return from_text(one | host_settings(path, hosts))
 
 
-def is_mysql(settings: dict[str, Any]) -> bool:
-    """Returns True if ENGINE is for MySQL and MariaDB, by its name."""
-    engine = settings.get("ENGINE")
-    return isinstance(engine, str) and "mysql" in engine.lower()
+def _check_scheme(path: Path, scheme: str, hosts: str) -> None:
+    """Refuses several hosts if nobody knows what database they are of."""
+    from environ import Env
+
+    if "," in hosts and scheme not in Env.DB_SCHEMES:
+        raise wrong(path, f"has the scheme {scheme!r}, which is none. Write mysql://.")
+
+
+def _check_parts(path: Path, match: re.Match[str]) -> None:
+    """Refuses what is special in the password, or between hosts, and would be read otherwise."""
+    behind = match["path"] + match["query"]
+    if "@" in match["path"] or "#" in behind or (match["user"] is None and "@" in behind):
+        raise _unreadable(path)  # what looks like hosts or a name is a part of the password
+    if _SEPARATORS.search(match["hosts"].strip()):
+        raise wrong(path, "has another separator between its hosts than commas. Write db1,db2,db3.")
 
 
 def nodes_from_hosts(path: Path, hosts: str) -> dict[str, dict[str, Any]]:
@@ -88,10 +110,6 @@ def lift_settings(settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings, **lifted, "OPTIONS": options}
 
 
-def _typed(settings: dict[str, Any]) -> dict[str, Any]:
-    return from_text(settings) if is_mysql(settings) else settings
-
-
 def _parse(path: Path, url: str) -> dict[str, Any]:
     try:
         from environ import Env
@@ -110,5 +128,7 @@ def _parse(path: Path, url: str) -> dict[str, Any]:
 def _unreadable(path: Path) -> ConfigurationError:
     """Does not show the URL or the parser's message: both may contain a part of the password."""
     return wrong(
-        path, "is a URL that cannot be read. Percent-encode special characters in its parts."
+        path,
+        "is a URL that cannot be read. Percent-encode special characters in its parts: %2F for /,"
+        " %3F for ?, %23 for #, %40 for @.",
     )

@@ -53,6 +53,8 @@ _VERDICTS: dict[int, Verdict] = {
 
 # Waiting does not mend these: rights, names, TLS. Everything else at connect may pass.
 _PERMANENT = frozenset({1044, 1045, 1049, 1130, 1131, 1698, 2019, 2026, 2054, 2059})
+# Nor these, if they are met on connecting: what the session is set up with is wrong.
+_SET_UP = frozenset({1064, 1115, 1193, 1227, 1229, 1231, 1232, 1238, 1253, 1273, 1298})
 # But the server may also end while TLS is being agreed upon.
 _TLS = 2026
 _ENDED = re.compile(r"eof|reset|pipe|syscall|timed out|closed", re.IGNORECASE)
@@ -123,7 +125,12 @@ def is_permanent(error: BaseException) -> bool:
     """Returns True if a failure to connect will still be there after any wait."""
     if errno(error) == _TLS and _ENDED.search(str(error)):
         return False
-    return errno(error) in _PERMANENT
+    return errno(error) in _PERMANENT or is_of_set_up(error)
+
+
+def is_of_set_up(error: BaseException) -> bool:
+    """Returns True if a failure to connect comes from a statement such as ``init_command``."""
+    return errno(error) in _SET_UP
 
 
 def is_conflict(error: BaseException) -> bool:

@@ -9,16 +9,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from galera_router.conf.driver import BOOLEANS as DRIVER_BOOLEANS
+from galera_router.conf.driver import DRIVER_OPTIONS
 from galera_router.conf.options import (
     DEFAULTS,
-    DRIVER_OPTIONS,
     Options,
     check_option,
-    did_you_mean,
     from_text,
     node_options,
     split_options,
 )
+from galera_router.conf.texts import did_you_mean
 from galera_router.exceptions import ConfigurationError
 
 DJANGO = "django.db.backends.mysql"
@@ -204,9 +205,46 @@ def test_unknown_options_are_errors_only_where_the_driver_is_known() -> None:
 
 def test_no_driver_option_is_taken_for_one_of_ours() -> None:
     assert [name for name in sorted(DRIVER_OPTIONS) if did_you_mean(name, DEFAULTS)] == []
-    usable: dict[str, Any] = {name: 5 if "timeout" in name else None for name in DRIVER_OPTIONS}
+    usable: dict[str, Any] = {
+        "conv": {}, "cursorclass": dict, "ssl": {}, "client_flag": 0, "ssl_mode": "REQUIRED",
+        "executemany_fallback": "loop", "isolation_level": "read committed",
+    }  # fmt: skip
     for name in DRIVER_OPTIONS - {"host", "port", "unix_socket"}:
-        assert split(**{name: usable[name]})[1] == {name: usable[name]}
+        value = usable.get(name, 5 if "timeout" in name else name in DRIVER_BOOLEANS or "x")
+        assert split(**{name: value})[1] == {name: value}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("charset", None, "must not be None. Leave it out."),
+        ("charset", 3, "must be text, not int."),
+        ("passwd", 7, "must be text, not int."),
+        ("compress", "false", "must be True or False, not str."),
+        ("multi_statements", "no", "must be True or False, not str."),
+        ("ssl", "/ca.pem", "must be True or a mapping such as {'ca': '/etc/ssl/ca.pem'}, not str."),
+        ("ssl_mode", "required", "must be one of DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY"),
+        ("client_flag", "x", "must be a whole number, not str."),
+        ("connect_timeout", -1, "must be a whole number of seconds, 0 or more."),
+        ("conv", 5, "must be a mapping such as MySQLdb.converters.conversions, not int."),
+        ("cursorclass", "x.Y", "must be a class, not str. Import it, and write it without quotes."),
+        ("executemany_fallback", True, "must be one of loop, multi."),
+        ("NODES", {}, "is not an option. Move it out of OPTIONS."),
+        ("PASSWORD", "s3cret", "is not an option. Move it out of OPTIONS."),
+    ],
+)
+def test_values_that_the_driver_does_not_take(name: str, value: Any, why: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        split(**{name: value})
+    assert str(caught.value).startswith(f"DATABASES['default']['OPTIONS'][{name!r}]: {why}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ssl", True), ("ssl", None), ("compress", 1), ("sql_mode", None), ("isolation_level", "")],
+)
+def test_values_that_it_takes(name: str, value: Any) -> None:
+    assert split(**{name: value})[1] == {name: value}
 
 
 def test_the_driver_still_takes_all_that_is_listed() -> None:

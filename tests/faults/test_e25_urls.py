@@ -14,7 +14,7 @@ from environ import Env
 from galera_router import expand
 from galera_router.conf import cluster_config
 from galera_router.exceptions import ConfigurationError
-from tests.faults.known import both, fault
+from tests.faults.known import both
 
 SECRET = "s3cret"
 
@@ -75,19 +75,19 @@ AS_MEANT = [
 urls = pytest.mark.parametrize
 
 
-@fault("E25", stock=False)
+@both(stock=False)
 @urls(("url", "password"), NO_CLUSTER)
 def test_a_url_that_silently_is_no_cluster(side: str, url: str, password: str) -> None:
     _is_as_meant({"default": url}, password)
 
 
-@fault("E25", stock=False)
+@both(stock=False)
 @urls(("url", "password"), ELSEWHERE)
 def test_a_password_that_lands_elsewhere(side: str, url: str, password: str) -> None:
     _is_as_meant({"default": url}, password)
 
 
-@fault("E25", stock=False)
+@both(stock=False)
 @urls(("url", "password"), [*NO_CLUSTER, *OF_ENVIRON, ELSEWHERE[0]])
 def test_what_environ_makes_of_it(side: str, url: str, password: str) -> None:
     _is_as_meant({"default": Env.db_url_config(url)}, password)

@@ -14,8 +14,8 @@ from django.db import DatabaseError
 from django.test import override_settings
 
 from galera_router import expand
-from galera_router.exceptions import ConfigurationError, NoNodeAvailable
-from tests.faults.known import both, fault
+from galera_router.exceptions import ConfigurationError
+from tests.faults.known import both
 from tests.faults.limits import within
 from tests.faults.support import EitherShop
 from tests.integration.support import use_databases
@@ -42,7 +42,7 @@ def _refused(settings: dict[str, Any], *named: str) -> None:
 # --- expand -------------------------------------------------------------------------------------
 
 
-@fault("E26", stock=False)
+@both(stock=False)
 @pytest.mark.parametrize(
     "options",
     [{"failover_enable": True}, {"reconnect_wait_time": 3}, {"reads": "any", "charset": "utf8mb4"}],
@@ -53,12 +53,12 @@ def test_nodes_were_forgotten(side: str, options: dict[str, Any]) -> None:
     _refused({**BASE, "HOST": "h1", "OPTIONS": options}, "NODES", next(iter(options)))
 
 
-@fault("E26", stock=False)
+@both(stock=False)
 def test_nodes_stand_among_the_options(side: str) -> None:
     _refused({**BASE, "OPTIONS": {"NODES": NODES}}, "NODES")
 
 
-@fault("E26", stock=False)
+@both(stock=False)
 @pytest.mark.parametrize(
     ("key", "meant"), [("USERNAME", "USER"), ("DATABASE", "NAME"), ("DB", "NAME")]
 )
@@ -68,13 +68,13 @@ def test_another_name_for_a_setting(side: str, key: str, meant: str) -> None:
     _refused(settings, key, meant)
 
 
-@fault("E26", stock=False)
+@both(stock=False)
 @pytest.mark.parametrize("host", ["db_1", "DB1", "db-1", "db3"])
 def test_a_host_that_is_nearly_the_name_of_a_node(side: str, host: str) -> None:
     _refused({**BASE, "NODES": NODES, "HOST": host}, "HOST")
 
 
-@fault("E26", stock=False)
+@both(stock=False)
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -97,7 +97,7 @@ def test_a_wrong_value_for_the_driver(side: str, option: str, value: object) -> 
     _refused({**BASE, "NODES": NODES, "OPTIONS": {option: value}}, option)
 
 
-@fault("E26", stock=False)
+@both(stock=False)
 @pytest.mark.parametrize(("key", "value"), [("CONN_MAX_AGE", -3), ("TIME_ZONE", 7)])
 def test_a_wrong_value_for_django(side: str, key: str, value: object) -> None:
     _refused({**BASE, "NODES": NODES, key: value}, key)
@@ -157,7 +157,7 @@ def _complaints_after(shop: EitherShop, change: Callable[[dict[str, Any]], None]
     return _complaints()
 
 
-@fault("E26", stock=False)
+@both(stock=False)
 @pytest.mark.parametrize("change", [_add_node, _set_host_of_a_node])
 def test_settings_that_are_changed_after_expand(
     shop: EitherShop, change: Callable[[dict[str, Any]], None]
@@ -173,7 +173,7 @@ def test_changes_that_are_noticed_already(
     assert _complaints_after(shop, change) != []
 
 
-@fault("E26", stock=False)
+@both(stock=False)
 def test_the_middleware_of_the_tokens_is_missing(shop: EitherShop) -> None:
     """Without ATOMIC_REQUESTS it is what carries own writes to the next request."""
     with override_settings(MIDDLEWARE=[]):
@@ -191,7 +191,7 @@ WRONG: dict[str, dict[str, Any]] = {
 }
 
 
-@fault("E26", stock=False, raises=NoNodeAvailable)
+@both(stock=False)
 @pytest.mark.parametrize("what", WRONG)
 def test_check_with_everything_wrong(shop: EitherShop, what: str) -> None:
     """It ends in a message of a check, not in a traceback."""
@@ -207,7 +207,7 @@ def _create() -> object:
     return Author.objects.create(name="Ann")
 
 
-@fault("E26")
+@both()
 @pytest.mark.parametrize("work", [Author.objects.count, _create], ids=["read", "write"])
 @pytest.mark.parametrize("command", ["SET nonsense = 1", "SELEKT 1"])
 def test_an_init_command_with_an_error(

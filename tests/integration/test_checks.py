@@ -58,10 +58,10 @@ def test_a_missing_router_is_an_error_without_any_option(shop: Shop) -> None:
         assert found() == {"galera_router.E001"}
 
 
-@pytest.mark.parametrize(("atomic", "expected"), [(True, {"galera_router.W001"}), (False, set())])
-def test_the_middleware_is_wanted_with_atomic_requests(
-    shop: Shop, atomic: bool, expected: set[str]
-) -> None:
+@pytest.mark.parametrize(
+    ("atomic", "expected"), [(True, {"galera_router.W001"}), (False, {"galera_router.W020"})]
+)
+def test_the_middleware_is_wanted(shop: Shop, atomic: bool, expected: set[str]) -> None:
     shop.configure(ATOMIC_REQUESTS=atomic)
     with override_settings(MIDDLEWARE=[]):
         assert found() == expected

@@ -110,7 +110,7 @@ def test_a_program_that_is_killed_while_it_starts(delay: float) -> None:
 def test_the_command_ends_well_when_told_to(number: signal.Signals) -> None:
     program = Program([sys.executable, "-m", "galera_router.testing", "--size", "1"])
     first = program.stdout.readline()
-    assert first.startswith("db1  127.0.0.1:")
+    assert first.startswith("# db1  127.0.0.1:")
     folder = Path(first.split()[-1]).parents[1]
     program.end(number)
     assert "DATABASES = galera_router.expand(" in program.stdout.read()
