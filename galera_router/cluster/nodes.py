@@ -734,6 +734,9 @@ def _look_up(alias: str) -> Cluster | None:
 
 
 def _cluster(role: str, config: ClusterConfig) -> Cluster:
+    known = _clusters.get(role)
+    if known is not None and known.config is config:
+        return known
     with _lock:
         known = _clusters.get(role)
         if known is None or not _same(known.config, config):
