@@ -87,6 +87,7 @@ CHECKERS: dict[str, Command] = {
     "caught": _tests("integration/test_interrupted_writes.py"),
     "conflicts": _tests("integration/test_conflicts.py", "another_node or as_a_whole"),
     "garbage": _fault("s27_garbage"),
+    "given-up": _tests("integration/test_late_originals.py", "given_up"),
     "guard": _tests("integration/test_conflicts.py", "with_the_guard"),
     "interrupts": _fault("s01_interrupts"),
     "lagging": _tests("integration/test_failover.py", "lags_is_waited_for"),
