@@ -49,9 +49,7 @@ class Place:
     def command(self) -> list[str]:
         """Returns the command line, without what says how to begin."""
         common = server_command(self.binaries, self.folder)
-        galera = galera_options(
-            self.binaries, self.name, self.ports, self.addresses, self.provider
-        )
+        galera = galera_options(self.binaries, self.name, self.ports, self.addresses, self.provider)
         return [*common, *galera, *self.options]
 
     def spawn(self, *options: str) -> ServerProcess:
