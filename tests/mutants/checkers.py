@@ -90,6 +90,7 @@ CHECKERS: dict[str, Command] = {
     "given-up": _tests("integration/test_late_originals.py", "given_up"),
     "guard": _tests("integration/test_conflicts.py", "with_the_guard"),
     "interrupts": _fault("s01_interrupts"),
+    "kept-keys": _tests("recovery/test_replay.py", "keys_is_kept"),
     "lagging": _tests("integration/test_failover.py", "lags_is_waited_for"),
     "locking": _tests("integration/test_locks.py"),
     "limits": _fault("s09_soft_limits"),
