@@ -323,9 +323,11 @@ MUTANTS = (
         "a transaction that has written goes on reading on a secondary",
         "transactions/transaction.py",
         "    link: NodeConnection\n\n"
-        "    def execute(self, transaction: Transaction, call: Call) -> Any:\n",
+        "    def execute(self, transaction: Transaction, call: Call,"
+        " failed: Exception | None) -> Any:\n",
         "    link: NodeConnection\n\n"
-        "    def execute(self, transaction: Transaction, call: Call) -> Any:\n"
+        "    def execute(self, transaction: Transaction, call: Call,"
+        " failed: Exception | None) -> Any:\n"
         "        if call.statement.repeatable and transaction.session.reader.pinned():\n"
         "            return reading.outside(transaction.session, call)\n",
         (PROGRAMMES,),
