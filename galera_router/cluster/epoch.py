@@ -128,7 +128,12 @@ class Epochs:
                 self._absent_until = float("-inf")
 
     def are_of(self, database: str, cluster_id: str) -> bool:
-        """Returns True if this is what is known of that database and that cluster."""
+        """Returns True if this is what is known of that database and that cluster.
+
+        A process that has never written knows of none: it is, from now on.
+        """
+        if self._place == ("", ""):
+            self.at(database, cluster_id)
         return self._place == (database, cluster_id)
 
     def _forget(self) -> None:

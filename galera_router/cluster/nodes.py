@@ -374,7 +374,9 @@ class Cluster:
         with self._lock:
             self._choice = None
             was_well, before = node.well, node.refusal
-            node.refusal, node.refused_until = refusal, self._clock() + REFUSAL_KEPT
+            # An answer proves that there is a connection again, but not that there is room.
+            kept = 0.0 if refusal == FULL else REFUSAL_KEPT
+            node.refusal, node.refused_until = refusal, self._clock() + kept
             if was_well:
                 self._lost(node)
         if not before:

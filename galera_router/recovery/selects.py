@@ -56,7 +56,13 @@ _AHEAD_OF_LIST = frozenset(
     b" SQL_BUFFER_RESULT SQL_CACHE SQL_NO_CACHE SQL_CALC_FOUND_ROWS".split()
 )
 _RANDOM = frozenset({b"rand", b"uuid", b"uuid_short", b"sys_guid", b"random_bytes", b"nextval"})
+#: Calls whose answer is another one each time, and no client's doing.
+_OF_THE_MOMENT = frozenset(
+    b"NOW CURDATE CURTIME SYSDATE UNIX_TIMESTAMP CURRENT_TIMESTAMP CURRENT_DATE CURRENT_TIME"
+    b" LOCALTIME LOCALTIMESTAMP UTC_DATE UTC_TIME UTC_TIMESTAMP RAND UUID".split()
+)
 _NOT_READ = frozenset({b"INTO", b"PROCEDURE", b"FETCH", b"EXAMINED"})
+_MARKS = frozenset({b"(", b")", b",", b";"})
 _TAIL = frozenset({b"ORDER", b"LIMIT", b"FOR", b"LOCK"})
 
 
@@ -71,6 +77,17 @@ def parse(statement: bytes, *, backslashes: bool = True) -> Select | None:
         return _parse(statement, found)
     except (IndexError, ValueError):
         return None
+
+
+def is_of_the_moment(statement: bytes, *, backslashes: bool = True) -> bool:
+    """Returns True if ``statement`` asks for the time or for chance, and for nothing else.
+
+    No data is in its answer, which tells nothing of what others have changed.
+    """
+    found = tokens(statement, backslashes=backslashes)
+    words = [token.word for token in found if token.kind is Kind.WORD]
+    others = {token.text for token in found if token.kind not in (Kind.WORD, Kind.NUMBER)}
+    return words[:1] == [b"SELECT"] and _OF_THE_MOMENT.issuperset(words[1:]) and others <= _MARKS
 
 
 def _parse(statement: bytes, found: tuple[Token, ...]) -> Select:

@@ -44,11 +44,13 @@ class GaleraCluster:
         user: str = "galera",
         password: str = "galera",
         options: Sequence[str] = (),
+        provider: Mapping[str, str] | None = None,
     ) -> None:
         """Take the number of nodes and the names; nothing is started yet.
 
         The user may do everything in ``database`` and in all whose names begin with ``test_``.
         options: more of every server's command line, such as ``--ssl-ca=/a/file``.
+        provider: options of Galera's own, such as ``{"evs.suspect_timeout": "PT5S"}``.
         Raises ValueError if ``size`` is below 1, or if ``database`` is more than letters, digits
         and underscores.
         """
@@ -61,6 +63,7 @@ class GaleraCluster:
         self.user = user
         self.password = password
         self.options = tuple(options)
+        self.provider = dict(provider or {})
         self.nodes: list[GaleraNode] = []
         self._ports: list[Ports] = []
         self._reaper: Reaper | None = None
@@ -189,7 +192,14 @@ class GaleraCluster:
         for number, ports in enumerate(self._ports, start=1):
             name = f"db{number}"
             place = Place(
-                name, self.folder / name, ports, binaries, account, addresses, self.options
+                name,
+                self.folder / name,
+                ports,
+                binaries,
+                account,
+                addresses,
+                self.options,
+                self.provider,
             )
             place.folder.mkdir()
             shutil.copytree(initial, place.data)

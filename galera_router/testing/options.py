@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .packages import Binaries
@@ -66,20 +66,29 @@ def server_command(binaries: Binaries, folder: Path) -> list[str]:
 
 
 def galera_options(
-    binaries: Binaries, name: str, ports: Ports, addresses: Iterable[str]
+    binaries: Binaries,
+    name: str,
+    ports: Ports,
+    addresses: Iterable[str],
+    provider: Mapping[str, str],
 ) -> list[str]:
-    """Returns the options of one member; ``addresses`` are the group addresses of all."""
+    """Returns the options of one member.
+
+    addresses: the group addresses of all members.
+    provider: options of Galera's own that replace or follow those of :data:`PROVIDER`.
+    """
     own = {
         "base_port": str(ports.group),
         "gmcast.listen_addr": f"tcp://{HOST}:{ports.group}",
         "ist.recv_addr": f"{HOST}:{ports.increments}",
     }
-    provider = ";".join(f"{key}={value}" for key, value in {**own, **PROVIDER}.items())
+    all_of_them = {**PROVIDER, **provider, **own}
+    joined = ";".join(f"{key}={value}" for key, value in all_of_them.items())
     return [
         f"--port={ports.client}",
         "--wsrep-on=1",
         f"--wsrep-provider={binaries.provider}",
-        f"--wsrep-provider-options={provider}",
+        f"--wsrep-provider-options={joined}",
         f"--wsrep-cluster-address=gcomm://{','.join(addresses)}",
         "--wsrep-cluster-name=galera_router",
         f"--wsrep-node-name={name}",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .account import Account
@@ -28,6 +29,7 @@ class Place:
     account: Account
     addresses: tuple[str, ...]
     options: tuple[str, ...] = ()
+    provider: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def data(self) -> Path:
@@ -46,8 +48,9 @@ class Place:
 
     def command(self) -> list[str]:
         """Returns the command line, without what says how to begin."""
-        galera = galera_options(self.binaries, self.name, self.ports, self.addresses)
-        return [*server_command(self.binaries, self.folder), *galera, *self.options]
+        common = server_command(self.binaries, self.folder)
+        galera = galera_options(self.binaries, self.name, self.ports, self.addresses, self.provider)
+        return [*common, *galera, *self.options]
 
     def spawn(self, *options: str) -> ServerProcess:
         """Start the server with these options besides the usual ones; do not wait for it."""

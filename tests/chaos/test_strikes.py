@@ -226,6 +226,17 @@ def test_a_node_lags_and_does_not_hold_the_others_back(galera: GaleraCluster, ai
     wait_for(lambda: galera["db2"].query(count) == [(30,)])
 
 
+def test_the_primary_of_the_moment_does_not_lag(galera: GaleraCluster, aim: Aim) -> None:
+    """It would be stalled, which is another fault."""
+    target, table = aim("lag", "db2"), f"{DATABASE}.galera_router_epoch"
+    galera["db2"].query(f"CREATE TABLE {table} (server VARCHAR(99))")
+    try:
+        galera["db2"].query(f"INSERT INTO {table} VALUES ('a host 3306 db2')")
+        assert not light.FAULTS["lag"](target)
+    finally:
+        galera["db2"].query(f"DROP TABLE {table}")
+
+
 def test_every_kind_of_fault_can_be_carried_out() -> None:
     """No more and no fewer."""
     assert (set(heavy.FAULTS), set(light.FAULTS)) == (set(HEAVY), set(LIGHT))

@@ -1,7 +1,8 @@
 """Look for differences between stock Django and the router.
 
 ``python -m tests.differential --programmes 5000 --seed 1 --all``. It ends with 1 if there is a
-difference that no rule explains, with 0 if not. Without ``--all`` it ends with the first one.
+difference that no rule explains, or if ``--seconds`` were over before so many programmes were run,
+with 0 if not. Without ``--all`` it ends with the first difference.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from tests.differential.levels import level
 from tests.differential.pair import SERVER, pair
 from tests.differential.search import Report, Search
 
+ENDLESS = 10**9  # programmes
+
 
 def main() -> int:
     words = _words()
@@ -24,7 +27,12 @@ def main() -> int:
         report = _search(words, cluster, proxies)
     if words.json is not None:
         words.json.write_text(json.dumps(_as_json(report), indent=1))
-    return 1 if report.new or not report.reads_elsewhere else 0
+    return 1 if report.new or not report.reads_elsewhere or _is_short(words, report) else 0
+
+
+def _is_short(words: argparse.Namespace, report: Report) -> bool:
+    """Returns True if fewer programmes were run than were asked for."""
+    return words.programmes is not None and report.programmes < words.programmes
 
 
 def _search(
@@ -34,16 +42,19 @@ def _search(
         cases, play = level(words.level, both, proxies)
         search = Search(cases, play, stop_early=not words.all, shrink=words.shrink)
         before = both.tables.served()
-        report = search.run(words.programmes, words.seed, words.seconds)
+        number = words.programmes or ENDLESS
+        report = search.run(number, words.seed, words.seconds)
         served = both.tables.served() - before
         report.reads_elsewhere = words.level != 0 or served >= report.programmes / 10
         _tell(report, served, both.deaths)
+        if _is_short(words, report):
+            print(f"{words.programmes} were asked for: the time was over")
     return report
 
 
 def _words() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
-    parser.add_argument("--programmes", type=int, default=10**9, help="how many to run")
+    parser.add_argument("--programmes", type=int, help="how many to run")
     parser.add_argument("--seconds", type=float, default=3e7, help="how long to run them")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--level", type=int, choices=(0, 1, 2), default=0)

@@ -107,6 +107,19 @@ class Shop:
             node.query(str(create).replace("TABLE `", "TABLE galera_router.`", 1))
             self.settle()
 
+    @contextmanager
+    def without_epochs(self) -> Iterator[None]:
+        """As if the table that names the primary could not be read."""
+        node, database = self.galera.nodes[0], self.galera.database
+        table, hidden = f"{database}.galera_router_epoch", f"{database}.hidden_epoch"
+        node.query(f"RENAME TABLE {table} TO {hidden}")
+        self.settle()
+        try:
+            yield
+        finally:
+            node.query(f"RENAME TABLE {hidden} TO {table}")
+            self.settle()
+
     def shelf(self, count: int) -> list[int]:
         """The keys of ``count`` books."""
         self.stock(count)

@@ -739,3 +739,16 @@ def test_a_statement_that_locks_is_replayed_in_a_packet_of_its_own(shop: Shop) -
         "START", "SET", "SELECT", "SELECT",
     ]  # fmt: skip
     assert opening.endswith("SELECT @@in_transaction")
+
+
+def test_what_the_time_was_is_no_obstacle(shop: Shop) -> None:
+    """It is later when the transaction is replayed, and that is nobody's change."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT NOW(6), RAND()")
+            before = cursor.fetchone()
+        Tag.objects.create(name="one")
+        shop.writing.kill()
+        Tag.objects.create(name="two")
+    assert before is not None
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_tag") == [(2,)]

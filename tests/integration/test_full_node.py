@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 
 import MySQLdb
 import pytest
+from django.db import connections, transaction
 
 from galera_router.cluster import monitor
 from galera_router.cluster import nodes as registry
 from galera_router.connections.errors import is_full_disk, is_read_only_server, refuses_writes
+from galera_router.testing import GaleraNode
+from galera_router.testing.place import Place
 from tests.integration.support import Shop, wait_until
-from tests.shop.models import Tag
+from tests.shop.models import Book, Tag
 
 FEW = 10  # the server takes no smaller max_connections
 TOO_MANY = 1040
@@ -55,6 +61,82 @@ def test_who_has_a_connection_leaves_it_too(
     told = [record.getMessage() for record in caplog.records if "node db1" in record.getMessage()]
     assert sum("has no connection left" in line for line in told) == 1
     assert not any("is down" in line for line in told)
+
+
+# --- a disk that is full -------------------------------------------------------------------
+
+
+@contextmanager
+def small_disk(node: GaleraNode) -> Iterator[Path]:
+    """Gives the folder in which the node's server puts what is too large for its memory.
+
+    It is a file system of its own with one megabyte. Skips the test where none may be mounted.
+    """
+    before, folder = node.place, node.place.folder / "small"
+    folder.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=777", "none", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted: {mounted.stderr.strip()}")
+    try:
+        restart_at(node, replace(before, options=(*before.options, f"--tmpdir={folder}")))
+        yield folder
+    finally:
+        restart_at(node, before)
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def restart_at(node: GaleraNode, place: Place) -> None:
+    """Start the node anew with what ``place`` says."""
+    node.stop()
+    node.place = place
+    node.start()
+
+
+def fill(folder: Path) -> Path:
+    """A file that leaves no room for another."""
+    filler = folder / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return filler
+
+
+LARGE = "x" * 200_000  # more than a transaction's cache holds (32 kB)
+
+
+def test_what_does_not_fit_on_the_primarys_disk_is_written_on_another_node(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is one that has room, and the first takes over again when it has, too."""
+    for name, value in (("FAILBACK_SLOT", 0.5), ("REFUSAL_KEPT", 1.0), ("STARTED", 0.0)):
+        monkeypatch.setattr(registry, name, value)
+    monkeypatch.setattr(monitor, "ASK_WELL", 0.5)
+    monkeypatch.setattr(registry.Cluster, "failback_delay", 0.5)
+    book = shop.stock()
+    with small_disk(shop.galera["db1"]) as folder:
+        wait_until(lambda: written_on(shop) == "db1", 30)
+        filler = fill(folder)
+        with pytest.raises(MySQLdb.Error, match="No space left on device"):
+            shop.galera["db1"].query("UPDATE galera_router.shop_book SET blurb = %s", [LARGE])
+        with transaction.atomic():
+            Tag.objects.create(name="small")
+            Book.objects.filter(pk=book.pk).update(blurb=LARGE)
+        assert shop.writing.name == "db2"
+        Book.objects.filter(pk=book.pk).update(blurb=LARGE + "y")
+        filler.unlink()
+        wait_until(lambda: written_on(shop) == "db1")
+        Book.objects.filter(pk=book.pk).update(blurb=LARGE + "z")
+        connections.close_all()
+    assert shop.everywhere("SELECT RIGHT(blurb, 1) FROM galera_router.shop_book") == [("z",)]
+    name = "SELECT COUNT(*) FROM galera_router.shop_tag WHERE name = 'small'"
+    assert shop.everywhere(name) == [(1,)]
+
+
+def written_on(shop: Shop) -> str:
+    """The node that another tag was written to."""
+    Tag.objects.create(name="x")
+    return shop.writing.name
 
 
 # --- what an error says --------------------------------------------------------------------

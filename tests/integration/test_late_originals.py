@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 from django.db import connection, transaction
@@ -126,10 +127,14 @@ def test_the_original_waits_in_the_socket_of_a_frozen_node(
     check(shop)
 
 
-def test_what_was_given_up_does_not_arrive_after_all(shop: Shop) -> None:
-    """The replay differs, and that is told: then the original may not be committed either."""
+@pytest.mark.parametrize("epochs", [True, False])
+def test_what_was_given_up_does_not_arrive_after_all(shop: Shop, epochs: bool) -> None:
+    """The replay differs, and that is told: then the original may not be committed either.
+
+    Where there are no epochs the marker alone sees to that.
+    """
     db1 = shop.galera["db1"]
-    with shop.proxied() as proxies:
+    with nullcontext() if epochs else shop.without_epochs(), shop.proxied() as proxies:
         pks = ready(shop)
 
         def work(number: int, hold: Callable[[], None]) -> None:

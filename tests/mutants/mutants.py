@@ -46,9 +46,10 @@ class Mutant:
 
 
 BYTES, PROGRAMMES, POINTS = "differential-bytes", "differential", "differential-points"
-CHAOS, ALARMS, HISTORY, LATE = "chaos", "alarms", "history", "late"
+CHAOS, ALARMS, HISTORY = "chaos", "alarms", "history"
 ORDERS, LOCKS, SINGLES, COMMITS = "orders", "locks", "singles", "commits"
 EDITS, MOVES, ONE_SNAPSHOT, OWN_WRITES = "edits", "moves", "one-snapshot", "own-writes"
+GIVEN_UP, KEPT_KEYS = "given-up", "kept-keys"
 BACK, GARBAGE, LOCKING = "back", "garbage", "locking"
 NAMED_NODES, PLACES = "named-nodes", "places"
 LAGGING, LOST_STATE, ONCE, REPLAYS = "lagging", "lost-state", "once", "replays"
@@ -165,7 +166,7 @@ MUTANTS = (
         "recovery/marker.py",
         "        return self._move(2, None)",
         '        return b"DO 0"',
-        (LATE,),
+        (GIVEN_UP,),
     ),
     Mutant(
         "marker-survives-a-savepoint",
@@ -214,7 +215,7 @@ MUTANTS = (
         "recovery/replay.py",
         "        elif (kept := self._kept(entry)) is not None:",
         "        elif (kept := None) is not None:",
-        (BYTES, ALARMS),
+        (KEPT_KEYS, ALARMS, BYTES),
     ),
     Mutant(
         "first-statement-not-replayed",
@@ -222,7 +223,7 @@ MUTANTS = (
         "recovery/replay.py",
         "        for entry in entries:\n",
         "        for entry in list(entries)[1:]:\n",
-        (BYTES, CHAOS),
+        (KEPT_KEYS, BYTES, CHAOS),
     ),
     Mutant(
         "undone-in-a-savepoint-is-replayed",

@@ -61,7 +61,7 @@ def main() -> int:
     for step in steps(options.seed):
         if options.only in step.name:
             print(f"{step.name} …", flush=True)
-            name = step.name.replace(" ", "-").replace(",", "")
+            name = step.name.replace(" ", "-").replace(",", "").replace("'", "")
             results.append(run(step, options.report / f"{name}.txt"))
             print(results[-1].line(), flush=True)
             (options.report / "report.md").write_text(render(results))

@@ -32,13 +32,19 @@ def steps(seed: int) -> list[Step]:
     return [
         Step("10,000 serializable histories", ("tests.history", "--count", "10000"), 10),
         Step("programmes without a fault", _differential(0, 20), 20),
-        Step("programmes cut at a byte", _differential(1, 20), 20),
-        Step("programmes with an exception at a point", _differential(2, 20), 20),
+        Step("programmes cut at a byte", _differential(1, 60), 60),
+        Step("programmes with an exception at a point", _differential(2, 60), 60),
         Step("chaos", (*chaos, "--seconds", "600"), 15),
         Step("chaos without lost_update_guard", (*chaos, "--seconds", "180", "--no-guard"), 8),
         Step(
             "chaos, histories", (*chaos, "--seconds", "180", "--workloads", "append,registers"), 8
         ),
         Step("no false alarms", (*chaos, "--seconds", "60", "--alone"), 5),
+        Step("one ticket, two buyers", ("tests.benchmarks.tickets",), 60),
+        Step("one primary at each commit", ("tests.benchmarks.one_primary",), 10),
+        Step("switchovers", ("tests.benchmarks.switchover",), 10),
+        Step("pauses", ("tests.benchmarks.pauses",), 10),
+        Step("pauses with default time-outs", ("tests.benchmarks.pauses", "defaults"), 15),
+        Step("Django's own suite", ("tests.django_suite",), 60),
         Step("mutants", ("tests.mutants",), 150),
     ]

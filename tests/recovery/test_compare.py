@@ -240,3 +240,23 @@ def test_what_is_beyond_the_bound_cannot_be_told() -> None:
     assert look.judge(((1, 1), (3, 2), (4, 2))) is undecided
     assert look.judge(((3, 1), (1, 2), (2, 2))) is found
     assert look.judge(((1, 1), (3, 1), (2, 1))) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        (b"SELECT NOW()", None),
+        (b"select now(6), /* x */ Rand();", None),
+        (b"SELECT CURRENT_TIMESTAMP, UTC_DATE", None),
+        (b"SELECT NOW(), a", Kind.CHANGED),
+        (b"SELECT NOW() FROM t", Kind.CHANGED),
+        (b"SELECT f()", Kind.CHANGED),
+        (b"SELECT NOW(), (SELECT 1 FROM t)", Kind.CHANGED),
+        (b"SELECT NOW(), 'a'", Kind.CHANGED),
+        (b"SELECT NOW(), `a`", Kind.CHANGED),
+        (b"CALL NOW()", Kind.CHANGED),
+    ],
+)
+def test_the_time_alone_is_no_data(statement: bytes, expected: Kind | None) -> None:
+    """Nobody has changed it."""
+    assert kind(Entry(statement, answer(((1,),))), answer(((2,),))) is expected
