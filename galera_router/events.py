@@ -311,8 +311,12 @@ class OutcomeSettled(Event):
 
     LEVEL: ClassVar[int] = logging.INFO
     LINE: ClassVar[str] = (
-        "%(alias)s: the answer to a change was lost with %(lost)s; %(node)s has told after"
-        " %(seconds).3f s what became of it (committed: %(committed)s)"
+        "%(alias)s: the answer to a change was lost with %(lost)s; it is there, as %(node)s has"
+        " told %(seconds).3f s later"
+    )
+    _NOT: ClassVar[str] = (
+        "%(alias)s: the answer to a change was lost with %(lost)s; it is not there, as %(node)s has"
+        " told %(seconds).3f s later"
     )
 
     lost: str
@@ -323,6 +327,11 @@ class OutcomeSettled(Event):
     """The change is there. If not, it is sent again, or the application gets an error."""
     seconds: float
     """From the loss to the answer."""
+
+    @property
+    def line(self) -> str:
+        """The line of the log, with places for the fields."""
+        return self.LINE if self.committed else self._NOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,177 @@
+"""What listens to a cluster: metrics, traces, or something of one's own.
+
+``GALERA_INSTRUMENTATION`` in the settings names what is to listen::
+
+    GALERA_INSTRUMENTATION = [
+        "galera_router.instrumentation.prometheus.Prometheus",
+        "galera_router.instrumentation.opentelemetry.OpenTelemetry",
+    ]
+
+Each is a class that is called without arguments, or an object. It is an :class:`Instrumentation`,
+and may be a :class:`SeesStatements` or a :class:`SeesNodes` as well. What it raises is logged and
+goes no further. What is not named there is not imported and costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from galera_router.cluster import monitor
+from galera_router.cluster.nodes import Cluster, clusters_met
+from galera_router.connections.connection import NodeConnection
+from galera_router.events import Event
+from galera_router.exceptions import ConfigurationError
+from galera_router.signals import SIGNALS
+from galera_router.transactions import watching
+from galera_router.transactions.statements import Statement
+
+logger = logging.getLogger("galera_router")
+
+SETTING = "GALERA_INSTRUMENTATION"
+#: Seconds between two calls of :meth:`SeesNodes.nodes`.
+LOOK = 1.0
+
+
+@runtime_checkable
+class Instrumentation(Protocol):
+    """What is told of events."""
+
+    def event(self, event: Event) -> None:
+        """Called with each event, in the thread that has met it: it may be the watchdog's.
+
+        It is called with events of the classes in the attribute ``events``; with all without it.
+        """
+
+
+@runtime_checkable
+class SeesStatements(Protocol):
+    """What is also told of each statement of the application. This costs something for each."""
+
+    def statement(self, cluster: str, node: str, reads: bool) -> None:
+        """Called when a node has answered a statement, in the statement's thread.
+
+        Args:
+            cluster: the cluster's alias.
+            node: the node's name.
+            reads: it is a plain read.
+        """
+
+
+@runtime_checkable
+class SeesNodes(Protocol):
+    """What also looks at the nodes, about once a second."""
+
+    def nodes(self, clusters: Sequence[Cluster]) -> None:
+        """Called in the watchdog's thread as long as the process has connections.
+
+        Args:
+            clusters: those that this process has used.
+        """
+
+
+_installed: list[Any] = []
+
+
+def install(*listeners: Instrumentation) -> None:
+    """Have ``listeners`` listen; one that does already is left as it is."""
+    for listener in listeners:
+        if listener not in _installed:
+            _installed.append(listener)
+            _connect(listener)
+    _watch()
+
+
+def uninstall(*listeners: Instrumentation) -> None:
+    """Have ``listeners`` listen no more."""
+    for listener in listeners:
+        if listener in _installed:
+            _installed.remove(listener)
+            for signal in SIGNALS.values():
+                signal.disconnect(dispatch_uid=_uid(listener))
+    _watch()
+
+
+def install_configured() -> None:
+    """Install what the settings name.
+
+    Raises:
+        ConfigurationError: something cannot be imported, or is no instrumentation.
+    """
+    named = getattr(settings, SETTING, ())
+    if isinstance(named, str) or not isinstance(named, Iterable):
+        raise ConfigurationError(f"{SETTING} must be a list, not {named!r}.")
+    install(*(_made(item) for item in named))
+
+
+def _made(item: Any) -> Instrumentation:
+    found = _imported(item) if isinstance(item, str) else item
+    made = found() if isinstance(found, type) else found
+    if not isinstance(made, Instrumentation):
+        raise ConfigurationError(f"{SETTING}: {item!r} has no method event(event).")
+    return made
+
+
+def _imported(path: str) -> Any:
+    try:
+        return import_string(path)
+    except ImportError as error:
+        package = getattr(error, "name", None) or ""
+        known = {"prometheus_client": "prometheus", "opentelemetry": "opentelemetry"}
+        extra = known.get(package.partition(".")[0])
+        advice = f" Install galera-router[{extra}]." if extra else ""
+        raise ConfigurationError(f"{SETTING}: cannot import {path!r}: {error}.{advice}") from error
+
+
+def _uid(listener: Instrumentation) -> str:
+    return f"galera_router.instrumentation.{id(listener)}"
+
+
+def _connect(listener: Instrumentation) -> None:
+    def receive(event: Event, **kwargs: Any) -> None:
+        listener.event(event)
+
+    wanted = getattr(listener, "events", SIGNALS)
+    for kind, signal in SIGNALS.items():
+        if kind in wanted:
+            signal.connect(receive, weak=False, dispatch_uid=_uid(listener))
+
+
+# --- what signals do not tell -------------------------------------------------------------
+
+
+def _watch() -> None:
+    watching.watch(*(_observer(found) for found in _installed if isinstance(found, SeesStatements)))
+    monitor.after_looks(*(_looker(found) for found in _installed if isinstance(found, SeesNodes)))
+
+
+def _observer(listener: SeesStatements) -> watching.Observer:
+    statement = listener.statement
+
+    def observe(sent: Statement, link: NodeConnection) -> None:
+        node = link.node
+        statement(node.cluster.alias, node.config.name, sent.readable)
+
+    return observe
+
+
+def _looker(listener: SeesNodes) -> Callable[[], None]:
+    due = 0.0
+
+    def look() -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now < due:
+            return
+        due = now + LOOK
+        try:
+            listener.nodes(clusters_met())
+        except Exception:
+            logger.exception("%r has failed to look at the nodes", listener)
+
+    return look
