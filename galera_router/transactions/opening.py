@@ -242,7 +242,7 @@ def _begin_with_prime(session: Session, link: NodeConnection, *, synced: bool) -
     epochs = session.cluster.epochs
     asks, changes = not epochs.absent and several_statements(link.connection), epochs.changes
     link.drain()
-    cursor = link.connection.cursor(Cursor)
+    cursor = Cursor(link.connection)  # past a tracer: it is no statement of the application
     prime = SYNCED + PRIME if synced else PRIME
     cursor.connection = Packet(link.connection, [Step(prime), Step(b"COMMIT")])
     try:
