@@ -56,6 +56,8 @@ class SeesStatements(Protocol):
     def statement(self, cluster: str, node: str, reads: bool) -> None:
         """Called when a node has answered a statement, in the statement's thread.
 
+        It is called in the middle of things, and must not use the database.
+
         Args:
             cluster: the cluster's alias.
             node: the node's name.

@@ -180,7 +180,7 @@ class Session:
         self.answers.rows = -1
         self._busy = None
         self.lane = lane
-        if self._events or self._records:
+        if self._held:
             self._tell()
 
     def after_lane(self, call: Call, failed: Exception) -> Any:
