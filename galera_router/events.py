@@ -1,7 +1,7 @@
 """What galera_router tells of: one frozen dataclass for each kind of event.
 
-:mod:`galera_router.signals` has a signal for each of them. The log's lines are made from them, too:
-``LINE`` is the line, ``LEVEL`` its level. Seconds are seconds, with fractions. No event has the
+:mod:`galera_router.signals` has a signal for each of them. The log's lines are made from them, too.
+Seconds are seconds, with fractions. No event has the
 values of rows, parameters of statements or passwords in it.
 
 An event that this process has met in a statement is sent when that statement is done, in its
@@ -20,6 +20,7 @@ class Event:
     """What all events have."""
 
     LINE: ClassVar[str] = ""
+    #: Of that line, at most; NOTSET if there is none.
     LEVEL: ClassVar[int] = logging.WARNING
     #: Seconds between two lines about the same :attr:`subject`; 0: each event has its line.
     PAUSE: ClassVar[float] = 0.0

@@ -103,13 +103,7 @@ def send(kind: Callable[P, Event], *values: P.args, **fields: P.kwargs) -> None:
 def _listens(kind: Any) -> bool:
     """Returns True if there is a receiver, or if the log may have a line for it."""
     signal: Signal = SIGNALS[kind]
-    return bool(signal.receivers) or (kind.LEVEL > 0 and logger.isEnabledFor(_lowest(kind)))
-
-
-def _lowest(kind: type[Event]) -> int:
-    """The lowest level that a line of ``kind`` may have."""
-    varies = kind.level is not Event.level
-    return min(kind.LEVEL, logging.INFO) if varies else kind.LEVEL
+    return bool(signal.receivers) or (kind.LEVEL > 0 and logger.isEnabledFor(kind.LEVEL))
 
 
 def deliver(event: Event) -> None:

@@ -429,7 +429,7 @@ class Watchdog:
             try:
                 pause = self.look()
                 for call in _after_looks:
-                    call()
+                    call(pause is None)
             except Exception:  # the thread must live on
                 logger.exception("the watchdog has failed to look after the connections")
                 pause = ACTIVE
@@ -438,7 +438,7 @@ class Watchdog:
 
 
 _watchdog: Watchdog | None = None
-_after_looks: tuple[Callable[[], None], ...] = ()
+_after_looks: tuple[Callable[[bool], None], ...] = ()
 _lock = threading.Lock()
 
 
@@ -449,8 +449,11 @@ def ensure() -> None:
         watchdog.wake()
 
 
-def after_looks(*calls: Callable[[], None]) -> None:
-    """Have the watchdog do ``calls``, and no others, after each of its looks, which are many."""
+def after_looks(*calls: Callable[[bool], None]) -> None:
+    """Have the watchdog do ``calls``, and no others, after each of its looks, which are many.
+
+    They are called with True if it is the last one for a while.
+    """
     global _after_looks
     _after_looks = calls
 

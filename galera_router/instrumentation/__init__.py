@@ -8,15 +8,19 @@
     ]
 
 Each is a class that is called without arguments, or an object. It is an :class:`Instrumentation`,
-and may be a :class:`SeesStatements` or a :class:`SeesNodes` as well. What it raises is logged and
-goes no further. What is not named there is not imported and costs nothing.
+and may be a :class:`CountsStatements`, a :class:`SeesNodes` or a :class:`SeesStatements` as well.
+What it raises is logged and goes no further. What is not named there is not imported and costs
+nothing.
 """
 
 from __future__ import annotations
 
-import logging
+import atexit
+import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from logging import getLogger  # not the module: there is one of that name here
 from typing import Any, Protocol, runtime_checkable
 
 from django.conf import settings
@@ -31,10 +35,10 @@ from galera_router.signals import SIGNALS
 from galera_router.transactions import watching
 from galera_router.transactions.statements import Statement
 
-logger = logging.getLogger("galera_router")
+logger = getLogger("galera_router")
 
 SETTING = "GALERA_INSTRUMENTATION"
-#: Seconds between two calls of :meth:`SeesNodes.nodes`.
+#: Seconds between two calls of what is not called at once.
 LOOK = 1.0
 
 
@@ -62,6 +66,19 @@ class SeesStatements(Protocol):
             cluster: the cluster's alias.
             node: the node's name.
             reads: it is a plain read.
+        """
+
+
+@runtime_checkable
+class CountsStatements(Protocol):
+    """What is also told how many statements were answered; that costs next to nothing."""
+
+    def counts(self, totals: Mapping[tuple[str, str, bool], int]) -> None:
+        """Called about once a second, and at the end of the process.
+
+        Args:
+            totals: how many so far, in this process, by the cluster's alias, the node's name, and
+                whether they were plain reads.
         """
 
 
@@ -147,9 +164,30 @@ def _connect(listener: Instrumentation) -> None:
 # --- what signals do not tell -------------------------------------------------------------
 
 
+def refresh() -> None:
+    """Tell what is counted and looked at now, ahead of the watchdog's next time."""
+    with _lock:
+        counted = _counted()
+        for listener in _installed:
+            if isinstance(listener, CountsStatements):
+                listener.counts(counted)
+            if isinstance(listener, SeesNodes):
+                listener.nodes(clusters_met())
+
+
+def _counted() -> dict[tuple[str, str, bool], int]:
+    return {
+        (node.cluster.alias, node.name, reads): count
+        for (node, reads), count in watching.totals().items()
+    }
+
+
 def _watch() -> None:
-    watching.watch(*(_observer(found) for found in _installed if isinstance(found, SeesStatements)))
-    monitor.after_looks(*(_looker(found) for found in _installed if isinstance(found, SeesNodes)))
+    observers = [_observer(found) for found in _installed if isinstance(found, SeesStatements)]
+    counts = any(isinstance(found, CountsStatements) for found in _installed)
+    watching.watch(*observers, count=counts)
+    looks = counts or any(isinstance(found, SeesNodes) for found in _installed)
+    monitor.after_looks(*([_look] if looks else []))
 
 
 def _observer(listener: SeesStatements) -> watching.Observer:
@@ -162,18 +200,34 @@ def _observer(listener: SeesStatements) -> watching.Observer:
     return observe
 
 
-def _looker(listener: SeesNodes) -> Callable[[], None]:
-    due = 0.0
+_due = 0.0
+_lock = threading.Lock()
 
-    def look() -> None:
-        nonlocal due
-        now = time.monotonic()
-        if now < due:
-            return
-        due = now + LOOK
-        try:
-            listener.nodes(clusters_met())
-        except Exception:
-            logger.exception("%r has failed to look at the nodes", listener)
 
-    return look
+def _look(last: bool) -> None:
+    """Called by the watchdog; ``last``: it does not look again soon."""
+    global _due
+    now = time.monotonic()
+    if now < _due and not last:
+        return
+    _due = now + LOOK
+    try:
+        refresh()
+    except Exception:
+        logger.exception("an instrumentation has failed to look at the nodes")
+
+
+def _at_exit() -> None:
+    """What was counted since the last look is not to be lost."""
+    if _installed:
+        refresh()
+
+
+def _renew_lock() -> None:
+    """After a fork another thread's lock would never be released."""
+    global _lock
+    _lock = threading.Lock()
+
+
+atexit.register(_at_exit)
+os.register_at_fork(after_in_child=_renew_lock)

@@ -24,6 +24,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from galera_router import instrumentation
 from galera_router.cluster.nodes import Cluster, clusters_met
 from galera_router.events import (
     Conflict,
@@ -58,7 +59,8 @@ class Prometheus:
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self._statements: dict[tuple[str, str, bool], Callable[[], None]] = {}
+        self._counted: dict[tuple[str, str, bool], int] = {}
+        self._process = os.getpid()
         self._make_counters(registry)
         self._make_histograms(registry)
         self._make_gauges(registry)
@@ -138,14 +140,17 @@ class Prometheus:
         if type(event) in CHANGES:
             self.nodes(clusters_met())
 
-    def statement(self, cluster: str, node: str, reads: bool) -> None:
-        """Count it."""
-        try:
-            self._statements[cluster, node, reads]()
-        except KeyError:
-            child = self._sent.labels(cluster, node, "read" if reads else "write")
-            self._statements[cluster, node, reads] = child.inc
-            child.inc()
+    def counts(self, totals: Mapping[tuple[str, str, bool], int]) -> None:
+        """Add what has been counted since the last call."""
+        if self._process != os.getpid():  # after a fork it is counted from the beginning
+            self._process = os.getpid()
+            self._counted.clear()
+        for key, total in totals.items():
+            cluster, node, reads = key
+            new = total - self._counted.get(key, 0)
+            if new > 0:
+                self._sent.labels(cluster, node, "read" if reads else "write").inc(new)
+            self._counted[key] = total
 
     def nodes(self, clusters: Sequence[Cluster]) -> None:
         """Set the gauges."""
@@ -194,6 +199,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
     It asks no server. Who may see it is for the project to say.
     """
+    instrumentation.refresh()
     registry = REGISTRY
     if os.environ.get(_MULTIPROC):
         registry = CollectorRegistry()

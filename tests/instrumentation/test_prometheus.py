@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, connections, transaction
 from prometheus_client import CollectorRegistry
 
-from galera_router import reads
+from galera_router import instrumentation, reads
 from galera_router.cluster import monitor
 from galera_router.instrumentation.prometheus import Prometheus
 from galera_router.instrumentation.states import STATES
@@ -30,7 +30,8 @@ class Measured:
         return self.registry.get_sample_value(f"galera_router_{name}", labels) or 0.0
 
     def sent(self, kind: str) -> dict[str, float]:
-        """How many statements of ``kind`` each node was sent."""
+        """How many statements of ``kind`` each node has answered."""
+        instrumentation.refresh()
         found = {
             node: self.value("statements_total", node=node, kind=kind)
             for node in ("db1", "db2", "db3")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -13,6 +14,7 @@ import pytest
 from django.db import connections
 from prometheus_client.parser import text_string_to_metric_families
 
+from galera_router.instrumentation import LOOK
 from tests.ecosystem.servers import Server, Visitor, serving
 from tests.ecosystem.support import environment
 from tests.integration.support import OPTIMISTIC, Shop, wait_until
@@ -82,9 +84,11 @@ def test_whoever_is_asked_tells_of_all(server: Server) -> None:
     with ThreadPoolExecutor(4) as pool:
         processes = {int(pid) for pid in pool.map(lambda n: add(server, f"a{n}"), range(ROUNDS))}
         assert len(processes) == 2
+        time.sleep(2 * LOOK)  # what each has counted is told by then
         before = total(server, "statements_total", node="db2", kind="read")
         list(pool.map(lambda n: ask(server, "/ten/"), range(ROUNDS)))
     expected = before + ROUNDS * READS
+    wait_until(lambda: total(server, "statements_total", node="db2", kind="read") >= expected)
     for _ in range(6):
         assert total(server, "statements_total", node="db2", kind="read") == expected
     assert total(server, "statements_total", node="db1", kind="write") >= ROUNDS

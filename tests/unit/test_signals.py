@@ -175,6 +175,16 @@ def test_what_is_learned_first_is_no_warning(caplog: pytest.LogCaptureFixture) -
     assert [record.levelno for record in caplog.records] == [logging.INFO, logging.WARNING]
 
 
+@pytest.mark.parametrize("usual", [True, False])
+def test_a_line_of_a_lower_level_is_left_out_alone(
+    caplog: pytest.LogCaptureFixture, usual: bool
+) -> None:
+    caplog.set_level(logging.WARNING, "galera_router")
+    signals.send(TokenIgnored, "", "why", usual=usual)
+    signals.send(PrimaryChanged, "default", "db1", "" if usual else "db2", "x", "", False, 7)
+    assert len(caplog.messages) == (0 if usual else 2)
+
+
 def test_the_public_names_of_before_are_there() -> None:
     assert signals.Failover is Failover
     assert SIGNALS[Failover] is signals.failover
