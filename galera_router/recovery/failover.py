@@ -239,6 +239,8 @@ class CatchingUp:
         link = self._session.primary
         if link is not None and link.state is None:
             self._session.lose_primary()
+        alias = self._session.cluster.alias
+        signals.send(Waited, alias, node.name, "for a new primary", self._given)
         if lacks_something(node):
             self._session.cluster.mark_behind(node, self._given)
         self._next *= 2

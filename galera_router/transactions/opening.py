@@ -210,12 +210,12 @@ def _prime(session: Session, link: NodeConnection, waits: CatchingUp) -> None:
 
     The watchdog ends the wait; not where that would lose what was set on the connection.
     """
-    moved, began = _lags(session, link.node), time.monotonic()
+    began = time.monotonic()
+    moved = _lags(session, link.node)
     deadline = began + waits.seconds(link)
     link.until = deadline if moved and link.state is None else 0.0
     while not _begin_with_prime(session, link, synced=moved):
         if time.monotonic() >= deadline:
-            tell_wait(session, link.node, "for a new primary", began)
             raise LagsBehind(f"{link.node.name} has not caught up in time")
         time.sleep(0.1)
     link.until = 0.0
