@@ -20,12 +20,13 @@ class GaleraRouterConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from galera_router import checks
+        from galera_router import checks, instrumentation
         from galera_router.cluster import monitor
         from galera_router.compat import commits, internals, wrappers
         from galera_router.recovery import runs
         from galera_router.transactions import install
 
+        instrumentation.install_configured()
         checks.register()
         monitor.install()
         runs.install()

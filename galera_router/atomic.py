@@ -97,11 +97,11 @@ class GaleraAtomic:
                 if not attempts.may_repeat(error, on_secondary=on_secondary):
                     raise
                 if (obstacle := run.obstacle()) is not None:
-                    tell_not(name, error, obstacle)
+                    tell_not(self._using, name, error, obstacle)
                     raise
                 # One that only read is as well off on a secondary, in one snapshot.
                 on_primary = on_primary or session.promoted or is_unknown_name(error)
-                attempts.tell(name, error)
+                attempts.tell(self._using, name, error)
             if not turn.held:
                 time.sleep(pause(attempts.run - 1))
 

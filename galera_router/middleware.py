@@ -103,7 +103,7 @@ class Runs:
             return False
         assert self._run is not None, "a view runs within a run"
         if self._run.effect is not None:
-            tell_not(self._name, error, self._run.effect)
+            tell_not(self._aliases, self._name, error, self._run.effect)
             return False
         self.failure = error
         moved = self.sessions if is_unknown_name(error) else [c for c in sessions() if c.promoted]
@@ -129,12 +129,16 @@ class Runs:
         assert self.attempts is not None
         obstacle = self._run.obstacle() or self._restore(request)
         if obstacle is not None:
-            tell_not(self._name, error, obstacle)
+            tell_not(self._aliases, self._name, error, obstacle)
             raise error
         request.galera_runs = self  # type: ignore[attr-defined]
-        self.attempts.tell(self._name, error)
+        self.attempts.tell(self._aliases, self._name, error)
         held = self.turn is not None and self.turn.held
         return 0.0 if held else pause(self.attempts.run - 1)
+
+    @property
+    def _aliases(self) -> str:
+        return ",".join(session.cluster.alias for session in self.sessions)
 
     def _restore(self, request: HttpRequest) -> str | None:
         if not RequestState.can_be_read_again(request):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from galera_router import signals
 from galera_router.causality import scope, tokens
-from galera_router.causality.ignored import tell_ignored
 from galera_router.causality.scope import Need, Needs
 from galera_router.causality.voids import instead_of
 from galera_router.cluster.nodes import cluster_of
 from galera_router.cluster.position import EVERYTHING, Position
+from galera_router.events import TokenIgnored
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def _need(text: str, max_age: int | None) -> tuple[str, Need] | None:
     alias, position = loaded
     cluster = cluster_of(alias)
     if cluster is None or cluster.alias != alias:
-        tell_ignored(logging.WARNING, "there is no cluster %r here", alias)
+        signals.send(TokenIgnored, alias, f"there is no cluster {alias!r} here")
         return None
     instead = instead_of(cluster, position)
     return alias, Need(instead or position, void=instead is not None)

@@ -5,12 +5,11 @@ The signature is Django's, so ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` apply.
 
 from __future__ import annotations
 
-import logging
-
 from django.core import signing
 
-from galera_router.causality.ignored import tell_ignored
+from galera_router import signals
 from galera_router.cluster.position import EVERYTHING, Position, is_position
+from galera_router.events import TokenIgnored
 
 _SALT = "galera_router.token"
 _LONGEST = 1000  # characters; nobody signs more
@@ -32,13 +31,13 @@ def load(text: str, max_age: int | None) -> tuple[str, Position] | None:
     try:
         parts = _unsigned(text, max_age)
     except signing.SignatureExpired:
-        tell_ignored(logging.INFO, "it has expired")
+        signals.send(TokenIgnored, "", "it has expired", usual=True)
     except (signing.BadSignature, ValueError):
-        tell_ignored(logging.WARNING, "it was not signed here")
+        signals.send(TokenIgnored, "", "it was not signed here")
     else:
         found = _read(parts, _signed(text))
         if found is None:
-            tell_ignored(logging.WARNING, "it is of another version")
+            signals.send(TokenIgnored, "", "it is of another version")
         return found
     return None
 

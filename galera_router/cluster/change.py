@@ -21,6 +21,7 @@ from galera_router.cluster.epoch import (
     NotPrimary,
     is_absent,
     read,
+    signed,
 )
 from galera_router.cluster.membership import Server
 from galera_router.cluster.nodes import DISK_FULL, READ_ONLY, Node
@@ -128,7 +129,7 @@ def make_primary(
     values = (
         f"epoch = {number}, server = {WHO}, address = {_quoted(address)},"
         f" member = {_quoted(member)}, changed_at = UTC_TIMESTAMP(6),"
-        f" flips = {_flips(old)}, held = {held:d}, reason = {_quoted(reason)}"
+        f" flips = {_flips(old)}, held = {held:d}, reason = {_quoted(signed(reason))}"
     )
     server.query(_statement(_quoted(cluster_id), old, values, number).encode())
 

@@ -12,7 +12,9 @@ was committed in the epochs before.
 
 from __future__ import annotations
 
-import logging
+import os
+import re
+import socket
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -21,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.utils import OperationalError
 
+from galera_router import signals
 from galera_router.connections.errors import errno
+from galera_router.events import PrimaryChanged
 
 if TYPE_CHECKING:
     from .nodes import Node
-
-logger = logging.getLogger("galera_router")
 
 TABLE, SLOTS = "galera_router_epoch", "galera_router_slot"
 #: What a server calls itself: another one at the same address has another name.
@@ -42,6 +44,9 @@ LOOK_AGAIN = 60.0
 #: No such table; it may not be read; no such column.
 _NOT_THERE = frozenset({1146, 1142, 1143, 1054})
 _NO_PARENT = 1452
+#: Characters of a reason that the table has room for, beside who gives it.
+_LONGEST_REASON = 150
+_SIGNED = re.compile(r"(.*) \(by (\S+:\d+)\)", re.DOTALL)
 
 
 class NotPrimary(OperationalError):
@@ -60,6 +65,7 @@ class Epoch:
         flips: changes that came soon one after the other.
         held: an operator has put it there: no failback.
         reason: why it is the primary.
+        by: host and process that have made it the primary; empty if unknown.
         began: when the epoch began, by this process's clock (monotonic seconds).
     """
 
@@ -70,6 +76,7 @@ class Epoch:
     flips: int = 0
     held: bool = False
     reason: str = ""
+    by: str = ""
     began: float = field(default=0.0, compare=False)
 
     @property
@@ -165,19 +172,30 @@ class Epochs:
             current = self.current
         self.find_leader()
         if current is not None and current != known:
-            self._tell(current, logging.INFO if known is None else logging.WARNING)
+            self._tell(current, known)
 
-    def _tell(self, epoch: Epoch, level: int) -> None:
-        logger.log(
-            level, "%s: node %s is the primary now: %s", self._alias, self.name, epoch.reason
+    def _tell(self, epoch: Epoch, before: Epoch | None) -> None:
+        signals.send(
+            PrimaryChanged,
+            self._alias,
+            node=self._name_of(epoch),
+            before=self._name_of(before),
+            reason=epoch.reason,
+            by=epoch.by,
+            held=epoch.held,
+            epoch=epoch.number,
         )
+
+    def _name_of(self, epoch: Epoch | None) -> str:
+        if epoch is None:
+            return ""
+        names = (node.name for node in self._nodes if node.server == epoch.server)
+        return next(names, epoch.server)
 
     @property
     def name(self) -> str:
         """The name of the primary: the node's, or that of its server; empty if it is not known."""
-        if self.leader is not None:
-            return self.leader.name
-        return self.current.server if self.current is not None else ""
+        return self.leader.name if self.leader is not None else self._name_of(self.current)
 
     def follows(self, node: Node) -> bool:
         """Returns True if ``node`` is known not to be the primary."""
@@ -210,7 +228,8 @@ def read(rows: Iterable[Sequence[Any]], cluster_id: str) -> tuple[str, Epoch | N
 
 
 def _epoch(number: Any, server: Any, address: Any, member: Any, *rest: Any) -> Epoch:
-    flips, held, reason, age = rest
+    flips, held, told, age = rest
+    reason, by = _unsigned(_text(told))
     return Epoch(
         number=int(number),
         server=_text(server),
@@ -218,9 +237,20 @@ def _epoch(number: Any, server: Any, address: Any, member: Any, *rest: Any) -> E
         member=_text(member),
         flips=int(flips),
         held=bool(int(held)),
-        reason=_text(reason),
+        reason=reason,
+        by=by,
         began=time.monotonic() - int(age) / 1e6,
     )
+
+
+def signed(reason: str) -> str:
+    """``reason`` with the name of this process, as the table has it."""
+    return f"{reason[:_LONGEST_REASON]} (by {socket.gethostname()[:64]}:{os.getpid()})"
+
+
+def _unsigned(text: str) -> tuple[str, str]:
+    found = _SIGNED.fullmatch(text)
+    return (found[1], found[2]) if found is not None else (text, "")
 
 
 def _text(value: Any) -> str:

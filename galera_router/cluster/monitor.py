@@ -428,6 +428,8 @@ class Watchdog:
             self._sleeps = True  # before looking: a connection made from here on wakes us
             try:
                 pause = self.look()
+                for call in _after_looks:
+                    call(pause is None)
             except Exception:  # the thread must live on
                 logger.exception("the watchdog has failed to look after the connections")
                 pause = ACTIVE
@@ -436,6 +438,7 @@ class Watchdog:
 
 
 _watchdog: Watchdog | None = None
+_after_looks: tuple[Callable[[bool], None], ...] = ()
 _lock = threading.Lock()
 
 
@@ -444,6 +447,15 @@ def ensure() -> None:
     watchdog = _watchdog or _begin()
     if watchdog is not None:
         watchdog.wake()
+
+
+def after_looks(*calls: Callable[[bool], None]) -> None:
+    """Have the watchdog do ``calls``, and no others, after each of its looks, which are many.
+
+    They are called with True if it is the last one for a while.
+    """
+    global _after_looks
+    _after_looks = calls
 
 
 def _begin() -> Watchdog | None:

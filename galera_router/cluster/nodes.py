@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 
+from galera_router import signals
 from galera_router.cluster import lag
 from galera_router.cluster.distance import Distance
 from galera_router.cluster.epoch import Epoch, Epochs
@@ -30,6 +31,16 @@ from galera_router.cluster.lag import Track
 from galera_router.cluster.position import Position
 from galera_router.conf import CLUSTER_KEY, ClusterConfig, NodeConfig, cluster_config, node_role
 from galera_router.connections.errors import errno, is_of_set_up, is_permanent
+from galera_router.events import (
+    NodeAccepting,
+    NodeCaughtUp,
+    NodeDown,
+    NodeInStep,
+    NodeLagging,
+    NodeOutOfStep,
+    NodeRefusing,
+    NodeUp,
+)
 
 logger = logging.getLogger("galera_router")
 
@@ -354,7 +365,7 @@ class Cluster:
             if was_well:
                 self._lost(node)
         if was_up:
-            logger.warning("%s: node %s is down: %s", self.alias, node.name, node.reason)
+            signals.send(NodeDown, self.alias, node.name, node.reason, errno(error))
 
     def mark_behind(self, node: Node, seconds: float) -> None:
         """Note that ``node`` was to be the primary and has not caught up in ``seconds``."""
@@ -366,8 +377,7 @@ class Cluster:
             if was_well:
                 self._lost(node)
         if not was_behind:
-            text = "%s: node %s lags: it has not caught up in %.1f s"
-            logger.warning(text, self.alias, node.name, seconds)
+            signals.send(NodeLagging, self.alias, node.name, seconds, as_primary=True)
 
     def mark_refusing(self, node: Node, refusal: str, error: BaseException) -> None:
         """Note that ``node`` has refused a write, as others would be; it is well for reads."""
@@ -380,7 +390,7 @@ class Cluster:
             if was_well:
                 self._lost(node)
         if not before:
-            logger.warning("%s: node %s %s: %s", self.alias, node.name, refusal, error)
+            signals.send(NodeRefusing, self.alias, node.name, refusal, str(error))
 
     def mark_full(self, node: Node, error: BaseException) -> None:
         """Note that ``node`` has no connection left for the watchdog; the second time it counts."""
@@ -400,7 +410,7 @@ class Cluster:
             self._returned(node)
             if node.well:
                 self._settle(node, math.floor(self._wall()))
-        logger.warning("%s: node %s is up again", self.alias, node.name)
+        self._tell_up(node)
 
     def mark_answered(
         self,
@@ -436,7 +446,7 @@ class Cluster:
                 self._note_well(node, was_well, started, at)
             node.started, node.heard = started, self._clock()
         if not was_up:
-            logger.warning("%s: node %s is up again", self.alias, node.name)
+            self._tell_up(node)
         self._tell(node, rank)
 
     def note_server(self, node: Node, server: str) -> int:
@@ -559,15 +569,27 @@ class Cluster:
             return False
         return any(track.was_within(position, since) for track in others)
 
+    def _tell_up(self, node: Node) -> None:
+        seconds = max(0.0, self._clock() - node.lost_at)
+        signals.send(NodeUp, self.alias, node.name, seconds)
+
     def _tell(self, node: Node, before: tuple[bool, bool, bool]) -> None:
-        texts = (
-            (node.refusal, "takes writes again"),
-            (f"lags by {node.lag:.1f} s", "has caught up"),
-            ("is no longer in step", "is again in step"),
+        alias, name = self.alias, node.name
+        writable, current, fit = (
+            (now, was != now) for was, now in zip(before, node.rank, strict=True)
         )
-        for (bad, good), was, now in zip(texts, before, node.rank, strict=True):
-            if was != now:
-                logger.warning("%s: node %s %s", self.alias, node.name, good if now else bad)
+        if writable == (True, True):
+            signals.send(NodeAccepting, alias, name)
+        elif writable == (False, True):
+            signals.send(NodeRefusing, alias, name, node.refusal)
+        if current == (True, True):
+            signals.send(NodeCaughtUp, alias, name)
+        elif current == (False, True):
+            signals.send(NodeLagging, alias, name, node.lag)
+        if fit == (True, True):
+            signals.send(NodeInStep, alias, name)
+        elif fit == (False, True):
+            signals.send(NodeOutOfStep, alias, name)
 
     def _best(self, nodes: Iterable[Node]) -> list[Node]:
         """Those of ``nodes`` to read from."""

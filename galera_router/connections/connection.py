@@ -38,6 +38,22 @@ _TOO_LARGE = 1153
 _OUT_OF_THE_WAY = frozenset({"SELECT", "DO", "SET", "CREATE"})
 
 
+class Tally:
+    """How many statements of the application were answered on one connection.
+
+    Only the connection's thread counts: so no lock is needed.
+
+    Attributes:
+        reads: plain reads.
+        others: all others.
+    """
+
+    __slots__ = ("others", "reads")
+
+    def __init__(self) -> None:
+        self.reads = self.others = 0
+
+
 class NodeConnection:
     """A driver connection to a node.
 
@@ -64,7 +80,10 @@ class NodeConnection:
         server: the server's own name for itself; empty if it was not asked.
         takes_packets: one packet may carry several statements.
         proxied: something stands around the driver's connection and makes its cursors.
+        tally: where its statements are counted, once somebody wants that.
     """
+
+    tally: Tally | None = None
 
     def __init__(self, node: Node, connection: Any, options: Any = None) -> None:
         self.node = node

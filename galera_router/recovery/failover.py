@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db.utils import OperationalError
 
+from galera_router import signals
 from galera_router.causality.scope import in_outage, note_outage
 from galera_router.cluster.compare import lacks_something
 from galera_router.cluster.epoch import NotPrimary
@@ -18,14 +19,15 @@ from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import (
     ERRORS,
     Verdict,
+    errno,
     is_conflict,
     is_full_disk,
     is_lost,
     refuses_writes,
     verdict,
 )
+from galera_router.events import Conflict, Failover, Waited
 from galera_router.exceptions import ClusterError, FailoverImpossible, NoNodeAvailable
-from galera_router.signals import Failover
 
 from .marker import is_fenced
 from .retry import pause
@@ -61,24 +63,38 @@ def candidates(
         NoNodeAvailable: the time is over; the message has each node's reason.
     """
     began = time.monotonic()
-    first = choose()
-    if first is not None:  # nearly always it does
-        yield first
-    deadline = began + patience(session)
-    tried = [] if first is None else [first]
-    while (node := choose()) is not None:
-        if tried.count(node) > 1:  # it is well for everybody but the caller
-            if time.monotonic() >= deadline:
-                raise no_node(session, electable=electable, began=began)
-            _pause(session, deadline)
+    node = choose()
+    if node is not None:  # nearly always it does
         yield node
-        tried.append(node)
-    cluster = session.cluster
-    while not cluster.hopeless(electable=electable) and time.monotonic() < deadline:
-        # The monitor may have found one to be well meanwhile.
-        yield choose() or cluster.any_down(electable=electable)
-        _pause(session, deadline)
-    raise no_node(session, electable=electable, began=began)
+    deadline = began + patience(session)
+    tried = [] if node is None else [node]
+    waited = False
+    try:
+        while (node := choose()) is not None:
+            if tried.count(node) > 1:  # it is well for everybody but the caller
+                if time.monotonic() >= deadline:
+                    raise no_node(session, electable=electable, began=began)
+                waited = True
+                _pause(session, deadline)
+            yield node
+            tried.append(node)
+        cluster = session.cluster
+        while not cluster.hopeless(electable=electable) and time.monotonic() < deadline:
+            # The monitor may have found one to be well meanwhile.
+            node = choose() or cluster.any_down(electable=electable)
+            yield node
+            waited = True
+            _pause(session, deadline)
+        raise no_node(session, electable=electable, began=began)
+    finally:  # also where the caller needs no further one
+        if waited:
+            tell_wait(session, node, "for a node", began)
+
+
+def tell_wait(session: Session, node: Node | None, why: str, began: float) -> None:
+    """Tell that a statement has waited since ``began`` (monotonic seconds)."""
+    name, seconds = node.name if node is not None else "", time.monotonic() - began
+    signals.send(Waited, session.cluster.alias, name, why, seconds)
 
 
 def _pause(session: Session, deadline: float) -> None:
@@ -226,6 +242,8 @@ class CatchingUp:
         link = self._session.primary
         if link is not None and link.state is None:
             self._session.lose_primary()
+        alias = self._session.cluster.alias
+        signals.send(Waited, alias, node.name, "for a new primary", self._given)
         if lacks_something(node):
             self._session.cluster.mark_behind(node, self._given)
         self._next *= 2
@@ -340,11 +358,18 @@ class Conflicts:
         limit: int = self._session.options.conflict_retries
         if verdict(error) is Verdict.LOCK_WAIT:
             limit = min(limit, 1)
+        self.tell(error, again=self._met < limit)
         if self._met >= limit:
             return False
         self._met += 1
         time.sleep(pause(self._met))
         return True
+
+    def tell(self, error: Exception, *, again: bool) -> None:
+        """Tell of the conflict ``error``; ``again``: the transaction is begun again on the spot."""
+        link = self._session.primary
+        name = link.node.name if link is not None else ""
+        signals.send(Conflict, self._session.cluster.alias, name, errno(error), again)
 
     def persist(self, action: Action) -> NodeConnection:
         """:func:`on_primary`, again after a conflict for as long as that is worth while."""
@@ -374,7 +399,12 @@ class Loss:
     error: Exception
     at: float = field(default_factory=time.monotonic)
 
-    def event(self, alias: str, node: Node, replayed: int) -> Failover:
-        """What is told when ``node`` has taken over."""
-        seconds = time.monotonic() - self.at
-        return Failover(alias, self.node.name, node.name, str(self.error), seconds, replayed)
+    def tell(self, alias: str, node: Node, replayed: int) -> None:
+        """Tell that ``node`` has taken over."""
+        names, reason, seconds = (self.node.name, node.name), str(self.error), self.seconds
+        signals.send(Failover, alias, *names, reason, seconds, replayed)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds since then."""
+        return time.monotonic() - self.at

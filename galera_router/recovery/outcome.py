@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import MySQLdb
 
+from galera_router import signals
 from galera_router.connections.begin import BEGIN, BEGIN_READ_ONLY, SYNCED, UNHURRIED
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import (
@@ -22,6 +23,7 @@ from galera_router.connections.errors import (
     verdict,
 )
 from galera_router.connections.packet import Step
+from galera_router.events import OutcomeSettled, OutcomeUnknown
 from galera_router.exceptions import (
     CommitOutcomeUnknown,
     FailoverImpossible,
@@ -149,8 +151,10 @@ def _replay(doubt: Doubt, error: Exception, link: NodeConnection, marker: Marker
     reason = rebuilding.obstacle(transaction, doubt.link)
     if reason is not None:
         raise FailoverImpossible(reason)
+    began = time.monotonic()
     rebuilding.replay(transaction, link, [Step(marker.advance(link.epoch), rebuilding.found)])
     transaction.to_primary(link)
+    rebuilding.tell_replay(transaction, link, "commit", began)
 
 
 def _only_read(transaction: Transaction) -> bool:
@@ -243,6 +247,9 @@ class Doubt:
         if self._marking.marker is None or not self._session.options.failover_enable:
             raise self.unknown("there is no marker for it")
         link = self._on_some_node(resume)
+        alias, names = self._session.cluster.alias, (self.link.node.name, link.node.name)
+        committed = self._found is not None
+        signals.send(OutcomeSettled, alias, *names, committed, self._loss.seconds)
         if self._refusal is not None:
             raise self._refusal from self._loss.error
         self._session.tell(self._loss, link.node, len(self.transaction.journal))
@@ -336,6 +343,8 @@ class Doubt:
         self._session.following.note_commit()  # it may be there: nothing around it may run again
         changes = writes(self.transaction)
         self._marking.marker = None
+        told = link.node.name, link.thread_id, changes, reason
+        signals.send(OutcomeUnknown, self._session.cluster.alias, *told)
         return CommitOutcomeUnknown(
             f"The connection to {link.node.name} was lost when the transaction may have been"
             f" committed ({self._loss.error}), and what became of it cannot be found out: {reason}."

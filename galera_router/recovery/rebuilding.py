@@ -7,11 +7,13 @@ being rebuilt is asked in :func:`obstacle`, and nowhere else.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import MySQLdb
 
+from galera_router import events, signals
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import Verdict, is_conflict, verdict
 from galera_router.connections.packet import Step
@@ -46,11 +48,44 @@ def go_live(transaction: Transaction) -> NodeConnection:
         ReplayMismatch: what was read is not what the primary has.
         NoNodeAvailable: no node answered within ``reconnect_wait_time``.
     """
+    began = time.monotonic() if signals.promotion.receivers and not transaction.stays else 0.0
     try:
-        return transaction.conflicts.persist(lambda link: _begin(transaction, link))
+        link = transaction.conflicts.persist(lambda link: _begin(transaction, link))
     except Exception as error:
         transaction.broken = error
         raise
+    if began:
+        _tell_promotion(transaction, link, began)
+    return link
+
+
+def go_on(transaction: Transaction, cause: str) -> NodeConnection:
+    """:func:`go_live` for a transaction that has been on the primary before, told as a replay.
+
+    Args:
+        transaction: whose journal is replayed.
+        cause: as in :class:`galera_router.events.Replay`.
+    """
+    began = time.monotonic()
+    link = go_live(transaction)
+    if transaction.journal.entries:
+        tell_replay(transaction, link, cause, began)
+    return link
+
+
+def tell_replay(transaction: Transaction, link: NodeConnection, cause: str, began: float) -> None:
+    """Tell that the journal was replayed on ``link`` since ``began`` (monotonic seconds)."""
+    replayed, seconds = len(transaction.journal), time.monotonic() - began
+    alias = transaction.session.cluster.alias
+    signals.send(events.Replay, alias, link.node.name, cause, replayed, seconds)
+
+
+def _tell_promotion(transaction: Transaction, link: NodeConnection, began: float) -> None:
+    """Tell that it has moved here from a secondary, if it has read there."""
+    replayed = sum(entry.savepoint is None for entry in transaction.journal)
+    if replayed:
+        alias, seconds = transaction.session.cluster.alias, time.monotonic() - began
+        signals.send(events.Promotion, alias, link.node.name, replayed, seconds)
 
 
 def _begin(transaction: Transaction, link: NodeConnection) -> None:
@@ -144,7 +179,7 @@ def recover(transaction: Transaction, error: Exception) -> None:
     if verdict(error) is Verdict.OUT:
         session.cluster.mark_down(link.node, error)
     refuse(transaction, link, error)
-    found = go_live(transaction)
+    found = go_on(transaction, "failover")
     session.tell(loss, found.node, len(transaction.journal))
 
 
@@ -156,6 +191,8 @@ def may_repeat(transaction: Transaction, error: Exception) -> bool:
     session = transaction.session
     elsewhere = failover.note_refusal(session, error)
     if not session.options.failover_enable or obstacle(transaction, session.primary):
+        if is_conflict(error):
+            transaction.conflicts.tell(error, again=False)
         return False
     return elsewhere or (is_conflict(error) and transaction.conflicts.worth_while(error))
 
@@ -171,7 +208,7 @@ def repeat(transaction: Transaction, error: Exception) -> None:
     failover.undo(session)
     transaction.to_pending()
     try:
-        found = go_live(transaction)
+        found = go_on(transaction, "conflict" if loss is None else "failover")
     except Exception as failure:
         if not isinstance(failure, ReplayMismatch) and not is_conflict(failure):
             raise
@@ -200,7 +237,7 @@ def renew_marker(transaction: Transaction) -> None:
         )
         raise transaction.broken
     if transaction.journal.entries:
-        go_live(transaction)
+        go_on(transaction, "marker")
 
 
 def primary_changed(transaction: Transaction, error: Exception) -> None:
@@ -226,7 +263,7 @@ def primary_changed(transaction: Transaction, error: Exception) -> None:
         )
         raise transaction.broken from error
     if transaction.journal.entries:
-        go_live(transaction)
+        go_on(transaction, "primary")
 
 
 def refuse(transaction: Transaction, link: NodeConnection, error: Exception) -> None:

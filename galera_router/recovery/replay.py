@@ -211,7 +211,9 @@ class Replay:
 
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[Any]:
-        cursor = self._connection.cursor(Cursor)  # not the application's, whose rows may be dicts
+        # Not the application's class, whose rows may be dicts; and made past a tracer around the
+        # connection, which would show the values of rows that are in the text.
+        cursor = Cursor(self._connection)
         self._link.busy = time.monotonic()
         try:
             yield cursor

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import random
 
+from galera_router import signals
 from galera_router.connections.errors import (
     is_conflict,
     is_outdated,
     is_unknown_name,
     refuses_writes,
 )
+from galera_router.events import Rerun, RerunRefused
 from galera_router.exceptions import FailoverImpossible, ReplayMismatch
-
-logger = logging.getLogger("galera_router")
 
 #: Runs of one function or request, the first included.
 ATTEMPTS = 10
@@ -63,16 +62,15 @@ class Attempts:
         self._run += 1
         return True
 
-    def tell(self, what: str, error: BaseException) -> None:
-        """Log that ``what`` is run again now because of ``error``."""
-        text = "running %s again (run %d of at most %d): %s: %s"
-        logger.info(text, what, self._run, self._limit, type(error).__name__, error)
+    def tell(self, alias: str, what: str, error: BaseException) -> None:
+        """Tell that ``what`` is run again now because of ``error``, met on ``alias``."""
+        name = type(error).__name__
+        signals.send(Rerun, alias, what, self._run, self._limit, name, str(error))
 
 
-def tell_not(what: str, error: BaseException, reason: str) -> None:
-    """Log why ``what`` is not run again although ``error`` would allow it."""
-    text = "not running %s again after %s, because %s: %s"
-    logger.info(text, what, type(error).__name__, reason, error)
+def tell_not(alias: str, what: str, error: BaseException, obstacle: str) -> None:
+    """Tell why ``what`` is not run again although ``error``, met on ``alias``, would allow it."""
+    signals.send(RerunRefused, alias, what, type(error).__name__, obstacle, str(error))
 
 
 def _undone(error: BaseException) -> bool:

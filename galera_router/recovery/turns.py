@@ -10,19 +10,18 @@ The lock is a courtesy: nothing depends on it, and without it the run goes on.
 
 from __future__ import annotations
 
-import logging
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from galera_router import signals
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS
+from galera_router.events import NoTurn
 from galera_router.recovery import failover
 
 if TYPE_CHECKING:
     from galera_router.transactions.session import Session
-
-logger = logging.getLogger("galera_router")
 
 #: The first run that queues, even if nobody else does.
 FIRST = 3
@@ -132,8 +131,7 @@ class Turn:
         link.query(b"SELECT GET_LOCK(%s, %.3f)" % (lock, patience))
         if link.rows() != ((1,),):
             self._drop(session)
-            text = "%s: no turn within %.1f s; going on without"
-            logger.info(text, session.cluster.alias, patience)
+            _failed(session, f"it has not come within {patience:.1f} s")
             return False
         if not is_hot(self.name) or time.monotonic() - began > CROWD:
             _note_hot(self.name)
@@ -194,10 +192,10 @@ def _release(session: Session, link: NodeConnection, lock: bytes) -> None:
     try:
         link.query(b"DO RELEASE_LOCK(%s)" % lock)
     except ERRORS as error:
-        _failed(session, error)
         if session.primary is link:
             session.lose_primary(idle=True)
+        _failed(session, error)
 
 
-def _failed(session: Session, error: Exception) -> None:
-    logger.info("%s: no turn: %s", session.cluster.alias, error)
+def _failed(session: Session, reason: Exception | str) -> None:
+    signals.send(NoTurn, session.cluster.alias, str(reason))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from galera_router import signals
 from galera_router.cluster.nodes import cluster_of
 from galera_router.compat import internals, wrappers
 from galera_router.connections.connection import NodeConnection
+from galera_router.events import Event
 
 from .node_alias import attach_node
 from .session import Session, attach, session_of, sessions
@@ -21,13 +24,18 @@ _inherited: list[Any] = []  # connections of the parent, kept from being destroy
 
 
 def hold_logs() -> None:
-    """Have what is logged in the middle of a statement be told at its end; may be repeated."""
-    if _hold not in logger.filters:
-        logger.addFilter(_hold)
+    """Have what happens in the middle of a statement be told at its end; may be repeated."""
+    signals.hold = _hold_event
+    if _hold_record not in logger.filters:
+        logger.addFilter(_hold_record)
 
 
-def _hold(record: logging.LogRecord) -> bool:
-    return not any(session.hold(record) for session in sessions())
+def _hold_event(event: Event) -> bool:
+    return any(session.hold(partial(signals.deliver, event)) for session in sessions())
+
+
+def _hold_record(record: logging.LogRecord) -> bool:
+    return not any(session.hold(partial(logger.handle, record)) for session in sessions())
 
 
 def install(wrapper: BaseDatabaseWrapper) -> None:

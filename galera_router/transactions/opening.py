@@ -9,20 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 from MySQLdb.cursors import Cursor
 
+from galera_router import signals
 from galera_router.cluster import change, membership
 from galera_router.cluster.epoch import ASK, Epoch, is_absent, read
-from galera_router.cluster.nodes import Node
+from galera_router.cluster.nodes import Cluster, Node
 from galera_router.compat import internals
 from galera_router.connections.begin import BEGIN, PRIME, SYNCED
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
 from galera_router.connections.packet import Packet, Step, several_statements
-from galera_router.recovery.failover import CatchingUp, LagsBehind
+from galera_router.events import PrimaryChanged
+from galera_router.recovery.failover import CatchingUp, LagsBehind, tell_wait
 
 if TYPE_CHECKING:
     from .session import Session
 
 logger = logging.getLogger("galera_router")
+
+#: Seconds from which on it is told that a new primary had to be waited for.
+WORTH_TELLING = 0.1
 
 
 def to_primary(session: Session, node: Node, waits: CatchingUp) -> NodeConnection:
@@ -205,8 +210,9 @@ def _prime(session: Session, link: NodeConnection, waits: CatchingUp) -> None:
 
     The watchdog ends the wait; not where that would lose what was set on the connection.
     """
+    began = time.monotonic()
     moved = _lags(session, link.node)
-    deadline = time.monotonic() + waits.seconds(link)
+    deadline = began + waits.seconds(link)
     link.until = deadline if moved and link.state is None else 0.0
     while not _begin_with_prime(session, link, synced=moved):
         if time.monotonic() >= deadline:
@@ -214,8 +220,18 @@ def _prime(session: Session, link: NodeConnection, waits: CatchingUp) -> None:
         time.sleep(0.1)
     link.until = 0.0
     if moved:
+        if time.monotonic() - began > WORTH_TELLING:
+            tell_wait(session, link.node, "for a new primary", began)
         session.following.note_synced(link.node)
-    session.cluster.acting = link.node
+    _note_acting(session.cluster, link.node)
+
+
+def _note_acting(cluster: Cluster, node: Node) -> None:
+    """Without the tables of epochs nothing else tells that another node is the primary."""
+    before, cluster.acting = cluster.acting, node
+    if cluster.epochs.absent and before not in (None, node):
+        told = "there are no tables to agree upon it", "", False, 0
+        signals.send(PrimaryChanged, cluster.alias, node.name, before.name, *told)
 
 
 def _begin_with_prime(session: Session, link: NodeConnection, *, synced: bool) -> bool:
@@ -226,7 +242,7 @@ def _begin_with_prime(session: Session, link: NodeConnection, *, synced: bool) -
     epochs = session.cluster.epochs
     asks, changes = not epochs.absent and several_statements(link.connection), epochs.changes
     link.drain()
-    cursor = link.connection.cursor(Cursor)
+    cursor = Cursor(link.connection)  # past a tracer: it is no statement of the application
     prime = SYNCED + PRIME if synced else PRIME
     cursor.connection = Packet(link.connection, [Step(prime), Step(b"COMMIT")])
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from galera_router import signals
 from galera_router.connections.begin import BEGIN_READ_ONLY
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import (
@@ -21,6 +22,7 @@ from galera_router.connections.errors import (
     verdict,
 )
 from galera_router.connections.packet import Step
+from galera_router.events import OutcomeUnknown
 from galera_router.exceptions import CommitOutcomeUnknown, FailoverImpossible, ReplayMismatch
 from galera_router.recovery import failover, rebuilding
 from galera_router.recovery.failover import Loss, Patience
@@ -185,8 +187,12 @@ def _worth_repeating(transaction: Transaction, call: Call, error: Exception) -> 
         return False
     if failover.note_refusal(transaction.session, error):
         return True
-    enabled = transaction.session.options.failover_enable
-    return is_conflict(error) and enabled and transaction.conflicts.worth_while(error)
+    if not is_conflict(error):
+        return False
+    if not transaction.session.options.failover_enable:
+        transaction.conflicts.tell(error, again=False)
+        return False
+    return transaction.conflicts.worth_while(error)
 
 
 def _recorded(call: Call, row: Row, doubt: Doubt) -> int:
@@ -324,6 +330,9 @@ def _in_doubt(
 ) -> CommitOutcomeUnknown:
     session.following.note_write()
     session.following.note_commit()  # it may be there: nothing around it may run again
+    node, verb = link.node.name, call.statement.verb
+    told = link.thread_id, (verb,), f"{verb} has no marker ({error})"
+    signals.send(OutcomeUnknown, session.cluster.alias, node, *told)
     state = f" Also, {link.state}." if link.state is not None else ""
     return CommitOutcomeUnknown(
         f"The connection to {link.node.name} was lost in {call.statement.verb} ({error}): the"

@@ -383,6 +383,7 @@ def _open(transaction: Transaction, node: Node) -> tuple[NodeConnection, Wait] |
         return None
     if not any(entry.savepoint is None for entry in transaction.journal):
         return link, wait
+    began = time.monotonic()
     try:
         _replay_reads(transaction, link, wait)
     except ReplayMismatch as error:
@@ -392,6 +393,7 @@ def _open(transaction: Transaction, node: Node) -> tuple[NodeConnection, Wait] |
         _replay_failed(session, link, wait, error)
         return None
     _begun(transaction, link, wait)
+    rebuilding.tell_replay(transaction, link, "failover", began)
     return link, _OPEN
 
 

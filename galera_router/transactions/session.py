@@ -6,7 +6,6 @@ lives as long as the wrapper. What lasts for one transaction only is in its ``Tr
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,6 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
-from galera_router import signals
 from galera_router.causality import scope
 from galera_router.causality.scope import Need
 from galera_router.cluster.nodes import Cluster, Node, cluster_of, roles
@@ -31,7 +29,6 @@ from galera_router.connections.packet import Step
 from galera_router.recovery import failover
 from galera_router.recovery.failover import CatchingUp, Loss
 from galera_router.recovery.marker import Marking
-from galera_router.signals import Failover
 
 from . import opening, outside
 from .answers import Answers
@@ -43,8 +40,6 @@ from .places import Place, habits_of
 from .reading import Reader
 from .statements import Statement
 from .transaction import OnPrimary, OnSecondary, Pending, Transaction
-
-logger = logging.getLogger("galera_router")
 
 T = TypeVar("T")
 
@@ -108,8 +103,7 @@ class Session:
         self._call: Call | None = None  # the statement that is being executed
         self._direct: NodeConnection | None = None  # statements of a connection's set-up
         self.answers = Answers()
-        self._events: list[Failover] = []
-        self._records: list[logging.LogRecord] = []
+        self._held: list[Callable[[], None]] = []  # what is to be told when it is done
         self._unreported: Exception | None = None
         self._closed = False
         self.reset_options()
@@ -155,11 +149,10 @@ class Session:
         """
         if self._direct is not None:
             return call.send(self._direct)
-        self._enter(sys._getframe())
+        self._enter(sys._getframe(), call)
         return self._run(call, None)
 
     def _run(self, call: Call, failed: Exception | None) -> Any:
-        self._call = call
         try:
             if call.statement.asks:
                 self.answers.fill_in(call)
@@ -193,11 +186,12 @@ class Session:
         self.answers.rows = -1
         self._busy = None
         self.lane = lane
-        if self._events or self._records:
+        if self._held:
             self._tell()
 
     def after_lane(self, call: Call, lane: Lane, failed: Exception) -> Any:
         """A read has failed on the fast lane: go on with it on the long way."""
+        self._call = call
         self._busy = sys._getframe()
         if not lane.begins:
             return self._run(call, failed)
@@ -391,7 +385,7 @@ class Session:
 
     # --- interruptions
 
-    def _enter(self, frame: FrameType) -> None:
+    def _enter(self, frame: FrameType, call: Call | None = None) -> None:
         """Begin something whose effect is not known before its end.
 
         From here to :meth:`_leave` an exception of any kind (a signal handler's, Ctrl-C, a time
@@ -406,6 +400,7 @@ class Session:
                     0, "A statement was sent from within another one of the same connection."
                 )
         self.lane = None
+        self._call = call
         self._busy = frame
 
     def _noted(self, act: Callable[[], T]) -> T:
@@ -420,28 +415,25 @@ class Session:
         return done
 
     def _leave(self) -> None:
-        self._call = None
         self._busy = None
-        if self._events or self._records:
+        self._call = None
+        if self._held:
             self._tell()
 
-    def hold(self, record: logging.LogRecord) -> bool:
-        """Keep a log record for later; returns True if something is under way.
+    def hold(self, tell: Callable[[], None]) -> bool:
+        """Keep what is to be told for later; returns True if something is under way.
 
         A handler or receiver that uses the database would come in the middle of it.
         """
         if self._busy is None:
             return False
-        self._records.append(record)
+        self._held.append(tell)
         return True
 
     def _tell(self) -> None:
-        records, self._records = self._records, []
-        events, self._events = self._events, []
-        for record in records:
-            logger.handle(record)
-        for event in events:
-            signals.report(event)
+        held, self._held = self._held, []
+        for tell in held:
+            tell()
 
     def _forget_interrupted(self) -> None:
         """Nothing is known of what was interrupted: its connections are of no more use."""
@@ -574,7 +566,7 @@ class Session:
     def tell(self, loss: Loss | None, node: Node, replayed: int) -> None:
         """Report that ``node`` has taken over, when all is done, if another node was lost."""
         if loss is not None and loss.node is not node:
-            self._events.append(loss.event(self.cluster.alias, node, replayed))
+            loss.tell(self.cluster.alias, node, replayed)
 
     def new_request(self) -> None:
         """A request or a task begins or has ended: its reads may go to any node again."""

@@ -447,7 +447,7 @@ class Transaction:
 
     def rebuild(self) -> NodeConnection:
         """Begin on the primary and bring the transaction to where its journal ends."""
-        return rebuilding.go_live(self)
+        return rebuilding.go_on(self, "interruption") if self.stays else rebuilding.go_live(self)
 
     def for_direct_use(self) -> NodeConnection:
         """The connection on which it is open; what is done there directly is not known here."""

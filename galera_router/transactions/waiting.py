@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from galera_router import signals
 from galera_router.causality import scope
-from galera_router.causality.ignored import tell_ignored
 from galera_router.causality.scope import Need, Scope
 from galera_router.causality.voids import voids_of
 from galera_router.cluster import position as positions
@@ -29,6 +29,7 @@ from galera_router.connections.begin import SYNCED
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, errno, is_lost, verdict
 from galera_router.connections.packet import Rows, Step
+from galera_router.events import TokenIgnored, Waited
 
 if TYPE_CHECKING:
     from .session import Session
@@ -355,8 +356,10 @@ def note_void(session: Session, wait: Wait, error: BaseException) -> bool:
 
 def _void(session: Session, need: Need, place: positions.Position) -> None:
     same = need.position.cluster_id == place.cluster_id
-    reason = "%s has never come so far" if same else "it is of another cluster than %s is now"
-    tell_ignored(logging.WARNING, reason, session.cluster.alias)
+    alias = session.cluster.alias
+    never = f"{alias} has never come so far"
+    reason = never if same else f"it is of another cluster than {alias} is now"
+    signals.send(TokenIgnored, alias, reason)
     voids_of(session.cluster).note(need.position, place)
     need.replace(place)
 
@@ -398,6 +401,9 @@ def pass_by(session: Session, link: NodeConnection) -> None:
     for need in session.unmet(link.node):
         need.doubted = True
     session.cluster.note_lag(link.node)
+    began = session.reader.sync_until - session.options.wsrep_sync_timeout
+    seconds = max(0.0, time.monotonic() - began)
+    signals.send(Waited, session.cluster.alias, link.node.name, "for a read", seconds)
     leave_out(session, link.node)
 
 

@@ -114,6 +114,11 @@ def ours(
     return {**found, "MIDDLEWARE": middleware, "DATABASE_ROUTERS": ROUTERS}
 
 
+def watched(cluster: GaleraCluster, name: str) -> dict[str, Any]:
+    """galera_router with one instrumentation."""
+    return {**ours(cluster), "GALERA_INSTRUMENTATION": [f"galera_router.instrumentation.{name}"]}
+
+
 def stock(cluster: GaleraCluster, node: int = 0, **overrides: Any) -> dict[str, Any]:
     """Stock Django on one node."""
     databases = _databases(cluster, **overrides)
@@ -160,6 +165,8 @@ KINDS: dict[str, Callable[[GaleraCluster], dict[str, Any]]] = {
     "ours, no middleware": lambda c: ours(c, middleware=[]),
     "ours, connections closed": lambda c: ours(c, CONN_MAX_AGE=0),
     "ours, another": ours,
+    "ours, Prometheus": lambda c: watched(c, "prometheus.Prometheus"),
+    "ours, OpenTelemetry": lambda c: watched(c, "opentelemetry.OpenTelemetry"),
     "stock": stock,
     "stock, connections closed": lambda c: stock(c, CONN_MAX_AGE=0),
     "django-galera": seed,

@@ -194,7 +194,8 @@ def test_a_node_that_lags_cannot_become_the_primary(
         Tag.objects.create(name="not applied on db2")
         with pytest.raises(MySQLdb.Error):
             move(node, "a test")
-        assert office.galera["db1"].query(f"SELECT reason FROM {EPOCHS}") == [("it is the first",)]
+        ((reason,),) = office.galera["db1"].query(f"SELECT reason FROM {EPOCHS}")
+        assert str(reason).startswith("it is the first (by ")
     office.settle()
     assert move(node, "a test").seconds > 0
 

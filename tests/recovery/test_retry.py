@@ -51,8 +51,8 @@ def test_each_run_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) ->
     caplog.set_level(logging.INFO, "galera_router")
     attempts, error = Attempts(limit=3), OperationalError(1213, "Deadlock found")
     assert attempts.may_repeat(error)
-    attempts.tell("GET /", error)
-    tell_not("GET /", error, "something was committed on 'plain'")
+    attempts.tell("default", "GET /", error)
+    tell_not("default", "GET /", error, "something was committed on 'plain'")
     assert caplog.messages == [
         "running GET / again (run 2 of at most 3): OperationalError: (1213, 'Deadlock found')",
         "not running GET / again after OperationalError, because something was committed on"

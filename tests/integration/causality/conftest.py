@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from galera_router.causality import ignored
+from galera_router import signals
 from tests.integration.support import Shop
 
 
 @pytest.fixture(autouse=True)
-def untold(monkeypatch: pytest.MonkeyPatch) -> None:
+def untold() -> None:
     """Nothing of tokens has been told within the last minute."""
-    monkeypatch.setattr(ignored, "_told", {})
-    monkeypatch.setattr(ignored, "_untold", {})
+    signals.forget_told()
 
 
 @pytest.fixture

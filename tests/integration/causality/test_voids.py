@@ -163,7 +163,7 @@ def test_forged_tokens_are_told_of_once_a_minute(
     told = [r for r in caplog.records if "not signed here" in r.getMessage()]
     assert len(told) == 1
     assert told[0].levelno == logging.WARNING
-    monkeypatch.setattr("galera_router.causality.ignored.PAUSE", 0.0)
+    monkeypatch.setattr("galera_router.events.TokenIgnored.PAUSE", 1e-9)
     browser.get("/read/")
     assert "4 more" in caplog.text
 
