@@ -8,14 +8,17 @@ parents. Galera's certification then refuses whatever was open on the old primar
 
 An epoch may be used on a node only if that node has shown it itself: it has then applied all that
 was committed in the epochs before.
+
+The same row says which servers an operator has drained: no new work is to go to them.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +34,13 @@ logger = logging.getLogger("galera_router")
 TABLE, SLOTS = "galera_router_epoch", "galera_router_slot"
 #: What a server calls itself: another one at the same address has another name.
 WHO = "CONCAT_WS(' ', @@hostname, @@port, @@wsrep_node_name)"
-#: Asks a server for its own name and for the rows of all clusters that its table knows.
+#: Asks a server for its own name and for the rows of all clusters that its table knows. Before
+#: migration 0003 the table has no column of that name, and the text of ``one`` is found instead.
 ASK = (
     f"SELECT {WHO}, e.cluster, e.epoch, e.server, e.address, e.member, e.flips, e.held, e.reason,"
-    " TIMESTAMPDIFF(MICROSECOND, e.changed_at, UTC_TIMESTAMP(6))"
-    f" FROM (SELECT 1) one LEFT JOIN {TABLE} e ON TRUE"
+    " TIMESTAMPDIFF(MICROSECOND, e.changed_at, UTC_TIMESTAMP(6)),"
+    f" (SELECT drained FROM {TABLE} own WHERE own.cluster = e.cluster)"
+    f" FROM (SELECT '' AS drained) one LEFT JOIN {TABLE} e ON TRUE"
 ).encode()
 #: Seconds after which tables that were missing are looked for again.
 LOOK_AGAIN = 60.0
@@ -46,6 +51,39 @@ _NO_PARENT = 1452
 
 class NotPrimary(OperationalError):
     """The node is not the primary, or its epoch is over; another one is to be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """The servers to which no new work is to go, as the table's row has them.
+
+    Attributes:
+        serial: how often this was changed.
+        servers: what each calls itself, by the name in NODES that the operator has given.
+        text: the column as it is.
+    """
+
+    serial: int = 0
+    servers: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+
+    @classmethod
+    def read(cls, text: str) -> Drained:
+        """What the column says."""
+        if not text:
+            return cls()
+        told = json.loads(text)
+        return cls(int(told["serial"]), dict(told["servers"]), text)
+
+    def written(self, servers: Mapping[str, str]) -> str:
+        """The column's next text, with ``servers`` in the place of these."""
+        return json.dumps({"serial": self.serial + 1, "servers": dict(servers)})
+
+    def holds(self, node: Node) -> bool:
+        """Returns True if ``node`` is among them, by its server's name if that is known."""
+        if node.server:
+            return node.server in self.servers.values()
+        return node.name in self.servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +99,7 @@ class Epoch:
         held: an operator has put it there: no failback.
         reason: why it is the primary.
         began: when the epoch began, by this process's clock (monotonic seconds).
+        drained: the servers that are to be left alone; it may change within an epoch.
     """
 
     number: int
@@ -71,6 +110,7 @@ class Epoch:
     held: bool = False
     reason: str = ""
     began: float = field(default=0.0, compare=False)
+    drained: Drained = field(default_factory=Drained, compare=False)
 
     @property
     def slots(self) -> tuple[int, int]:
@@ -84,6 +124,7 @@ class Epochs:
     Attributes:
         current: the newest epoch that any node has shown; None if none has.
         leader: the node of ``current``; None if it is not known which one that is.
+        drained: the nodes to which no new work is to go.
         refused: the number of an epoch in which a server has refused a marker.
         changes: how often ``current`` has become another one.
     """
@@ -96,6 +137,8 @@ class Epochs:
         self._lock = threading.Lock()
         self.current: Epoch | None = None
         self.leader: Node | None = None
+        self.drained: frozenset[Node] = frozenset()
+        self._told = Drained()
         self.unknown_since = float("inf")  # by the clock; the primary is none of the nodes met
         self.refused = 0
         self.changes = 0
@@ -133,6 +176,7 @@ class Epochs:
 
     def _forget(self) -> None:
         self.current = self.leader = None
+        self._told, self.drained = Drained(), frozenset()
         for node in self._nodes:
             node.epoch = None
 
@@ -156,11 +200,18 @@ class Epochs:
             newest = known is None or (epoch is not None and epoch.number >= known.number)
             if newest or synced == self.changes:
                 self.changes += known != epoch
+                self._hear_drained(known, epoch)
                 self.current = node.epoch = epoch
             current = self.current
         self.find_leader()
         if current is not None and current != known:
             self._tell(current, logging.INFO if known is None else logging.WARNING)
+
+    def _hear_drained(self, known: Epoch | None, epoch: Epoch | None) -> None:
+        told = epoch.drained if epoch is not None else Drained()
+        # A node that is behind shows what it was before.
+        if known != epoch or told.serial > self._told.serial:
+            self._told = told
 
     def _tell(self, epoch: Epoch, level: int) -> None:
         logger.log(
@@ -186,12 +237,23 @@ class Epochs:
         node.epoch = None
 
     def find_leader(self) -> None:
-        """Look which node is the primary, now that another server may have been met."""
+        """Look which node is the primary and which are drained: another server may be met."""
         server = self.current.server if self.current is not None else None
         self.leader = next((node for node in self._nodes if node.server == server), None)
         known = self.leader is not None or server is None
         now = float("inf") if known else time.monotonic()
         self.unknown_since = now if known else min(self.unknown_since, now)
+        if self.drained or self._told.servers:
+            self._find_drained()
+
+    def _find_drained(self) -> None:
+        before = self.drained
+        self.drained = frozenset(node for node in self._nodes if self._told.holds(node))
+        for node in self.drained - before:
+            node.failures += 1  # whoever reads from it chooses anew
+            logger.warning("%s: node %s is drained: it gets no new work", self._alias, node.name)
+        for node in before - self.drained:
+            logger.warning("%s: node %s is not drained any more", self._alias, node.name)
 
 
 def read(rows: Iterable[Sequence[Any]], cluster_id: str) -> tuple[str, Epoch | None]:
@@ -205,7 +267,7 @@ def read(rows: Iterable[Sequence[Any]], cluster_id: str) -> tuple[str, Epoch | N
 
 
 def _epoch(number: Any, server: Any, address: Any, member: Any, *rest: Any) -> Epoch:
-    flips, held, reason, age = rest
+    flips, held, reason, age, drained = rest
     return Epoch(
         number=int(number),
         server=_text(server),
@@ -215,6 +277,7 @@ def _epoch(number: Any, server: Any, address: Any, member: Any, *rest: Any) -> E
         held=bool(int(held)),
         reason=_text(reason),
         began=time.monotonic() - int(age) / 1e6,
+        drained=Drained.read(_text(drained or "")),
     )
 
 
