@@ -96,6 +96,17 @@ def test_a_connection_that_is_open_is_not_used_any_more(busy: Shop) -> None:
     assert [said for said in sent["db2"] if "shop_" in said] == []
 
 
+def test_a_thread_without_requests_moves_as_well(busy: Shop) -> None:
+    """It would stay with its node for ten seconds."""
+    busy.session.new_request()
+    assert list(Author.objects.all()) == []
+    pin = busy.session.reader.pin
+    assert pin is not None
+    run(pin.name)
+    assert list(Author.objects.all()) == []
+    assert busy.session.reader.pin not in (None, pin)
+
+
 def test_a_snapshot_goes_on_to_its_end_and_is_waited_for(busy: Shop) -> None:
     session = busy.session
     while True:
