@@ -158,9 +158,7 @@ def _without(servers: Mapping[str, str], gone: Node | None) -> dict[str, str]:
     }
 
 
-def _replace(
-    server: Plain, identity: str, old: Drained, servers: Mapping[str, str]
-) -> bool:
+def _replace(server: Plain, identity: str, old: Drained, servers: Mapping[str, str]) -> bool:
     """Write the column if it still is as it was; False if it is not, or a commit was first."""
     try:
         server.query(
@@ -230,6 +228,3 @@ def at_work(node: Node) -> int:
             logger.debug("%s: %s", node.name, error)
             return count
         return count + int(server.rows()[0][0])
-
-
-

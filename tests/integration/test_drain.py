@@ -250,4 +250,3 @@ def test_a_node_that_is_dead_cannot_be_drained(busy: Shop) -> None:
     busy.galera["db2"].kill()
     with pytest.raises(CommandError, match="db2 has not been drained: "):
         run("db2")
-
