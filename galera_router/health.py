@@ -101,9 +101,7 @@ def live(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse({"live": lives}, status=200 if lives else 503)
 
 
-def ready(
-    request: HttpRequest, alias: str | None = None, writes: bool = False
-) -> HttpResponseBase:
+def ready(request: HttpRequest, alias: str | None = None, writes: bool = False) -> HttpResponseBase:
     """Status 200, or 503 if this process cannot serve now; takes what :func:`readiness` takes."""
     found = readiness(alias, writes=writes)
     body = {"ready": found.ready, "clusters": found.clusters}
