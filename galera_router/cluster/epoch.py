@@ -18,6 +18,7 @@ import json
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,8 @@ ASK = (
 ).encode()
 #: Seconds after which tables that were missing are looked for again.
 LOOK_AGAIN = 60.0
+#: Epochs of which the reason is remembered.
+KEPT = 50
 #: No such table; it may not be read; no such column.
 _NOT_THERE = frozenset({1146, 1142, 1143, 1054})
 _NO_PARENT = 1452
@@ -125,6 +128,7 @@ class Epochs:
         current: the newest epoch that any node has shown; None if none has.
         leader: the node of ``current``; None if it is not known which one that is.
         drained: the nodes to which no new work is to go.
+        past: the last ones that this process has heard of.
         refused: the number of an epoch in which a server has refused a marker.
         changes: how often ``current`` has become another one.
     """
@@ -139,6 +143,7 @@ class Epochs:
         self.leader: Node | None = None
         self.drained: frozenset[Node] = frozenset()
         self._told = Drained()
+        self.past: deque[Epoch] = deque(maxlen=KEPT)
         self.unknown_since = float("inf")  # by the clock; the primary is none of the nodes met
         self.refused = 0
         self.changes = 0
@@ -205,6 +210,7 @@ class Epochs:
             current = self.current
         self.find_leader()
         if current is not None and current != known:
+            self.past.append(current)
             self._tell(current, logging.INFO if known is None else logging.WARNING)
 
     def _hear_drained(self, known: Epoch | None, epoch: Epoch | None) -> None:

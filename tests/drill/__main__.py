@@ -29,7 +29,8 @@ from .site import begin
 REST = 5.0
 #: Seconds that a process may take to end.
 LONGEST = 120.0
-FAILBACK = {"failback_delay": 3}
+#: Where a block begins on the primary, Django's READ COMMITTED would be no snapshot.
+OPTIONS = {"failback_delay": 3, "isolation_level": "repeatable read"}
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Drill:
     def __init__(self, galera: GaleraCluster, folder: Path, writers: int, readers: int) -> None:
         self._galera = galera
         self._settings = folder / "databases.json"
-        self._settings.write_text(json.dumps(galera.databases(OPTIONS=FAILBACK)))
+        self._settings.write_text(json.dumps(galera.databases(OPTIONS=OPTIONS)))
         self._folder = folder
         self._processes = max(1, min(4, writers, readers))
         self._shares = list(
@@ -58,6 +59,8 @@ class Drill:
 
     def prepare(self) -> None:
         """Make the tables, and the counters of all writers."""
+        # To see transactions that rest, as the documentation advises.
+        self._galera.nodes[0].query(f"GRANT PROCESS ON *.* TO '{self._galera.user}'@'%'")
         begin(self._settings)
         from django.core.management import call_command
         from django.db import connections
@@ -127,10 +130,14 @@ class Drill:
         call_command(*args, stdout=out)
         return out.getvalue()
 
+    def _placed(self, at: float, error: str) -> str:
+        steps = [step.name for step in self.steps if step.began <= at <= step.ended]
+        return f"{', '.join(steps) or 'at the end'}: {error}"
+
     def check(self, accounts: list[Account]) -> list[str]:
         """What is wrong with what the nodes have; nothing if all is well."""
         tokens = sorted(token for account in accounts for token in account.tokens)
-        complaints = [error for account in accounts for error in account.errors]
+        complaints = [self._placed(*error) for account in accounts for error in account.errors]
         for node in self._galera.nodes:
             node.wait_applied()
             rows = node.query("SELECT name FROM galera_router.shop_tag")

@@ -30,13 +30,13 @@ class Account:
         tokens: of the transactions that were committed.
         writes: when each of them began and ended.
         reads: the same for the reads.
-        errors: what the application was given.
+        errors: what the application was given, and when.
     """
 
     tokens: list[str] = field(default_factory=list)
     writes: list[tuple[float, float]] = field(default_factory=list)
     reads: list[tuple[float, float]] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    errors: list[tuple[float, str]] = field(default_factory=list)
 
 
 class Load:
@@ -70,7 +70,7 @@ class Load:
             try:
                 work(name, count)
             except Exception as error:
-                self.account.errors.append(f"{type(error).__name__}: {error}")
+                self._complain(f"{type(error).__name__}: {error}")
             request_finished.send(sender=type(self))
             time.sleep(random.uniform(0, PAUSE))
         connections.close_all()
@@ -101,7 +101,10 @@ class Load:
             second = dict(Book.objects.filter(title__endswith="b").values_list("title", "stock"))
         self.account.reads.append((began, time.monotonic()))
         if list(first.values()) != list(second.values()):
-            self.account.errors.append(f"no snapshot: {first} and {second}")
+            self._complain(f"no snapshot: {first} and {second}")
+
+    def _complain(self, text: str) -> None:
+        self.account.errors.append((time.monotonic(), text))
 
 
 def main(settings: str, account: str, number: str, writers: str, readers: str) -> None:

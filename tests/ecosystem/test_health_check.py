@@ -20,7 +20,7 @@ ALIASES = ("default", "default_db1", "default_db2", "default_db3")
 
 
 @dataclasses.dataclass
-class Galera(HealthCheck):
+class Galera(HealthCheck):  # type: ignore[misc]
     """As docs/operations.md has it."""
 
     alias: str = "default"
