@@ -70,7 +70,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 def browser(chromium: Chrome) -> Iterator[Chrome]:
     """A browser that knows nothing of the last test; what it complains of fails this one."""
     chromium.delete_all_cookies()
-    chromium.get_log("browser")
+    chromium.get_log("browser")  # type: ignore[no-untyped-call]
     yield chromium
     complaints = complaints_of(chromium)
     chromium.get("about:blank")
@@ -79,5 +79,5 @@ def browser(chromium: Chrome) -> Iterator[Chrome]:
 
 def complaints_of(browser: Chrome) -> list[dict[str, Any]]:
     """Errors of scripts, breaches of the policy and failed requests."""
-    found: list[dict[str, Any]] = browser.get_log("browser")
+    found: list[dict[str, Any]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
     return [entry for entry in found if "favicon" not in entry["message"]]

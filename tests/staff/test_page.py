@@ -18,6 +18,7 @@ from selenium.webdriver.common.by import By
 
 from tests.integration.support import Shop
 from tests.shop.models import Author, Tag
+from tests.staff.conftest import complaints_of
 
 PAGE = "/admin/galera_router_staff/cluster/"
 
@@ -68,7 +69,7 @@ return {
 
 
 def shown(browser: Chrome) -> dict[str, Any]:
-    found: dict[str, Any] = browser.execute_script(SHOWN)  # type: ignore[no-untyped-call]
+    found: dict[str, Any] = browser.execute_script(SHOWN)
     return found
 
 
@@ -84,7 +85,7 @@ def open_page(browser: Chrome, site: str, name: str = "operator") -> None:
 def press(browser: Chrome, node: str, action: str) -> None:
     """Push a button, and say yes."""
     button = f'[data-node="{node}"] [data-action="{action}"]'
-    browser.execute_script(  # type: ignore[no-untyped-call]
+    browser.execute_script(
         "window.confirm = () => true; document.querySelector(arguments[0]).click()", button
     )
 
@@ -167,7 +168,7 @@ def test_what_cannot_be_done_is_said(staff: str, browser: Chrome) -> None:
         wait(lambda name=name: name in shown(browser)["said"])  # type: ignore[misc]
     press(browser, "db1", "drain")
     wait(lambda: "the only server that could do the work" in shown(browser)["said"])
-    browser.get_log("browser")  # it notes the status 409
+    complaints_of(browser)  # it notes the status 409
 
 
 def test_who_may_only_look_has_no_buttons(staff: str, browser: Chrome) -> None:
@@ -181,7 +182,7 @@ def test_on_a_phone_nothing_is_cut_off(staff: str, browser: Chrome) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
         open_page(browser, staff)
-        widths = browser.execute_script(  # type: ignore[no-untyped-call]
+        widths = browser.execute_script(
             "return [document.documentElement.scrollWidth, window.innerWidth,"
             " ...[...document.querySelectorAll('#galera button')].map((b) => b.offsetHeight)]"
         )
@@ -198,9 +199,9 @@ def test_light_and_dark(staff: str, browser: Chrome, scheme: str) -> None:
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": feature})
     try:
         open_page(browser, staff)
-        for back, front in browser.execute_script(CONTRAST):  # type: ignore[no-untyped-call]
+        for back, front in browser.execute_script(CONTRAST):
             assert contrast(back, front) >= 4.5, (back, front)
-        (back, _), *_ = browser.execute_script(CONTRAST)  # type: ignore[no-untyped-call]
+        (back, _), *_ = browser.execute_script(CONTRAST)
         assert (luminance(back) > 0.5) == (scheme == "light")
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
@@ -242,7 +243,7 @@ class Visitor:
     def get(self, where: str) -> tuple[int, str]:
         return self._open(urllib.request.Request(self._site + where))
 
-    def post(self, where: str, *, token: bool = True, **fields: str) -> tuple[int, str]:
+    def post(self, where: str, token: bool = True, /, **fields: str) -> tuple[int, str]:
         if token:
             fields["csrfmiddlewaretoken"] = next(
                 str(c.value) for c in self._jar if c.name == "csrftoken"
@@ -268,7 +269,7 @@ def test_only_who_may_operates(staff: str, shop: Shop) -> None:
     assert other.post(operate, **DRAIN)[0] == 403
     assert [other.get(where)[0] for where in (PAGE, state)] == [403, 403]
     assert operator.get(operate)[0] == 405  # POST only
-    assert operator.post(operate, token=False, **DRAIN)[0] == 403  # another site's form
+    assert operator.post(operate, False, **DRAIN)[0] == 403  # another site's form
     told = json.loads(viewer.get(state)[1])["clusters"][0]
     assert [node["drained"] for node in told["nodes"]] == [False, False, False]
     assert operator.post(operate, **DRAIN)[0] == 200
