@@ -3,7 +3,7 @@
   const root = document.getElementById("galera");
   if (!root) return;
   const EVERY = 800; // milliseconds between two questions
-  const PATIENCE = 1500; // milliseconds for an answer
+  const PATIENCE = 5000; // milliseconds for an answer: the reading of its own session may meet a frozen node
   const KEPT = 50; // events
   const VERDICTS = ["all is well", "something is wrong", "no node is the primary"];
   const said = document.getElementById("galera-said");
