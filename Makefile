@@ -4,6 +4,7 @@
 # make versions       the suite on each Python and Django that is there; ENVS=py313-django61 picks
 # make chaos          load, faults, and every node checked; SECONDS=60 SEED=1 PROCESSES=4 THREADS=4
 # make differential   random programmes beside stock Django; PROGRAMMES=5000 LEVEL=0 SEED=1
+# make upgrade-drill  each node drained, stopped, started under load; MINUTES=10 WRITERS=8 READERS=8
 # make mutants        routers broken on purpose, and which checker finds each; ARGS="--seeds 5"
 # make histories      the checker of histories on 10,000 that are serializable
 # make bench          CPU and time beside stock Django; ARGS="reads growth --rounds 30" picks
@@ -28,10 +29,13 @@ LEVEL ?= 0
 PROCESSES ?= 4
 THREADS ?= 4
 WORKERS ?= 4
+MINUTES ?= 10
+WRITERS ?= 8
+READERS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test versions chaos differential mutants histories bench proof
-.PHONY: django-suite docs dist lint format coverage clean
+.PHONY: help setup demo test versions chaos differential upgrade-drill mutants histories bench
+.PHONY: proof django-suite docs dist lint format coverage clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -54,6 +58,10 @@ chaos: $(VENV)/.installed-dev
 differential: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.differential --level $(LEVEL) --programmes $(PROGRAMMES) \
 		--seed $(SEED) --all $(ARGS)
+
+upgrade-drill: $(VENV)/.installed-dev
+	exec $(BIN)/python -m tests.drill --seconds $$(($(MINUTES) * 60)) \
+		--writers $(WRITERS) --readers $(READERS) $(ARGS)
 
 mutants: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.mutants $(ARGS)

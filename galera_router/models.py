@@ -30,6 +30,8 @@ class Epoch(models.Model):
     flips = models.IntegerField(default=0)
     held = models.BooleanField(default=False)
     reason = models.CharField(max_length=255, default="")
+    # Of the database: releases that do not know it insert rows, too.
+    drained = models.CharField(max_length=4000, db_default="")
 
     class Meta:
         db_table = "galera_router_epoch"

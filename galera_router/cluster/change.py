@@ -127,11 +127,11 @@ def make_primary(
     address, member = _itself(server)
     number = time.time_ns() // 1000 if old is None else old.number + 1
     values = (
-        f"epoch = {number}, server = {WHO}, address = {_quoted(address)},"
-        f" member = {_quoted(member)}, changed_at = UTC_TIMESTAMP(6),"
-        f" flips = {_flips(old)}, held = {held:d}, reason = {_quoted(signed(reason))}"
+        f"epoch = {number}, server = {WHO}, address = {quoted(address)},"
+        f" member = {quoted(member)}, changed_at = UTC_TIMESTAMP(6),"
+        f" flips = {_flips(old)}, held = {held:d}, reason = {quoted(signed(reason))}"
     )
-    server.query(_statement(_quoted(cluster_id), old, values, number).encode())
+    server.query(_statement(quoted(cluster_id), old, values, number).encode())
 
 
 def _statement(cluster: str, old: Epoch | None, values: str, number: int) -> str:
@@ -164,7 +164,8 @@ def pause_after(epoch: Epoch, first: float) -> float:
     return min(first * 2.0 ** min(epoch.flips, 10), max(first, LONGEST_PAUSE))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """``text`` as a literal, whatever the connection's character set and SQL mode."""
     return f"CONVERT(X'{text.encode().hex()}' USING utf8mb4)" if text else "''"
 
 

@@ -8,16 +8,21 @@ parents. Galera's certification then refuses whatever was open on the old primar
 
 An epoch may be used on a node only if that node has shown it itself: it has then applied all that
 was committed in the epochs before.
+
+The same row says which servers an operator has drained: no new work is to go to them.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import re
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,17 +35,23 @@ from galera_router.events import PrimaryChanged
 if TYPE_CHECKING:
     from .nodes import Node
 
+logger = logging.getLogger("galera_router")
+
 TABLE, SLOTS = "galera_router_epoch", "galera_router_slot"
 #: What a server calls itself: another one at the same address has another name.
 WHO = "CONCAT_WS(' ', @@hostname, @@port, @@wsrep_node_name)"
-#: Asks a server for its own name and for the rows of all clusters that its table knows.
+#: Asks a server for its own name and for the rows of all clusters that its table knows. Before
+#: migration 0003 the table has no column of that name, and the text of ``one`` is found instead.
 ASK = (
     f"SELECT {WHO}, e.cluster, e.epoch, e.server, e.address, e.member, e.flips, e.held, e.reason,"
-    " TIMESTAMPDIFF(MICROSECOND, e.changed_at, UTC_TIMESTAMP(6))"
-    f" FROM (SELECT 1) one LEFT JOIN {TABLE} e ON TRUE"
+    " TIMESTAMPDIFF(MICROSECOND, e.changed_at, UTC_TIMESTAMP(6)),"
+    f" (SELECT drained FROM {TABLE} own WHERE own.cluster = e.cluster)"
+    f" FROM (SELECT '' AS drained) one LEFT JOIN {TABLE} e ON TRUE"
 ).encode()
 #: Seconds after which tables that were missing are looked for again.
 LOOK_AGAIN = 60.0
+#: Epochs of which the reason is remembered.
+KEPT = 50
 #: No such table; it may not be read; no such column.
 _NOT_THERE = frozenset({1146, 1142, 1143, 1054})
 _NO_PARENT = 1452
@@ -51,6 +62,39 @@ _SIGNED = re.compile(r"(.*) \(by (\S+:\d+)\)", re.DOTALL)
 
 class NotPrimary(OperationalError):
     """The node is not the primary, or its epoch is over; another one is to be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """The servers to which no new work is to go, as the table's row has them.
+
+    Attributes:
+        serial: how often this was changed.
+        servers: what each calls itself, by the name in NODES that the operator has given.
+        text: the column as it is.
+    """
+
+    serial: int = 0
+    servers: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+
+    @classmethod
+    def read(cls, text: str) -> Drained:
+        """What the column says."""
+        if not text:
+            return cls()
+        told = json.loads(text)
+        return cls(int(told["serial"]), dict(told["servers"]), text)
+
+    def written(self, servers: Mapping[str, str]) -> str:
+        """The column's next text, with ``servers`` in the place of these."""
+        return json.dumps({"serial": self.serial + 1, "servers": dict(servers)})
+
+    def holds(self, node: Node) -> bool:
+        """Returns True if ``node`` is among them, by its server's name if that is known."""
+        if node.server:
+            return node.server in self.servers.values()
+        return node.name in self.servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +111,7 @@ class Epoch:
         reason: why it is the primary.
         by: host and process that have made it the primary; empty if unknown.
         began: when the epoch began, by this process's clock (monotonic seconds).
+        drained: the servers that are to be left alone; it may change within an epoch.
     """
 
     number: int
@@ -78,6 +123,7 @@ class Epoch:
     reason: str = ""
     by: str = ""
     began: float = field(default=0.0, compare=False)
+    drained: Drained = field(default_factory=Drained, compare=False)
 
     @property
     def slots(self) -> tuple[int, int]:
@@ -91,6 +137,8 @@ class Epochs:
     Attributes:
         current: the newest epoch that any node has shown; None if none has.
         leader: the node of ``current``; None if it is not known which one that is.
+        drained: the nodes to which no new work is to go.
+        past: the last ones that this process has heard of.
         refused: the number of an epoch in which a server has refused a marker.
         changes: how often ``current`` has become another one.
     """
@@ -103,6 +151,9 @@ class Epochs:
         self._lock = threading.Lock()
         self.current: Epoch | None = None
         self.leader: Node | None = None
+        self.drained: frozenset[Node] = frozenset()
+        self._told = Drained()
+        self.past: deque[Epoch] = deque(maxlen=KEPT)
         self.unknown_since = float("inf")  # by the clock; the primary is none of the nodes met
         self.refused = 0
         self.changes = 0
@@ -145,6 +196,7 @@ class Epochs:
 
     def _forget(self) -> None:
         self.current = self.leader = None
+        self._told, self.drained = Drained(), frozenset()
         for node in self._nodes:
             node.epoch = None
 
@@ -168,11 +220,19 @@ class Epochs:
             newest = known is None or (epoch is not None and epoch.number >= known.number)
             if newest or synced == self.changes:
                 self.changes += known != epoch
+                self._hear_drained(known, epoch)
                 self.current = node.epoch = epoch
             current = self.current
         self.find_leader()
         if current is not None and current != known:
+            self.past.append(current)
             self._tell(current, known)
+
+    def _hear_drained(self, known: Epoch | None, epoch: Epoch | None) -> None:
+        told = epoch.drained if epoch is not None else Drained()
+        # A node that is behind shows what it was before.
+        if known != epoch or told.serial > self._told.serial:
+            self._told = told
 
     def _tell(self, epoch: Epoch, before: Epoch | None) -> None:
         signals.send(
@@ -209,12 +269,23 @@ class Epochs:
         node.epoch = None
 
     def find_leader(self) -> None:
-        """Look which node is the primary, now that another server may have been met."""
+        """Look which node is the primary and which are drained: another server may be met."""
         server = self.current.server if self.current is not None else None
         self.leader = next((node for node in self._nodes if node.server == server), None)
         known = self.leader is not None or server is None
         now = float("inf") if known else time.monotonic()
         self.unknown_since = now if known else min(self.unknown_since, now)
+        if self.drained or self._told.servers:
+            self._find_drained()
+
+    def _find_drained(self) -> None:
+        before = self.drained
+        self.drained = frozenset(node for node in self._nodes if self._told.holds(node))
+        for node in self.drained - before:
+            node.failures += 1  # whoever reads from it chooses anew
+            logger.warning("%s: node %s is drained: it gets no new work", self._alias, node.name)
+        for node in before - self.drained:
+            logger.warning("%s: node %s is not drained any more", self._alias, node.name)
 
 
 def read(rows: Iterable[Sequence[Any]], cluster_id: str) -> tuple[str, Epoch | None]:
@@ -228,7 +299,7 @@ def read(rows: Iterable[Sequence[Any]], cluster_id: str) -> tuple[str, Epoch | N
 
 
 def _epoch(number: Any, server: Any, address: Any, member: Any, *rest: Any) -> Epoch:
-    flips, held, told, age = rest
+    flips, held, told, age, drained = rest
     reason, by = _unsigned(_text(told))
     return Epoch(
         number=int(number),
@@ -240,6 +311,7 @@ def _epoch(number: Any, server: Any, address: Any, member: Any, *rest: Any) -> E
         reason=reason,
         by=by,
         began=time.monotonic() - int(age) / 1e6,
+        drained=Drained.read(_text(drained or "")),
     )
 
 

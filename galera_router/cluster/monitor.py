@@ -375,10 +375,13 @@ class Watchdog:
         self._awake = 0.0
         self._woken = threading.Event()
         self._sleeps = False
+        self.thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin; raises RuntimeError if no thread is to be had."""
-        threading.Thread(target=self._run, name="galera_router: watchdog", daemon=True).start()
+        name = "galera_router: watchdog"
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread.start()
 
     def wake(self) -> None:
         """There is a new connection to look after."""
@@ -470,6 +473,12 @@ def _begin() -> Watchdog | None:
             else:
                 _watchdog = watchdog
         return _watchdog
+
+
+def lives() -> bool:
+    """Returns False if the watchdog has ended, which nothing but a fault can bring about."""
+    thread = _watchdog.thread if _watchdog is not None else None
+    return thread is None or thread.is_alive()
 
 
 def install() -> None:

@@ -145,6 +145,11 @@ class Node:
         return self.behind_since is not None
 
     @property
+    def drained(self) -> bool:
+        """Returns True if an operator has said that no new work is to go to it."""
+        return self in self.cluster.epochs.drained
+
+    @property
     def well(self) -> bool:
         """Returns True if nothing speaks against it as primary."""
         return self.up and self.fit and not self.refusal and self.behind_since is None
@@ -284,7 +289,8 @@ class Cluster:
         """
         with self._lock:
             self._unsettle()
-            first = next((node for node in self._electable if node.well), None)
+            electable = self._in_service(self._electable)
+            first = next((node for node in electable if node.well), None)
             return None if first is None or first.settled_at else first
 
     def reader(self, exclude: Iterable[Node] = ()) -> Node | None:
@@ -325,7 +331,8 @@ class Cluster:
 
     def another_primary(self, node: Node) -> bool:
         """Returns True if a node other than ``node``, the primary now, could be in its place."""
-        return any(other.up and other.writable for other in self._electable if other is not node)
+        others = [other for other in self._electable if other is not node]
+        return any(other.up and other.writable for other in self._in_service(others))
 
     def has_better_primary(self, node: Node) -> bool:
         """Returns True if another node than ``node`` is elected."""
@@ -591,15 +598,23 @@ class Cluster:
         elif fit == (False, True):
             signals.send(NodeOutOfStep, alias, name)
 
+    def _in_service(self, nodes: Sequence[Node]) -> Sequence[Node]:
+        """Those of ``nodes`` that are not drained; all of them if there are no others."""
+        drained = self.epochs.drained
+        return [node for node in nodes if node not in drained] or nodes if drained else nodes
+
     def _best(self, nodes: Iterable[Node]) -> list[Node]:
         """Those of ``nodes`` to read from."""
         up = [node for node in nodes if node.up]
+        drained = self.epochs.drained
+        if drained:
+            up = [node for node in up if node not in drained] or up
         current = [node for node in up if node.behind_since is None] or up
         return [node for node in current if node.fit] or current
 
     def _fittest(self, nodes: Iterable[Node]) -> list[Node]:
         """Those of ``nodes`` that would do best as primary."""
-        up = [node for node in nodes if node.up]
+        up = self._in_service([node for node in nodes if node.up])
         best = max((node.rank for node in up), default=None)
         return [node for node in up if node.rank == best]
 

@@ -182,10 +182,10 @@ class Ping:
         epochs = [] if self.node.cluster.epochs.absent else [_EPOCHS]
         statements = [_STATUS, WHO, _READ_ONLY, *threads, *epochs, QUESTION]
         began = time.monotonic()
-        answers = _packet(driver, statements, errors)
+        answers = put(driver, statements, errors)
         self.node.distance.note(time.monotonic() - began)
         while len(answers) < len(statements):  # what stood behind an error was not carried out
-            answers += _packet(driver, statements[len(answers) :], errors)
+            answers += put(driver, statements[len(answers) :], errors)
         *told, (_, trouble) = answers
         status, who, read_only, *more = (rows for rows, _ in told)
         shown = more.pop() if epochs else ()
@@ -246,7 +246,7 @@ def _threads(driver: Any, rows: _Rows = ()) -> dict[int, tuple[str, str]] | None
     return known if driver.thread_id() in known else None
 
 
-def _packet(
+def put(
     driver: Any, statements: Sequence[bytes], errors: _Errors
 ) -> list[tuple[_Rows, Exception | None]]:
     """The rows of each statement, at least of the first, until one fails: no rows, but its error.

@@ -50,6 +50,54 @@ if apps.is_installed("django_tasks_db"):
     def add_task(name: str) -> int:
         return add(name)
 
+    @_task()  # type: ignore[untyped-decorator]
+    def seen_task(name: str) -> list[str]:
+        """Whether there is an author of this name, and which node has said so."""
+        from django.db import transaction
+
+        from galera_router.transactions.session import session_of
+        from tests.shop.models import Author
+
+        with transaction.atomic():
+            found = Author.objects.filter(name=name).exists()
+            session = session_of("default")
+            assert session is not None
+            node = session.snapshot.node.name if session.snapshot else "the primary"
+        return [str(found), node]
+
+
+def write_and_enqueue(name: str) -> dict[str, Any]:
+    """Add an author and queue a task that looks for it; returns what the queue holds."""
+    from tests.shop.models import Author
+
+    Author.objects.create(name=name)
+    result = seen_task.enqueue(name)
+    return dict(result.kwargs)
+
+
+def run_carried(name: str, carried: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """As a worker with a queue elsewhere: what the task finds, and what it is given."""
+    from types import SimpleNamespace
+
+    from galera_router import tasks
+    from tests.shop.models import Author
+
+    arguments = dict(carried)
+    result = SimpleNamespace(id=name, kwargs=arguments)
+    tasks._begin(task_result=result)
+    found = str(Author.objects.filter(name=name).exists())
+    tasks._end(task_result=result)
+    return found, arguments
+
+
+def found_at_once(name: str) -> tuple[Any, dict[str, Any]]:
+    """The same where the task runs at once; returns what it has returned, and its arguments."""
+    from tests.shop.models import Author
+
+    Author.objects.create(name=name)
+    result = seen_task.enqueue(name)
+    return result.return_value, dict(result.kwargs)
+
 
 def enqueue_tasks(count: int) -> None:
     for number in range(count):

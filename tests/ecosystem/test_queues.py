@@ -77,6 +77,47 @@ def test_django_tasks_db(shop: Shop, start: Started) -> None:
     assert len(found) == COUNT
 
 
+def test_a_task_sees_what_its_sender_has_written(shop: Shop, start: Started) -> None:
+    """On a secondary that lags: it waits there, or reads elsewhere."""
+    pytest.importorskip("django_tasks_db")
+    backends = {"default": {"BACKEND": "tests.ecosystem.backends.Database"}}
+    sender = start("django_tasks_db", TASKS=backends)
+    worker = start("django_tasks_db", TASKS=backends)
+    for number in range(6):
+        with shop.galera["db2"].hold_applier(), shop.galera["db3"].hold_applier():
+            carried = sender.call(queues.write_and_enqueue, f"late {number}")
+            assert list(carried) == ["galera_router_tokens"]
+            worker.call(queues.work_on_tasks, "one")
+    shop.settle()
+    ended = sender.call(queues.ended_tasks)
+    assert [(status, found) for status, _, (found, _) in ended] == [("SUCCESSFUL", "True")] * 6
+
+
+def test_the_tokens_alone_make_a_task_see_it(shop: Shop, start: Started) -> None:
+    """With a queue that is not in the database: the worker has written nothing itself."""
+    pytest.importorskip("django_tasks_db")
+    backends = {"default": {"BACKEND": "tests.ecosystem.backends.Database"}}
+    sender = start("django_tasks_db", TASKS=backends)
+    worker = start("django_tasks_db", TASKS=backends)
+    worker.call(queues.run_carried, "nobody", {})  # it is connected
+    found = {}
+    for name in ("without", "with"):
+        shop.settle()
+        with shop.galera["db2"].hold_applier(), shop.galera["db3"].hold_applier():
+            carried = sender.call(queues.write_and_enqueue, name)
+            given = carried if name == "with" else {}
+            found[name] = worker.call(queues.run_carried, name, given)
+    assert found == {"without": ["False", {}], "with": ["True", {}]}
+
+
+def test_a_task_that_runs_at_once_shares_its_senders_reads(shop: Shop, start: Started) -> None:
+    pytest.importorskip("django_tasks_db")
+    backends = {"default": {"BACKEND": "tests.ecosystem.backends.AtOnce"}}
+    child = start("django_tasks_db", TASKS=backends)
+    (found, _), kwargs = child.call(queues.found_at_once, "now")
+    assert (found, kwargs) == ("True", {})
+
+
 def test_django_q2(shop: Shop, start: Started) -> None:
     """Its cluster of processes, with a task that a schedule adds."""
     pytest.importorskip("django_q")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
@@ -35,7 +36,7 @@ class Command(BaseCommand):
         parser.add_argument("--database", default="default", help="the alias of the cluster")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        cluster = _cluster(options["database"])
+        cluster = find_cluster(options["database"])
         node = _node(cluster, options["node"])
         held = node is not _first(cluster)
         try:
@@ -54,7 +55,8 @@ class Command(BaseCommand):
             self.stderr.write(f"Not heard of it yet, or not reachable: {', '.join(late)}.")
 
 
-def _cluster(alias: str) -> Cluster:
+def find_cluster(alias: str) -> Cluster:
+    """The cluster that is called so; raises CommandError, with the names that there are."""
     cluster = cluster_of(alias)
     if cluster is None or cluster.alias != alias:
         raise CommandError(
@@ -71,11 +73,17 @@ def _node(cluster: Cluster, name: str | None) -> Node:
     if name is None:
         return _first(cluster)
     electable = [node for node in cluster.nodes if node.config.electable]
-    for node in electable:
+    return named(electable, name, "node that can be the primary")
+
+
+def named(nodes: Iterable[Node], name: str, what: str = "node of the cluster") -> Node:
+    """The one that is called so; raises CommandError, with the names that there are."""
+    names = []
+    for node in nodes:
         if name in (node.name, node.alias):
             return node
-    names = ", ".join(node.name for node in electable)
-    raise CommandError(f"{name!r} is no node that can be the primary. There is: {names}.")
+        names.append(node.name)
+    raise CommandError(f"{name!r} is no {what}. There is: {', '.join(names)}.")
 
 
 def _shown(node: Node) -> Epoch | None:

@@ -1,0 +1,1 @@
+"""A rolling upgrade under load: ``python -m tests.drill``."""
