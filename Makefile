@@ -2,6 +2,7 @@
 # make demo SERVE=1   the same, and then the site stays up until Ctrl-C
 # make test           the whole suite on real clusters; ARGS="-k failover" picks; WORKERS=4
 # make versions       the suite on each Python and Django that is there; ENVS=py313-django61 picks
+# make debian SUITE=trixie   the suite in that release of Debian (as root); ENVS=py314-django60
 # make chaos          load, faults, and every node checked; SECONDS=60 SEED=1 PROCESSES=4 THREADS=4
 # make differential   random programmes beside stock Django; PROGRAMMES=5000 LEVEL=0 SEED=1
 # make mutants        routers broken on purpose, and which checker finds each; ARGS="--seeds 5"
@@ -17,6 +18,7 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 ARGS ?=
 ENVS ?= ALL
+SUITE ?=
 SERVE ?=
 SECONDS ?= 60
 SEED ?= 1
@@ -27,7 +29,7 @@ THREADS ?= 4
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test versions chaos differential mutants histories proof django-suite
+.PHONY: help setup demo test versions debian chaos differential mutants histories proof django-suite
 .PHONY: lint format coverage clean
 
 help:
@@ -43,6 +45,13 @@ test: $(VENV)/.installed-dev
 
 versions: $(VENV)/.installed-dev
 	scripts/versions $(BIN)/tox $(ENVS) $(ARGS)
+
+# Their values are passed on as they are, whatever quotes are in them.
+debian: export ARGS := $(ARGS)
+debian: export ENVS := $(ENVS)
+debian: export WORKERS := $(WORKERS)
+debian:
+	scripts/debian "$(SUITE)" $(if $(filter ALL,$(ENVS)),test,versions)
 
 chaos: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) \
