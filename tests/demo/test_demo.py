@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from demo import __main__ as demo_program
+
 from tests.chaos import __main__ as chaos_program
 from tests.interruptible import interruptible
 
