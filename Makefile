@@ -2,6 +2,7 @@
 # make demo SERVE=1   the same, and then the site stays up until Ctrl-C
 # make test           the whole suite on real clusters; ARGS="-k failover" picks; WORKERS=4
 # make versions       the suite on each Python and Django that is there; ENVS=py313-django61 picks
+# make debian SUITE=trixie   the suite in that release of Debian (as root); ENVS=py314-django60
 # make chaos          load, faults, and every node checked; SECONDS=60 SEED=1 PROCESSES=4 THREADS=4
 # make differential   random programmes beside stock Django; PROGRAMMES=5000 LEVEL=0 SEED=1
 # make upgrade-drill  each node drained, stopped, started under load; MINUTES=10 WRITERS=8 READERS=8
@@ -21,6 +22,7 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 ARGS ?=
 ENVS ?= ALL
+SUITE ?=
 SERVE ?=
 SECONDS ?= 60
 SEED ?= 1
@@ -34,8 +36,8 @@ WRITERS ?= 8
 READERS ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test versions chaos differential upgrade-drill mutants histories bench
-.PHONY: proof django-suite docs dist lint format coverage clean
+.PHONY: help setup demo test versions debian chaos differential upgrade-drill mutants histories
+.PHONY: bench proof django-suite docs dist lint format coverage clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -50,6 +52,13 @@ test: $(VENV)/.installed-dev
 
 versions: $(VENV)/.installed-dev
 	scripts/versions $(BIN)/tox $(ENVS) $(ARGS)
+
+# Their values are passed on as they are, whatever quotes are in them.
+debian: export ARGS := $(ARGS)
+debian: export ENVS := $(ENVS)
+debian: export WORKERS := $(WORKERS)
+debian:
+	scripts/debian "$(SUITE)" $(if $(filter ALL,$(ENVS)),test,versions)
 
 chaos: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) \

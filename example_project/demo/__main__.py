@@ -22,6 +22,13 @@ def arguments() -> Namespace:
     return parser.parse_args()
 
 
+def heed_signals() -> None:
+    """End in good order when told to, and outlive the terminal under nohup."""
+    signal.signal(signal.SIGTERM, terminated)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, terminated)
+
+
 def terminated(signum: int, frame: object) -> None:
     """Leave by an exception, so that everything that was started is stopped."""
     sys.exit(128 + signum)
@@ -29,8 +36,7 @@ def terminated(signum: int, frame: object) -> None:
 
 def main() -> int:
     """Run the demonstration; the exit status is 0 only if there was nothing to complain about."""
-    signal.signal(signal.SIGTERM, terminated)
-    signal.signal(signal.SIGHUP, terminated)
+    heed_signals()
     try:
         return run(arguments())
     except KeyboardInterrupt:

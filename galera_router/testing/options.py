@@ -37,6 +37,9 @@ SERVER = (
     "--log-bin-trust-function-creators=1",
     "--max-connections=200",
     "--log-output=FILE",
+    # MariaDB 11.8 has made variables of Galera's options, though not of gmcast.isolate, and refuses
+    # SET GLOBAL wsrep_provider_options while it has. An older server does not know this option.
+    "--loose-plugin-wsrep-provider=OFF",
 )
 # A lost node is noticed after about a second, a frozen one is shut out within three.
 PROVIDER = {

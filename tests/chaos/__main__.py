@@ -11,6 +11,13 @@ from tests.chaos.options import parse
 from tests.chaos.run import run
 
 
+def heed_signals() -> None:
+    """End in good order when told to, and outlive the terminal under nohup."""
+    signal.signal(signal.SIGTERM, terminated)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, terminated)
+
+
 def terminated(signum: int, frame: object) -> None:
     """Leave by an exception, so that everything that was started is stopped."""
     sys.exit(128 + signum)
@@ -23,8 +30,7 @@ def say(text: str) -> None:
 def main() -> int:
     """Run it; the exit status is 0 only if nothing at all is wrong."""
     options = parse()
-    signal.signal(signal.SIGTERM, terminated)
-    signal.signal(signal.SIGHUP, terminated)
+    heed_signals()
     try:
         with GaleraCluster(3) as cluster:
             report = run(cluster, options, say)

@@ -8,11 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from demo import __main__ as demo_program
+
+from tests.chaos import __main__ as chaos_program
+from tests.interruptible import interruptible
 
 PROJECT = Path(__file__).parents[2] / "example_project"
 
@@ -22,7 +26,7 @@ def demo(*words: str) -> Iterator[subprocess.Popen[str]]:
     """The demo as a process of its own; ended if it has not ended by itself."""
     environ = {k: v for k, v in os.environ.items() if k not in ("DJANGO_SETTINGS_MODULE",)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "demo", *words],
+        interruptible([sys.executable, "-m", "demo", *words]),
         cwd=PROJECT,
         env=environ,
         stdout=subprocess.PIPE,
@@ -88,6 +92,7 @@ def test_short_demo_ends_well() -> None:
     assert process.returncode == (1 if doubts else 0), output
 
 
+@pytest.mark.usefixtures("background")
 @pytest.mark.timeout(90)
 def test_interrupted_demo_leaves_nothing_running() -> None:
     """Ctrl-C in the middle ends the servers, the site and the visitors."""
@@ -102,3 +107,17 @@ def test_interrupted_demo_leaves_nothing_running() -> None:
             time.sleep(0.1)
         assert not alive(started)
         assert process.returncode == 130
+
+
+@pytest.mark.usefixtures("background")
+@pytest.mark.parametrize("heed_signals", [demo_program.heed_signals, chaos_program.heed_signals])
+def test_a_long_run_under_nohup_outlives_its_terminal(heed_signals: Callable[[], None]) -> None:
+    """SIGHUP stays ignored; SIGTERM still ends it in good order."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        heed_signals()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        with pytest.raises(SystemExit, match="143"):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)

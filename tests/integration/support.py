@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -18,6 +18,7 @@ from galera_router import expand
 from galera_router.cluster import nodes as registry
 from galera_router.testing import GaleraCluster, GaleraNode, Proxy
 from galera_router.testing.admin import open_connection
+from galera_router.testing.generallog import Statement
 from galera_router.testing.options import server_command
 from galera_router.testing.process import ServerProcess
 from galera_router.transactions.session import Session, session_of
@@ -173,7 +174,8 @@ class Shop:
             logs = {node.name: stack.enter_context(node.statements()) for node in running}
             yield sent
         for name, log in logs.items():
-            sent[name] = [f"{s.command} {sql}".strip() for s in log for sql in _packet(s.sql)]
+            said = without_late_farewells(log)
+            sent[name] = [f"{s.command} {sql}".strip() for s in said for sql in _packet(s.sql)]
 
     def everywhere(self, sql: str) -> list[Any]:
         """The answer to ``sql``, which must be the same on all nodes that run."""
@@ -181,6 +183,12 @@ class Shop:
         answers = [node.query(sql) for node in self.galera.nodes if node.running]
         assert all(answer == answers[0] for answer in answers), answers
         return answers[0]
+
+
+def without_late_farewells(log: Sequence[Statement]) -> list[Statement]:
+    """Without the "Quit" of connections that did nothing else: they had been closed before."""
+    busy = {statement.connection_id for statement in log if statement.command != "Quit"}
+    return [statement for statement in log if statement.connection_id in busy]
 
 
 @contextmanager

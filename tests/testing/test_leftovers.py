@@ -13,14 +13,12 @@ import pytest
 
 from galera_router.testing import GaleraCluster
 from galera_router.testing.reaper import processes_of
+from tests.interruptible import interruptible
 
 from .conftest import wait_for
 
-# Whoever runs the suite may have it ignore signals (nohup, a shell's background job).
 STARTED = """
-import sys, os, signal, time
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import sys, os, time
 from galera_router.testing import GaleraCluster
 cluster = GaleraCluster(size=1)
 cluster.start()
@@ -44,9 +42,12 @@ class Program:
 
     def __init__(self, command: list[str]) -> None:
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            interruptible(command),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
             start_new_session=True,
-        )  # fmt: skip
+        )
         assert self.process.stdout is not None
         self.stdout = self.process.stdout
 
@@ -87,6 +88,7 @@ def test_a_program_that_ends(ending: str) -> None:
     program.assert_nothing_left(program.folder())
 
 
+@pytest.mark.usefixtures("background")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_program_that_is_ended(number: signal.Signals) -> None:
     program = Program(python("wait"))
@@ -106,6 +108,7 @@ def test_a_program_that_is_killed_while_it_starts(delay: float) -> None:
     program.assert_nothing_left(folder)
 
 
+@pytest.mark.usefixtures("background")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_ends_well_when_told_to(number: signal.Signals) -> None:
     program = Program([sys.executable, "-m", "galera_router.testing", "--size", "1"])
