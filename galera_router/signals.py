@@ -92,7 +92,8 @@ def send(kind: Callable[P, Event], *values: P.args, **fields: P.kwargs) -> None:
 
     Args:
         kind: the event's class.
-        values, fields: of the event.
+        *values: of its fields, in their order.
+        **fields: of the others, by name.
     """
     if _listens(kind):
         event = kind(*values, **fields)

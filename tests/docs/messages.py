@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from galera_router import events
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "galera_router"
 #: The cluster for tests is no part of a site; docs/checks.md explains the checks by their IDs.
@@ -18,6 +20,7 @@ RAISED = {
     "CommitOutcomeUnknown", "ReadOnlyNode", "ForeignNode", "CommandError", "ValueError",
     "InterfaceError", "OperationalError", "ProgrammingError", "LagsBehind", "TimeoutError",
 }  # fmt: skip
+_FIELD = re.compile(r"%\(\w+\)[.\d]*[a-z]")
 _PLACE = re.compile(r"%[.\d]*[a-z]")
 
 
@@ -33,7 +36,15 @@ def of_the_rest() -> set[str]:
 
 @cache
 def _all() -> tuple[tuple[str, str], ...]:
-    return tuple(_found())
+    return *_found(), *_of_events()
+
+
+def _of_events() -> Iterator[tuple[str, str]]:
+    """The lines of the log that are made from events."""
+    for kind in events.Event.__subclasses__():
+        for text in vars(kind).values():
+            if isinstance(text, str) and "%(" in text:
+                yield "log", _FIELD.sub("…", text)
 
 
 def _found() -> Iterator[tuple[str, str]]:
