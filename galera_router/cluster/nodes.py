@@ -185,17 +185,25 @@ class _Choice:
 
     Args:
         nodes: at least one.
-        leader: the primary as the cluster had it.
+        epochs: who is the primary, and which nodes are drained.
         until: when to look again (by the cluster's clock).
     """
 
-    def __init__(self, nodes: list[Node], leader: Node | None, until: float) -> None:
+    def __init__(self, nodes: list[Node], epochs: Epochs, until: float) -> None:
         weights = [node.config.weight for node in nodes]
         if not any(weights):
             weights = [1.0 for _ in nodes]
         self._ladder = tuple(zip(nodes, itertools.accumulate(weights), strict=True))
         self._total = sum(weights)
-        self.leader, self.until = leader, until
+        self._epochs, self._until = epochs, until
+        self._leader, self._drained = epochs.leader, epochs.drained
+
+    def holds(self, now: float) -> bool:
+        """Returns True if nothing is known that would make it another one."""
+        epochs = self._epochs
+        return (
+            now < self._until and epochs.leader is self._leader and epochs.drained is self._drained
+        )
 
     def draw(self, rng: random.Random) -> Node:
         """One of them, by chance and weight."""
@@ -301,15 +309,15 @@ class Cluster:
         """
         self.used = now = self._clock()
         known = self._choice
-        if known is not None and not exclude and now < known.until:
+        if known is not None and not exclude and known.holds(now):
             node = known.draw(self._rng)
-            if known.leader is self.epochs.leader and node.is_usual and node.lags_until <= now:
+            if node.is_usual and node.lags_until <= now:
                 return node
         with self._lock:
             choice = self._readers(exclude)
             if not choice:
                 return None
-            made = _Choice(choice, self.epochs.leader, now + CHOICE_KEPT)
+            made = _Choice(choice, self.epochs, now + CHOICE_KEPT)
             self._choice = None if exclude else made
             return made.draw(self._rng)
 

@@ -77,6 +77,24 @@ def test_a_host_that_is_no_member_is_read_from_but_never_primary() -> None:
     assert cluster.primary() is None
 
 
+@pytest.mark.parametrize("change", ["down", "lags", "primary", "drained"])
+def test_a_choice_does_not_outlive_what_it_was_made_by(change: str) -> None:
+    """It is made anew at once, though the same one would else be made for a moment."""
+    clock = Clock()
+    cluster = make(clock)
+    chosen = cluster.reader()
+    assert chosen is not None
+    if change == "down":
+        lose(cluster, chosen)
+    elif change == "lags":
+        cluster.note_lag(chosen)
+    elif change == "primary":
+        cluster.epochs.leader = chosen
+    else:
+        cluster.epochs.drained = frozenset({chosen})
+    assert all(cluster.reader() is not chosen for _ in range(20))
+
+
 def test_the_primary_is_read_from_when_nothing_else_is_left() -> None:
     cluster = make()
     for node in cluster.nodes[1:]:
