@@ -7,6 +7,7 @@ work asks for every few seconds. What is open on the node goes on to its end.
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -22,6 +23,8 @@ logger = logging.getLogger("galera_router")
 
 #: Seconds after which every process that is at work has asked for the row again.
 HEARD = 4.0
+#: Seconds that each further try to change the row waits longer, at most.
+PAUSE = 0.02
 #: Seconds between two looks, and for which a connection must have been idle.
 LOOK, IDLE = 0.25, 1.0
 #: The connections to our database but this one, and what they do.
@@ -137,7 +140,8 @@ def _write(
 def _write_on(node: Node, add: Mapping[str, str], remove: Node | None) -> bool:
     with _server(node) as server:
         identity = membership.identity_of(server)
-        for _ in range(TRIES):
+        for run in range(TRIES):
+            time.sleep(random.uniform(0.0, PAUSE * run))  # others are at it, too
             _, epoch = _ask(server, identity)
             servers = {**_without(epoch.drained.servers, remove), **add}
             if servers == epoch.drained.servers:

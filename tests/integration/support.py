@@ -16,6 +16,7 @@ from MySQLdb import Error as MySQLError
 
 from galera_router import expand
 from galera_router.cluster import nodes as registry
+from galera_router.connections.connection import links
 from galera_router.testing import GaleraCluster, GaleraNode, Proxy
 from galera_router.testing.admin import open_connection
 from galera_router.testing.generallog import Statement
@@ -173,9 +174,16 @@ class Shop:
             running = [node for node in self.galera.nodes if node.running]
             logs = {node.name: stack.enter_context(node.statements()) for node in running}
             yield sent
+            self.drain()
         for name, log in logs.items():
             said = without_late_farewells(log)
             sent[name] = [f"{s.command} {sql}".strip() for s in said for sql in _packet(s.sql)]
+
+    def drain(self) -> None:
+        """Wait for the answers that nobody has waited for, such as to the end of a snapshot."""
+        for link in links():
+            if link.outstanding:
+                link.drain()
 
     def everywhere(self, sql: str) -> list[Any]:
         """The answer to ``sql``, which must be the same on all nodes that run."""

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 
 import pytest
@@ -201,11 +202,9 @@ def test_two_who_drain_at_once_lose_nothing(busy: Shop) -> None:
             draining._write(cluster, remove=nodes[number])
         draining._write(cluster, add={nodes[number].name: nodes[number].server})
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(work, number) for number in range(2)]:
+            done.result()
     wait_until(lambda: {node.name for node in cluster.epochs.drained} == {"db2", "db3"})
 
 
