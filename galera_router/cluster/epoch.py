@@ -279,12 +279,13 @@ class Epochs:
             self._find_drained()
 
     def _find_drained(self) -> None:
-        before = self.drained
-        self.drained = frozenset(node for node in self._nodes if self._told.holds(node))
-        for node in self.drained - before:
+        with self._lock:  # of two threads the later one has heard of more
+            before = self.drained
+            self.drained = now = frozenset(n for n in self._nodes if self._told.holds(n))
+        for node in now - before:
             node.failures += 1  # whoever reads from it chooses anew
             logger.warning("%s: node %s is drained: it gets no new work", self._alias, node.name)
-        for node in before - self.drained:
+        for node in before - now:
             logger.warning("%s: node %s is not drained any more", self._alias, node.name)
 
 

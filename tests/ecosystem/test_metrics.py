@@ -72,8 +72,8 @@ def test_a_failover(measured: Shop) -> None:
             author.name = "Cleo"
             author.save()
         assert Author.objects.count() == 2
-    assert executed["default"] == 6, "as sent, and what sets a new connection up; no replay"
     assert opened["default"] >= 1
+    assert executed["default"] in (6, 7), "as sent, and the set-up of one connection or two"
     assert opened["default_db2"] >= 1, "the watchdog's questions are counted as well"
     rows = measured.galera["db2"].query("SELECT name FROM galera_router.shop_author ORDER BY name")
     assert rows == [("Ann",), ("Cleo",)]

@@ -70,12 +70,20 @@ class Program:
 def folders_watched_for(parent: int) -> list[Path]:
     """The folders that reapers started by ``parent`` are to remove."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    commands = [Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0") for child in children]
+    commands = [_words(child) for child in children]
     return [
         Path(os.fsdecode(command[-3]))
         for command in commands
         if any(word.endswith(b"reaper.py") for word in command)
     ]
+
+
+def _words(process: str) -> list[bytes]:
+    """What the process was started with; nothing if it has just ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    except FileNotFoundError:
+        return []
 
 
 def python(ending: str) -> list[str]:
