@@ -32,6 +32,12 @@ def install() -> None:
     signals.failover.connect(_note, dispatch_uid="galera_router.staff", weak=False)
 
 
+def forget() -> None:
+    """As a process that has just begun."""
+    _failovers.clear()
+    _pauses.clear()
+
+
 def _note(event: Failover, **kwargs: Any) -> None:
     told = {
         "id": f"failover {os.getpid()} {next(_numbers)}",

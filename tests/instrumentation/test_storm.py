@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoi
 from prometheus_client import CollectorRegistry
 
 from galera_router import galera_atomic
+from galera_router.cluster.survey import DEGRADED, Surveyor
 from galera_router.events import (
     Conflict,
     Event,
@@ -31,6 +32,7 @@ from galera_router.events import (
 from galera_router.instrumentation.opentelemetry import OpenTelemetry, kind_of
 from galera_router.instrumentation.prometheus import Prometheus
 from galera_router.signals import PREFIX
+from galera_router.staff import events as page
 from galera_router.testing import Proxy
 from tests.instrumentation.support import Recorder, installed, recorded
 from tests.integration.support import Shop, wait_until
@@ -136,6 +138,8 @@ def storm(shop: Shop) -> Iterator[Storm]:
 
 def test_everybody_tells_the_same(storm: Storm, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "galera_router")
+    page.install()
+    page.forget()
     registry, reader = CollectorRegistry(), InMemoryMetricReader()
     telemetry = OpenTelemetry(MeterProvider([reader]))
     with recorded() as recorder, installed(Prometheus(registry), telemetry):
@@ -152,9 +156,41 @@ def test_everybody_tells_the_same(storm: Storm, caplog: pytest.LogCaptureFixture
     assert [type(event) for event in found] == [kind for kind, _ in storm.expected]
     for event, (_, values) in zip(found, storm.expected, strict=True):
         assert {name: getattr(event, name) for name in values} == values
+    check_page_and_status(recorder, storm.shop)
     check_log(recorder, caplog)
     check_prometheus(recorder, registry)
     check_telemetry(recorder, reader)
+
+
+def check_page_and_status(recorder: Recorder, shop: Shop) -> None:
+    """The time line has the same events; the survey, which the command shows too, the same end."""
+    survey = Surveyor(shop.session.cluster).look(wait=5.0, age=0.0)
+    told = list(reversed(page.told(survey)))
+    assert [
+        (event["node"], event["text"], event["seconds"])
+        for event in told
+        if event["kind"] == "failover"
+    ] == [
+        (
+            failover.taken_over_by,
+            f"from {failover.lost} to {failover.taken_over_by}:"
+            f" {failover.replayed} statements replayed",
+            round(failover.seconds, 4),
+        )
+        for failover in recorder.of(Failover)
+    ]
+    changes = recorder.of(PrimaryChanged)
+    assert [(event["node"], event["text"]) for event in told if event["kind"] == "primary"] == [
+        (change.node, change.reason) for change in changes
+    ]
+    status = survey.as_dict()
+    *_, last = changes
+    assert (status["primary"], status["epoch"]["number"]) == (last.node, last.epoch)
+    assert survey.exit_status == DEGRADED
+    lost = {event.node for event in recorder.of(NodeDown)} - {
+        event.node for event in recorder.of(NodeUp)
+    }
+    assert {node["name"] for node in status["nodes"] if not node["here"]["up"]} == lost
 
 
 def check_log(recorder: Recorder, caplog: pytest.LogCaptureFixture) -> None:
