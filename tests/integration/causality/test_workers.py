@@ -83,7 +83,7 @@ def test_nothing_is_stale_while_the_secondary_is_held(
                 for name, answer in zip(added, answers, strict=True):
                     assert name in answer.content.split(",")
                 assert min(a.seconds for a in answers) > 0.5, "they had to wait"
-                assert taken < 1.0 + 0.25, "and no longer than the hold"
+                assert taken < 2.0, "and not until a limit was over"
 
 
 @pytest.mark.parametrize("others", [["db3"], ["db2", "db3"]], ids=["another node", "primary"])
