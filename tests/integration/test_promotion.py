@@ -393,6 +393,7 @@ def test_the_snapshot_ends_with_the_promotion(shop: Shop) -> None:
         node = shop.reading
         Tag.objects.create(name="x")
         assert shop.session.snapshot is None
+        shop.drain()
         assert node.query("SELECT COUNT(*) FROM information_schema.innodb_trx") == [(0,)]
 
 

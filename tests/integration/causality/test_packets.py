@@ -48,6 +48,7 @@ def test_a_token_that_the_node_has_reached_costs_no_round_trip(warm: Shop) -> No
     node = warm.galera["db2"]
     with node.statements() as packets:
         read_request(token)
+        warm.drain()
     with warm.traffic() as again:
         read_request(token)
     assert len(packets) == 2, "one with the question, BEGIN and the read; COMMIT"
