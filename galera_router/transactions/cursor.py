@@ -257,6 +257,7 @@ class _Door:
             return self._home.run(self.call(sql))
         assert self._statement is not None
         session.leave_lane(self, self._statement, sql)
+        failed: Exception | None = None
         link.busy = monotonic()
         try:
             if lane.begins:
@@ -265,11 +266,12 @@ class _Door:
             if self.description is None:
                 raise MySQLdb.OperationalError(CR.SERVER_LOST, NO_COLUMNS)
         except (*ERRORS, UnicodeError) as error:
-            link.busy = 0.0
-            return session.after_lane(self.call(sql), lane, error)
+            failed = error
         finally:
             link.busy = 0.0
             self.connection = link.connection
+        if failed is not None:  # the long way may lead to another connection
+            return session.after_lane(self.call(sql), lane, failed)
         self._whole = True
         lane.note(self, self._statement, sql)
         return rows

@@ -176,6 +176,24 @@ def test_a_lost_secondary_is_replaced_and_its_reads_are_compared(
 
 
 @pytest.mark.parametrize("promoted", [False, True])
+def test_a_cursor_whose_read_has_moved_speaks_through_the_new_connection(
+    quick: list[bytes], shop: Shop, promoted: bool
+) -> None:
+    with transaction.atomic():
+        if promoted:
+            list(Book.objects.select_for_update())
+        with connection.cursor() as cursor:
+            for number in (1, 2, 3):
+                if number == 3:
+                    (shop.writing if promoted else shop.reading).kill_connections()
+                cursor.execute("SELECT name, %s FROM shop_author", [number])
+                assert cursor.fetchall() == (("Ann", number),)
+            link = shop.session.primary if promoted else shop.session.snapshot
+            assert link is not None
+            assert cursor.cursor.cursor.connection is link.connection
+
+
+@pytest.mark.parametrize("promoted", [False, True])
 def test_what_was_read_on_the_lane_is_compared(
     quick: list[bytes], shop: Shop, promoted: bool
 ) -> None:
