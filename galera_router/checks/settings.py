@@ -121,7 +121,7 @@ def _middleware(found: list[Cluster]) -> list[CheckMessage]:
 
 
 def _carried(found: list[Cluster]) -> list[CheckMessage]:
-    """What a client has written is seen by its next request only if a token is carried there."""
+    """Warns where no token is carried: a client's next request may then not see its write."""
     waiting = [
         c.alias
         for c in found

@@ -50,7 +50,7 @@ class CannotDrain(Exception):
 
 
 def drain(node: Node) -> Moved | None:
-    """Have no new work go to ``node``; if it is the primary, another node becomes it first.
+    """Drain ``node``: it gets no new work. If it is the primary, another node becomes it first.
 
     Returns what the switchover was; None if there was none.
 
@@ -76,7 +76,7 @@ def drain(node: Node) -> Moved | None:
 
 
 def undrain(node: Node) -> bool:
-    """Have work go to ``node`` again, which need not be up; False if it was not drained."""
+    """Give ``node`` work again, even if it is down. Returns False if it was not drained."""
     return _write(node.cluster, remove=node)
 
 
@@ -217,7 +217,7 @@ def wait_idle(node: Node, seconds: float) -> int:
 
 
 def at_work(node: Node) -> int:
-    """How many connections to our database are at work on ``node``, or in a transaction.
+    """Returns how many connections to our database on ``node`` work or have a transaction open.
 
     Without the privilege PROCESS, only those of our own user, and no transaction that rests.
     """

@@ -80,7 +80,7 @@ class Drained:
 
     @classmethod
     def read(cls, text: str) -> Drained:
-        """What the column says."""
+        """Returns what ``text``, the value of the column, stands for."""
         if not text:
             return cls()
         told = json.loads(text)

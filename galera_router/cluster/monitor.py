@@ -453,7 +453,7 @@ def ensure() -> None:
 
 
 def after_looks(*calls: Callable[[bool], None]) -> None:
-    """Have the watchdog do ``calls``, and no others, after each of its looks, which are many.
+    """Make the watchdog call ``calls``, and nothing else, after each of its many looks.
 
     They are called with True if it is the last one for a while.
     """

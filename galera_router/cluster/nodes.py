@@ -277,13 +277,13 @@ class Cluster:
         no node is up and it is not for this caller to try one.
         """
         self.used = self._clock()
-        usual = self._usual()
+        usual = self.usual()
         if usual is not None:
             return usual
         with self._lock:
             return self._elected() or self._due(self._electable)
 
-    def _usual(self) -> Node | None:
+    def usual(self) -> Node | None:
         """The primary, if nothing speaks against it."""
         node = self.epochs.leader
         if node is None and self.epochs.current is None and not self._electable[0].settled_at:
@@ -645,7 +645,7 @@ class Cluster:
         If none is settled, the first of those that will be soonest. One with several servers
         behind its address comes last.
         """
-        usual = self._usual()
+        usual = self.usual()
         if usual is not None:
             return usual
         leader = self.epochs.leader
@@ -716,7 +716,7 @@ class Cluster:
 
 
 def _source(node: Node, error: BaseException) -> str:
-    """What to look at if a failure to connect is no fault of the server's."""
+    """Returns a hint where a failure to connect is not the server's fault."""
     if not is_of_set_up(error):
         return ""
     options = node.config.role_settings["OPTIONS"]
@@ -734,7 +734,7 @@ _lock = threading.Lock()
 
 
 class _Found(NamedTuple):
-    """What :func:`cluster_of` has found, and the settings by which it did."""
+    """A cluster that :func:`cluster_of` has found, and the settings that led to it."""
 
     own: Mapping[str, Any]
     role: str

@@ -257,7 +257,7 @@ class _Door:
             return self._home.run(self.call(sql))
         assert self._statement is not None
         session.leave_lane(self, self._statement, sql)
-        failed: Exception | None = None
+        rows, failed = None, None
         link.busy = monotonic()
         try:
             if lane.begins:

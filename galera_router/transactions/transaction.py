@@ -211,7 +211,8 @@ class Transaction:
             self.stays = places_of(session.cluster).begins_on_primary(self.place)
         elif session.place is not None:
             self.place = session.place
-            self.stays = self.marking.ahead = session.habits.begins_on_primary(self.place)
+            if session.habits.begins_on_primary(self.place):
+                self.stays = self.marking.ahead = session.cluster.usual() is not None
 
     @property
     def conflicts(self) -> Conflicts:

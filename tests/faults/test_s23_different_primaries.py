@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import MySQLdb
 import pytest
 from django.db import DatabaseError, connection
 
@@ -18,11 +17,10 @@ from tests.faults.children import Child, ChildError
 from tests.faults.known import both
 from tests.faults.nodes import stalled
 from tests.faults.support import EitherShop
+from tests.integration import support
 from tests.shop.models import Tag
 
 OPTIONS = {"reconnect_wait_time": 2.0}
-FEW = 10  # the server takes no smaller max_connections
-TOO_MANY = 1040
 
 
 def write() -> str:
@@ -45,16 +43,7 @@ def write_if_let(child: Child) -> str | None:
 @contextmanager
 def full(shop: EitherShop) -> Iterator[dict[str, Any]]:
     """The primary takes no new connections, and keeps those that it has."""
-    node, galera = shop.galera["db1"], shop.galera
-    ((before,),) = node.query("SELECT @@GLOBAL.max_connections")
-    login = {"host": node.host, "port": node.port, "user": galera.user, "passwd": galera.password}
-    with ExitStack() as stack:
-        stack.callback(node.query, "SET GLOBAL max_connections = %s", [before])
-        node.query("SET GLOBAL max_connections = %s", [FEW])
-        with pytest.raises(MySQLdb.OperationalError) as refused:
-            for _ in range(FEW + 1):
-                stack.enter_context(closing(MySQLdb.connect(**login)))
-        assert refused.value.args[0] == TOO_MANY
+    with support.full(shop.galera, shop.galera["db1"]):
         yield shop.databases(OPTIONS=OPTIONS)
 
 

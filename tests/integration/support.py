@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
+import MySQLdb
+import pytest
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, connections
@@ -215,6 +217,25 @@ def durable(nodes: Iterable[GaleraNode]) -> Iterator[None]:
         for node, value in before:
             if node.running:
                 node.query(f"SET {name} = %s", [value])
+
+
+#: A server takes no smaller max_connections; what it says when there are so many.
+FEW, TOO_MANY = 10, 1040
+
+
+@contextmanager
+def full(galera: GaleraCluster, node: GaleraNode) -> Iterator[None]:
+    """The node takes no new connections for the time of the block, and keeps those that it has."""
+    ((before,),) = node.query("SELECT @@GLOBAL.max_connections")
+    login = {"host": node.host, "port": node.port, "user": galera.user, "passwd": galera.password}
+    with ExitStack() as stack:
+        stack.callback(node.query, "SET GLOBAL max_connections = %s", [before])
+        node.query("SET GLOBAL max_connections = %s", [FEW])
+        with pytest.raises(MySQLdb.OperationalError) as refused:
+            for _ in range(FEW + 1):
+                stack.enter_context(closing(MySQLdb.connect(**login)))
+        assert refused.value.args[0] == TOO_MANY
+        yield
 
 
 @contextmanager

@@ -6,10 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
-import MySQLdb
 import pytest
 from django.db import DatabaseError
 
@@ -20,11 +19,11 @@ from galera_router.cluster.nodes import Cluster, Node, cluster_of
 from galera_router.testing import GaleraNode
 from galera_router.transactions.session import session_of
 from tests.faults.children import Child
+from tests.integration import support
 from tests.integration.support import Shop, wait_until
 from tests.shop.models import Tag
 
 ALL_WELL = {"db1": "well", "db2": "well", "db3": "well"}
-FEW, TOO_MANY = 10, 1040  # the server takes no smaller max_connections
 LONGEST = 20.0  # seconds for all questions together
 EVERY = 0.5  # seconds between two questions
 
@@ -131,20 +130,9 @@ def desynced(shop: Shop, node: GaleraNode) -> Iterator[None]:
     node.query("SET GLOBAL wsrep_desync = 0")
 
 
-@contextmanager
-def full(shop: Shop, node: GaleraNode) -> Iterator[None]:
+def full(shop: Shop, node: GaleraNode) -> AbstractContextManager[None]:
     """It takes no new connections, and keeps those that it has."""
-    ((before,),) = node.query("SELECT @@GLOBAL.max_connections")
-    galera = shop.galera
-    login = {"host": node.host, "port": node.port, "user": galera.user, "passwd": galera.password}
-    with ExitStack() as stack:
-        stack.callback(node.query, "SET GLOBAL max_connections = %s", [before])
-        node.query("SET GLOBAL max_connections = %s", [FEW])
-        with pytest.raises(MySQLdb.OperationalError) as refused:
-            for _ in range(FEW + 1):
-                stack.enter_context(closing(MySQLdb.connect(**login)))
-        assert refused.value.args[0] == TOO_MANY
-        yield
+    return support.full(shop.galera, node)
 
 
 Strike = Callable[[Shop, GaleraNode], AbstractContextManager[None]]

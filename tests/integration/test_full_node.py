@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,26 +17,15 @@ from galera_router.cluster import nodes as registry
 from galera_router.connections.errors import is_full_disk, is_read_only_server, refuses_writes
 from galera_router.testing import GaleraNode
 from galera_router.testing.place import Place
+from tests.integration import support
 from tests.integration.support import Shop, wait_until
 from tests.shop.models import Book, Tag
-
-FEW = 10  # the server takes no smaller max_connections
-TOO_MANY = 1040
 
 
 @contextmanager
 def full(shop: Shop) -> Iterator[None]:
     """The first node keeps the connections that it has, and takes no new ones."""
-    node, galera = shop.galera["db1"], shop.galera
-    ((before,),) = node.query("SELECT @@GLOBAL.max_connections")
-    login = {"host": node.host, "port": node.port, "user": galera.user, "passwd": galera.password}
-    with ExitStack() as stack:
-        stack.callback(node.query, "SET GLOBAL max_connections = %s", [before])
-        node.query("SET GLOBAL max_connections = %s", [FEW])
-        with pytest.raises(MySQLdb.OperationalError) as refused:
-            for _ in range(FEW + 1):
-                stack.enter_context(closing(MySQLdb.connect(**login)))
-        assert refused.value.args[0] == TOO_MANY
+    with support.full(shop.galera, shop.galera["db1"]):
         yield
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
 
 from galera_router import galera_atomic
+from galera_router.cluster.nodes import READ_ONLY
 from galera_router.transactions.places import ENOUGH, MOST, READ, Habits, place_of
 from tests.integration.support import Shop
 from tests.shop.models import Author, Book
@@ -131,6 +133,25 @@ def test_what_only_reads_for_a_while_goes_back_to_a_secondary(learning: Shop) ->
     assert not readers(sent)
     with learning.traffic() as sent:
         perhaps(write=False)
+    assert readers(sent)
+
+
+def test_where_no_node_takes_writes_it_can_still_read(learning: Shop) -> None:
+    """The marker that goes ahead would be refused, and nothing may be written this time."""
+
+    @galera_atomic
+    def perhaps(write: bool) -> int:
+        if write:
+            Author.objects.update(name="Ann")
+        return Author.objects.count()
+
+    for _ in range(MOST):
+        perhaps(write=True)
+    cluster = learning.session.cluster
+    for node in cluster.nodes:
+        cluster.mark_refusing(node, READ_ONLY, OperationalError(1290, "--read-only"))
+    with learning.traffic() as sent:
+        assert perhaps(write=False) == 1
     assert readers(sent)
 
 
