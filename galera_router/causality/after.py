@@ -10,8 +10,11 @@ from galera_router.causality import scope, tokens
 from galera_router.causality.scope import Need, Needs
 from galera_router.causality.voids import instead_of
 from galera_router.cluster.nodes import cluster_of
-from galera_router.cluster.position import EVERYTHING, Position
+from galera_router.cluster.position import EVERYTHING, Mark, Position
 from galera_router.events import TokenIgnored
+
+#: Transactions of so many workers are asked for one by one.
+QUESTIONS = 8
 
 
 @contextmanager
@@ -35,9 +38,10 @@ def after(*given: str | None) -> Iterator[None]:
 
 
 def accepted(texts: Iterable[str], max_age: int | None = None) -> Needs:
-    """Returns the positions of the tokens ``texts``: the latest of each cluster, by its alias.
+    """Returns what the tokens ``texts`` stand for, by alias: the latest of each history.
 
-    Of a cluster that was built anew, both may be there: nothing tells here which of two is later.
+    Nothing tells here which of two workers' transactions is later, nor which of two positions if
+    the cluster was built anew between them.
     """
     found: dict[str, dict[str, Need]] = {}
     for text in texts:
@@ -45,9 +49,21 @@ def accepted(texts: Iterable[str], max_age: int | None = None) -> Needs:
         if need is not None:
             alias, new = need
             known = found.setdefault(alias, {})
-            cluster_id = new.position.cluster_id
-            known[cluster_id] = _later(known.get(cluster_id), new)
-    return {alias: tuple(needs.values()) for alias, needs in found.items()}
+            history = _history(new)
+            known[history] = _later(known.get(history), new)
+    return {alias: _bounded(tuple(needs.values())) for alias, needs in found.items()}
+
+
+def _history(need: Need) -> str:
+    position = need.position
+    return position.worker if isinstance(position, Mark) else position.cluster_id
+
+
+def _bounded(needs: tuple[Need, ...]) -> tuple[Need, ...]:
+    """Each is a question: from some number on a wait for everything costs less."""
+    if len(needs) <= QUESTIONS:
+        return needs
+    return (Need(EVERYTHING, void=any(need.void for need in needs)),)
 
 
 def _need(text: str, max_age: int | None) -> tuple[str, Need] | None:
@@ -74,8 +90,9 @@ def _later(one: Need | None, other: Need) -> Need:
 def includes(token: str, other: str, max_age: int | None) -> bool:
     """Returns True if who brings ``token`` need not bring ``other`` as well.
 
-    One that is void, forged or too old is of no use to anybody. Of two clusters, one of them built
-    anew, neither includes the other.
+    A token of what a request has written includes each one that the request has brought. One that
+    is void, forged or too old is of no use to anybody. Of two clusters, one of them built anew,
+    neither position includes the other.
     """
     found, loaded = tokens.load(token, None), tokens.load(other, max_age)
     if found is None or loaded is None or found[0] != loaded[0]:
@@ -84,11 +101,15 @@ def includes(token: str, other: str, max_age: int | None) -> bool:
     cluster = cluster_of(alias)
     if new is EVERYTHING or (cluster is not None and instead_of(cluster, old) is not None):
         return True
+    if isinstance(new, Mark) or isinstance(old, Mark):
+        return True
     return new.cluster_id == old.cluster_id and new.seqno >= old.seqno
 
 
-def later(one: Position | None, other: Position) -> Position:
-    """The position that includes both. Of two clusters, one of them rebuilt, it is ``other``."""
-    if one is None or EVERYTHING in (one, other):
-        return other if one is None else EVERYTHING
+def later(one: Position | Mark, other: Position | Mark) -> Position | Mark:
+    """What includes both. Of two clusters, one of them rebuilt, it is ``other``."""
+    if isinstance(one, Mark) or isinstance(other, Mark):
+        return one if one == other else EVERYTHING
+    if EVERYTHING in (one, other):
+        return EVERYTHING
     return one if one.cluster_id == other.cluster_id and one.seqno > other.seqno else other

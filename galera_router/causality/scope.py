@@ -17,7 +17,7 @@ from types import FrameType, MappingProxyType
 from typing import Literal
 
 from galera_router.cluster.nodes import Node
-from galera_router.cluster.position import EVERYTHING, Position
+from galera_router.cluster.position import EVERYTHING, Mark, Position
 
 Mode = Literal["primary", "causal", "any"]
 
@@ -27,21 +27,29 @@ class Need:
     """Reads must include all that had been committed at ``position``.
 
     Attributes:
+        position: a point in the cluster's history, or one transaction.
+        looked: nodes that did not have it when they were asked; they are to wait for it.
+        gone: a node does not know the transaction's marker.
         void: the position that was asked for is not there, and another one stands in its place.
         doubted: a node has been waited for in vain.
     """
 
-    position: Position
+    position: Position | Mark
     void: bool = False
     doubted: bool = False
+    gone: bool = False
+    looked: set[Node] = field(default_factory=set)
     _met: dict[Node, int] = field(default_factory=dict)
 
     def is_met(self, node: Node) -> bool:
         """Returns True if ``node`` is known to have come so far."""
         if self._met.get(node) == node.turn:
             return True
+        position = self.position
+        if isinstance(position, Mark):
+            return node.marks.get(position.worker, 0) >= position.seqno
         known = node.position
-        return known is not None and known.includes(self.position)
+        return known is not None and known.includes(position)
 
     def note_met(self, node: Node, turn: int | None = None) -> None:
         """``node`` has come so far.
@@ -54,7 +62,7 @@ class Need:
 
     def replace(self, instead: Position) -> None:
         """The cluster does not have the position: ``instead`` is where it is."""
-        self.position, self.void = instead, True
+        self.position, self.void, self.gone = instead, True, False
 
     @property
     def everything(self) -> bool:

@@ -5,10 +5,12 @@ The signature is Django's, so ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` apply.
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core import signing
 
 from galera_router import signals
-from galera_router.cluster.position import EVERYTHING, Position, is_position
+from galera_router.cluster.position import EVERYTHING, Mark, Position, is_mark, is_position
 from galera_router.events import TokenIgnored
 
 _SALT = "galera_router.token"
@@ -16,13 +18,17 @@ _LONGEST = 1000  # characters; nobody signs more
 _MARK = 8  # characters of a signature
 
 
-def dump(alias: str, position: Position) -> str:
+def dump(alias: str, position: Position | Mark) -> str:
     """``position`` of the cluster ``alias`` as text."""
-    parts = [alias, position.cluster_id, position.seqno, position.node, position.gtid]
+    parts: list[str | int]
+    if isinstance(position, Mark):
+        parts = [alias, position.worker, position.seqno]
+    else:
+        parts = [alias, position.cluster_id, position.seqno, position.node, position.gtid]
     return signing.dumps(parts, salt=_SALT)
 
 
-def load(text: str, max_age: int | None) -> tuple[str, Position] | None:
+def load(text: str, max_age: int | None) -> tuple[str, Position | Mark] | None:
     """The alias and the position that :func:`dump` was given.
 
     What is forged, malformed or older than ``max_age`` seconds is None, and told: the text
@@ -59,11 +65,17 @@ def mark(token: str) -> str:
     return token.rsplit(":", 1)[-1][:_MARK]
 
 
-def _read(parts: object, signed: str) -> tuple[str, Position] | None:
-    if not isinstance(parts, list) or len(parts) != 5:
+def _read(parts: Any, signed: str) -> tuple[str, Position | Mark] | None:
+    if not isinstance(parts, list) or not parts or not isinstance(parts[0], str):
         return None
+    if len(parts) == 3 and is_mark(*parts[1:]):
+        return parts[0], Mark(parts[1], parts[2], signed)
+    return _read_position(parts, signed) if len(parts) == 5 else None
+
+
+def _read_position(parts: list[Any], signed: str) -> tuple[str, Position] | None:
     alias, cluster_id, seqno, node, gtid = parts
-    if not isinstance(alias, str) or not isinstance(node, str):
+    if not isinstance(node, str):
         return None
     if (cluster_id, seqno) == (EVERYTHING.cluster_id, EVERYTHING.seqno):
         return alias, EVERYTHING

@@ -15,14 +15,14 @@ import time
 from weakref import WeakKeyDictionary
 
 from galera_router.cluster.nodes import Cluster
-from galera_router.cluster.position import Position
+from galera_router.cluster.position import Mark, Position
 
 #: Seconds after a void token for which others are expected: as long as most clients keep theirs.
 EXPECTED = 600.0
 #: Void tokens that are remembered.
 KEPT = 1000
 
-_Key = tuple[Position, str]
+_Key = tuple[Position | Mark, str]
 
 
 class Voids:
@@ -37,14 +37,14 @@ class Voids:
         """Returns True if a void token was met of late: its cluster is asked about others first."""
         return time.monotonic() < self._until
 
-    def note(self, position: Position, instead: Position) -> None:
+    def note(self, position: Position | Mark, instead: Position) -> None:
         """``position`` is void, as the cluster has said when it had come to ``instead``."""
         self._until = time.monotonic() + EXPECTED
         self._instead[position, position.signed] = instead
         for key in list(self._instead)[:-KEPT]:
             self._instead.pop(key, None)
 
-    def instead(self, position: Position) -> Position | None:
+    def instead(self, position: Position | Mark) -> Position | None:
         """Returns the position to use instead of ``position``; None if it is not known as void.
 
         It is known of the very token that was asked about: a later one may be of the same number.
@@ -60,7 +60,7 @@ def voids_of(cluster: Cluster) -> Voids:
     return _voids.setdefault(cluster, Voids())
 
 
-def instead_of(cluster: Cluster, position: Position) -> Position | None:
+def instead_of(cluster: Cluster, position: Position | Mark) -> Position | None:
     """Returns the position to use instead of ``position``; None if it is not known as void.
 
     Nothing is known any more once the cluster has another identity.

@@ -28,7 +28,7 @@ from galera_router.cluster import lag
 from galera_router.cluster.distance import Distance
 from galera_router.cluster.epoch import Epoch, Epochs
 from galera_router.cluster.lag import Track
-from galera_router.cluster.position import Position
+from galera_router.cluster.position import Mark, Position
 from galera_router.conf import CLUSTER_KEY, ClusterConfig, NodeConfig, cluster_config, node_role
 from galera_router.connections.errors import errno, is_of_set_up, is_permanent
 from galera_router.events import (
@@ -71,6 +71,8 @@ REFUSAL_KEPT = 10.0
 #: What a node that takes no writes is said to be.
 READ_ONLY, FULL, DISK_FULL = "is read-only", "has no connection left", "has a full disk"
 #: The environment's name for the zone of a process; the option ``zone`` comes first.
+#: Workers of whose transactions a node is remembered to have them.
+MARKS_KEPT = 1000
 #: Seconds for which a choice among nodes to read from is made again, as long as it is well.
 CHOICE_KEPT = 0.25
 ZONE_VARIABLE = "GALERA_ZONE"
@@ -91,6 +93,7 @@ class Node:
         settled_at: from when on it may be primary (seconds of the time of day).
         failures: how often it was found to be down, or behind, ever.
         position: how far it is known to have come.
+        marks: the last transaction of each worker that it is known to have.
         lags_until: until when it is not worth waiting for, by the clock.
         epoch: the newest one that it has itself shown; None if that has to be asked.
         distance: how long a round trip to it takes.
@@ -122,6 +125,7 @@ class Node:
     started: float | None = None  # when its server did, by the time of day
     heard: float = float("-inf")  # when it was last known whether it is up, by the clock
     position: Position | None = None
+    marks: dict[str, int] = field(default_factory=dict, repr=False)
     lags_until: float = 0.0
     epoch: Epoch | None = field(default=None, repr=False)
     distance: Distance = field(default_factory=Distance, repr=False)
@@ -133,6 +137,10 @@ class Node:
     def __post_init__(self) -> None:
         self.name = self.config.name
         self.alias = self.config.alias
+
+    def forget_place(self) -> None:
+        """Its server may be another one now: how far it had come is not known any more."""
+        self.position, self.marks = None, {}
 
     @property
     def writable(self) -> bool:
@@ -369,7 +377,7 @@ class Cluster:
             node.heard = self._clock()
             node.failures += 1
             node.attempts += 1
-            node.position = None
+            node.forget_place()
             node.track.clear()
             node.reason = f"{error}{_source(node, error)}"
             node.permanent = is_permanent(error)
@@ -476,7 +484,8 @@ class Cluster:
             news = server in node.servers and not node.several
             node.several |= server in node.servers
             node.servers.add(server)
-            node.server, node.position, node.turn = server, None, node.turn + 1
+            node.server, node.turn = server, node.turn + 1
+            node.forget_place()  # last: see note_mark
             turn = node.turn
         self.epochs.find_leader()
         if news:
@@ -500,6 +509,22 @@ class Cluster:
                 node.position = position
             elif position.node not in ("", known.node) or position.seqno > known.seqno:
                 node.position = replace(position, node=position.node or known.node)
+
+    def note_mark(self, node: Node, mark: Mark, turn: int | None = None) -> None:
+        """Note that ``node`` has the transaction ``mark``.
+
+        Args:
+            node: a node of this cluster.
+            mark: which.
+            turn: as in :meth:`note_position`.
+        """
+        marks = node.marks  # looked at ahead of the turn: those of another server are others
+        if turn is not None and turn != node.turn:
+            return
+        if len(marks) >= MARKS_KEPT:
+            marks = node.marks = {}
+        if marks.get(mark.worker, 0) < mark.seqno:
+            marks[mark.worker] = mark.seqno
 
     def note_lag(self, node: Node) -> None:
         """Note that ``node`` has not caught up in time."""

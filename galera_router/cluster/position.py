@@ -44,12 +44,28 @@ class Position:
 #: Wherever the cluster is when it is asked: for a write of which no more is known.
 EVERYTHING = Position("", -1)
 
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One transaction: that which has brought the marker of ``worker`` to ``seqno``.
+
+    A node has it as soon as the marker's row says so. Nobody but that row needs to be asked.
+
+    ``signed``: as in :class:`Position`.
+    """
+
+    worker: str
+    seqno: int
+    signed: str = field(default="", compare=False)
+
+
 STATUS = ("wsrep_cluster_state_uuid", "wsrep_last_committed", "wsrep_gcomm_uuid")
 #: Asks a node where it is; for :func:`position`.
 ASK = f"SHOW GLOBAL STATUS WHERE Variable_name IN {STATUS}".encode()
 #: Asks a node for the GTID of the last transaction that it has committed.
 ASK_GTID = b"SELECT WSREP_LAST_SEEN_GTID()"
 
+_WORKER = re.compile(r"[0-9a-f]{32}")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _GTID = re.compile(r"[0-9]+-[0-9]+-[0-9]+")
 _SIGNALLED, _LOCK_WAIT = 1644, 1205
@@ -70,6 +86,16 @@ def is_position(cluster_id: object, seqno: object, gtid: object) -> bool:
         and 0 <= seqno < 2**63
         and isinstance(gtid, str)
         and (not gtid or _GTID.fullmatch(gtid) is not None)
+    )
+
+
+def is_mark(worker: object, seqno: object) -> bool:
+    """Returns True if these have the form of a mark."""
+    return (
+        isinstance(worker, str)
+        and _WORKER.fullmatch(worker) is not None
+        and type(seqno) is int
+        and 0 < seqno < 2**63
     )
 
 

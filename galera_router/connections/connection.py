@@ -280,7 +280,7 @@ class NodeConnection:
         may have started anew: how far it had come is not known any more.
         """
         self.ticket += 1
-        self.node.position = None
+        self.node.forget_place()
         self.cut()
         self.release()
 

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING
 
 from galera_router.cluster.epoch import is_over
 from galera_router.cluster.nodes import Cluster, Node
+from galera_router.cluster.position import Mark
 from galera_router.compat import internals
+from galera_router.connections.begin import UNHURRIED
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import (
     ERRORS,
@@ -367,15 +369,88 @@ def renew(session: Session, marking: Marking) -> None:
         pool_of(session.cluster).note_absent()
 
 
-def give_back(session: Session, marking: Marking, link: NodeConnection, *, committed: bool) -> None:
+def give_back(
+    session: Session, marking: Marking, link: NodeConnection, *, committed: bool
+) -> Mark | None:
     """The outcome is proven: let another transaction have the marker.
 
     Without a proof the marker is thrown away with its transaction.
+
+    Returns:
+        What stands for the transaction; None if it has committed nothing that a marker tells.
     """
     marker, marking.marker = marking.marker, None
     if marker is None:
-        return
+        return None
+    mark = None
     if committed and marking.done:
         marker.seq += 1
         marker.node = link.node
+        mark = Mark(marker.worker, marker.seq)
     pool_of(session.cluster).give(marker, _last_node(link), session.database)
+    return mark
+
+
+# --- has a node a transaction? --------------------------------------------------------------
+
+_BEHIND = "galera_router: the node lacks a transaction of the marker"
+_GONE = "galera_router: the node does not know the marker"
+_OUT_OF_RANGE = 1690
+#: Seconds between two looks of :func:`wait_for`: at first, and at most.
+_PAUSE, _LONGEST = 0.001, 0.01
+
+
+def look_for(mark: Mark) -> bytes:
+    """A statement that fails (:func:`was_looked_for`) on a node without ``mark``.
+
+    What follows in its packet is not carried out then. Not a compound statement, which costs twice
+    as much, nor a subquery of several rows, which needs a temporary table: one more than the
+    largest number.
+    """
+    return (
+        f"SELECT {2**64 - 1} + (COALESCE((SELECT seq FROM {TABLE}"
+        f" WHERE worker = '{mark.worker}'), 0) < {mark.seqno})"
+    ).encode()
+
+
+def was_looked_for(error: BaseException) -> bool:
+    """Returns True if ``error`` may be that of :func:`look_for`."""
+    return errno(error) == _OUT_OF_RANGE
+
+
+def wait_for(mark: Mark, seconds: float) -> bytes:
+    """A statement that ends when the node has ``mark``.
+
+    It looks, and looks again until ``seconds`` are over; then it fails (:func:`is_behind`). Where
+    there is no row for the marker it fails at once (:func:`is_gone`): it was removed, or is not
+    there yet. Not ``wsrep_sync_wait``, which stands still while the cluster forms a new view.
+    ``SET reached = (SELECT …)`` would lock the row, and wait for the applier that is to write it.
+    """
+    return (
+        f"{UNHURRIED.decode()}BEGIN NOT ATOMIC DECLARE reached BIGINT;"
+        f" DECLARE pause DOUBLE DEFAULT {_PAUSE}; DECLARE waited DOUBLE DEFAULT 0;"
+        f" look: LOOP SELECT MAX(seq) INTO reached FROM {TABLE} WHERE worker = '{mark.worker}';"
+        f" IF reached >= {mark.seqno} THEN LEAVE look; END IF;"
+        f" IF reached IS NULL THEN {_failure(_GONE, mark)}; END IF;"
+        f" IF waited >= {seconds:.3f} THEN {_failure(_BEHIND, mark)}; END IF;"
+        f" DO SLEEP(pause); SET waited = waited + pause, pause = LEAST(pause * 2, {_LONGEST});"
+        " END LOOP; END"
+    ).encode()
+
+
+def _failure(text: str, mark: Mark) -> str:
+    return f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{text} {mark.worker}'"
+
+
+def is_behind(error: BaseException, mark: Mark | None = None) -> bool:
+    """Returns True if ``error`` says that a node has not got ``mark``, or any, in time."""
+    return _says(error, _BEHIND, mark)
+
+
+def is_gone(error: BaseException, mark: Mark | None = None) -> bool:
+    """Returns True if ``error`` says that a node does not know the marker of ``mark``, or any."""
+    return _says(error, _GONE, mark)
+
+
+def _says(error: BaseException, text: str, mark: Mark | None) -> bool:
+    return errno(error) == _SIGNALLED and f"{text} {mark.worker if mark else ''}" in str(error)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import MySQLdb
 
 from galera_router import signals
+from galera_router.cluster.position import Mark
 from galera_router.connections.begin import BEGIN, BEGIN_READ_ONLY, SYNCED, UNHURRIED
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import (
@@ -70,8 +71,8 @@ def commit(transaction: Transaction) -> None:
                     break
             link = _primary(transaction)
         else:
-            session.following.note_write(link.node)
-            give_back(session, transaction.marking, link, committed=True)
+            mark = give_back(session, transaction.marking, link, committed=True)
+            session.following.note_write(link.node, mark)
             session.transaction_ended(link)
             break
     session.following.note_commit(wrote=transaction.marking.wanted)
@@ -300,7 +301,7 @@ class Doubt:
             marker.seq, marker.node = row[0], link.node
             self._marking.done = False
             self._session.forgotten = self.link.state
-            self._session.following.note_write(link.node)
+            self._session.following.note_write(link.node, Mark(marker.worker, marker.seq))
             self._session.following.found = True
             give_back(self._session, self._marking, link, committed=False)
             return

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from galera_router.causality import scope
+from galera_router.causality.scope import Need
 from galera_router.cluster.nodes import Node
-from galera_router.cluster.position import Position
+from galera_router.cluster.position import Mark, Position
 from galera_router.recovery import runs
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Following:
         turns: of the nodes that this request has waited for, as they were then.
         found: the last one was found on a node that had not made it. That node may show what it
             has applied before it counts it as its last transaction: its position says too little.
+        own: the last write, if its marker tells where it is; None if it had none.
     """
 
     def __init__(self, session: Session) -> None:
@@ -40,18 +42,26 @@ class Following:
         self.writes = self.writes_before = 0
         self.told: tuple[object, Position] | None = None
         self.found = False
+        self.own: Need | None = None
+        self._shared = False  # other threads of the request at hand have written as well
         self.turns: dict[Node, int] = {}
         self._record: tuple[dict[str, int] | None, int] = (None, 0)  # writes of all its threads
 
-    def note_write(self, node: Node | None = None) -> None:
+    def note_write(self, node: Node | None = None, mark: Mark | None = None) -> None:
         """Something may be changed: what this thread reads next must include it.
 
         Args:
             node: which node has changed it; None as long as that is not known.
+            mark: the transaction that has; None if it had no marker. All that this thread has
+                written and seen before it is in the cluster's history ahead of it.
         """
         self.wrote = True
         self.found = False
-        self.seen = node
+        self.seen = node if mark is None else None
+        self.own = None
+        if mark is not None and node is not None:
+            self.own = Need(mark)
+            self._session.cluster.note_mark(node, mark)
         self.behind = {other for other in self._session.cluster.nodes if other is not node}
         self.turns.clear()
 
@@ -66,6 +76,17 @@ class Following:
         self.turns[node] = node.turn if turn is None else turn
         for need in self._session.unmet(node):
             need.note_met(node, turn)
+
+    def note_own(self, node: Node, turn: int) -> None:
+        """``node`` has the last write, as its marker there says."""
+        self.behind.discard(node)
+        self.turns[node] = turn
+
+    def mark(self) -> Mark | None:
+        """What stands for all that this request has written; None if no marker does."""
+        self.follow()
+        position = self.own.position if self.own is not None and not self._shared else None
+        return position if isinstance(position, Mark) else None
 
     def is_behind(self, node: Node) -> bool:
         """Returns True if ``node`` was not waited for since the last write, or is another now."""
@@ -85,18 +106,20 @@ class Following:
         """What another thread of this request has written must be waited for like our own."""
         record = scope.current().writes
         if record is None:
+            self._shared = False
             return
         known, followed = self._record
         if known is not record:
-            followed = 0
+            followed, self._shared = 0, False
         written = record.get(self._session.cluster.alias, 0)
         if written != followed:
             self.behind = set(self._session.cluster.nodes)
+            self.own, self._shared = None, True
         self._record = record, written
 
     def follow_none(self, record: dict[str, int] | None) -> None:
         """No thread of this request has written, as ``record`` says."""
-        self._record = record, 0
+        self._record, self._shared = (record, 0), False
 
     def note_commit(self, *, wrote: bool = True) -> None:
         """Something has become final, or may have: what led to it cannot be run again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable, Mapping
 
@@ -9,7 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from galera_router.causality import scope, tokens
 from galera_router.causality.after import later
-from galera_router.cluster.position import ASK, EVERYTHING, Position, position
+from galera_router.cluster.position import ASK, EVERYTHING, Mark, Position, position
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS
 from galera_router.exceptions import ConfigurationError, NotCommitted
@@ -22,9 +23,9 @@ logger = logging.getLogger("galera_router")
 def causal_token(using: str | None = None) -> str:
     """A token of what this request, task or thread has last committed on a cluster.
 
-    Whoever reads in :func:`after` this token sees it, in whatever process. It costs one round
-    trip to the primary after a write, and none until the next one. Where nothing was written,
-    it is the token that the running block was itself given, or empty.
+    Whoever reads in :func:`after` this token sees it, in whatever process. It costs no
+    round trip; only where the last write had no marker, such as DDL, the primary is asked, once.
+    Where nothing was written, it is the token that the running block was itself given, or empty.
 
     Args:
         using: the alias of the cluster.
@@ -47,12 +48,11 @@ def token_of(session: Session) -> str:
     if not session.options.wsrep_sync_after_write:
         return ""
     alias = session.cluster.alias
-    found: Position | None = None
-    for need in scope.needs(alias):
-        found = later(found, need.position)
     if session.following.writes != session.following.writes_before or alias in scope.written():
-        found = later(found, _where(session))
-    return "" if found is None else tokens.dump(alias, found)
+        # It is later than what the running block was given: that was committed before.
+        return tokens.dump(alias, _where(session))
+    given = [need.position for need in scope.needs(alias)]
+    return tokens.dump(alias, functools.reduce(later, given)) if given else ""
 
 
 def tokens_of(aliases: Iterable[str]) -> Mapping[str, str]:
@@ -72,8 +72,14 @@ def _session(alias: str) -> Session:
     return session
 
 
-def _where(session: Session) -> Position:
-    """Where the primary is, after the last write; :data:`EVERYTHING` if it does not say."""
+def _where(session: Session) -> Position | Mark:
+    """The last write by its marker; else where the primary is after it.
+
+    :data:`EVERYTHING` if that does not say.
+    """
+    mark = session.following.mark()
+    if mark is not None:
+        return mark
     last = session.following.writes, scope.writes(session.cluster.alias)
     if session.following.told is not None and session.following.told[0] == last:
         return session.following.told[1]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from galera_router import signals
+from galera_router.cluster.position import Mark
 from galera_router.connections.begin import BEGIN_READ_ONLY
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import (
@@ -117,9 +118,8 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
                 lambda link: acquire(session, marking, link)
             )
         else:
-            _done(session, link)
             session.answers.note(call, link)
-            give_back(session, marking, link, committed=True)
+            _done(session, link, give_back(session, marking, link, committed=True))
             session.tell(loss, link.node, 0)
             return rows
     return _directly(session, call, link, writing=True)
@@ -141,9 +141,9 @@ def _send_enclosed(session: Session, call: Call, link: NodeConnection, marker: M
     )
 
 
-def _done(session: Session, link: NodeConnection) -> None:
+def _done(session: Session, link: NodeConnection, mark: Mark | None = None) -> None:
     session.cluster.mark_up(link.node)
-    session.following.note_write(link.node)
+    session.following.note_write(link.node, mark)
     session.following.note_commit()
 
 

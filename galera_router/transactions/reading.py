@@ -264,13 +264,22 @@ def _waited_in_vain(
     session: Session, link: NodeConnection, wait: Wait, error: Exception, patience: Patience
 ) -> bool:
     """Returns True if ``error`` ended a wait of ours: the read is sent elsewhere, or again."""
-    if waiting.is_another(session, link, error) or waiting.note_void(session, wait, error):
+    if _is_asked_again(session, link, wait, error):
         return True
     if not waiting.is_late(link, wait, error):
         return False
     waiting.pass_by(session, link)
     patience.wait(error)
     return True
+
+
+def _is_asked_again(session: Session, link: NodeConnection, wait: Wait, error: Exception) -> bool:
+    """Returns True if ``error`` has told something by which the node is now asked otherwise."""
+    return (
+        waiting.is_another(session, link, error)
+        or waiting.note_missing(link, wait, error)
+        or waiting.note_void(session, wait, error)
+    )
 
 
 # --- in the snapshot ----------------------------------------------------------------------
@@ -398,7 +407,7 @@ def _open(transaction: Transaction, node: Node) -> tuple[NodeConnection, Wait] |
 
 
 def _replay_failed(session: Session, link: NodeConnection, wait: Wait, error: Exception) -> None:
-    if waiting.is_another(session, link, error) or waiting.note_void(session, wait, error):
+    if _is_asked_again(session, link, wait, error):
         return
     if waiting.is_late(link, wait, error) or verdict(error) is Verdict.LOCK_WAIT:
         waiting.pass_by(session, link)

@@ -1,9 +1,11 @@
 """What must be sent ahead of a read, so that it is not older than it may be.
 
-A read on a node must include what this thread has written (``behind``), what the running block
-was given a token for (``Need``), and what the thread has read elsewhere (``seen``). Of the first
-and the last no more is known than that they are committed: ``wsrep_sync_wait`` waits for all that
-is. For a token the node is asked whether it has come so far, unless this process knows.
+A read on a node must include what this thread has written (``behind``, ``own``), what the running
+block was given a token for (``Need``), and what the thread has read elsewhere (``seen``). A write
+with a marker, our own or a token's, is looked for by that: the node is waited for only if it does
+not have it. For a position the node is asked whether it has come so far, unless this process
+knows. Of what was read elsewhere, or written without a marker, no more is known than that it is
+committed: ``wsrep_sync_wait`` waits for all that is.
 
 Whatever waits is ended after ``wsrep_sync_timeout`` (:func:`is_late`); the read then goes to
 another node, and at last to the primary.
@@ -14,7 +16,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -24,12 +26,20 @@ from galera_router.causality.scope import Need, Scope
 from galera_router.causality.voids import voids_of
 from galera_router.cluster import position as positions
 from galera_router.cluster.nodes import Node
+from galera_router.cluster.position import Mark
 from galera_router.cluster.probe import WHO
 from galera_router.connections.begin import SYNCED
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, errno, is_lost, verdict
 from galera_router.connections.packet import Rows, Step
 from galera_router.events import TokenIgnored, Waited
+from galera_router.recovery.marker import (
+    is_behind,
+    is_gone,
+    look_for,
+    wait_for,
+    was_looked_for,
+)
 
 if TYPE_CHECKING:
     from .session import Session
@@ -54,6 +64,8 @@ class Wait:
         over: the server has answered all that wait.
         turn: the node's turn when it was asked.
         proven: it had all that was committed anywhere before it was asked how far it has come.
+        place: how far that is; None if it was not asked.
+        needs: what the node is asked about.
         unsynced: a wait that is due was left out, as the mode "any" wants it.
     """
 
@@ -62,6 +74,8 @@ class Wait:
     over: bool = False
     unsynced: bool = False
     proven: bool = False
+    place: positions.Position | None = None
+    needs: Sequence[Need] = ()
     turn: int = 0
 
 
@@ -97,7 +111,7 @@ def is_unconcerned(session: Session, link: NodeConnection, rules: Scope) -> bool
     if (
         rules.needs
         or rules.writes
-        or following.behind
+        or node in following.behind
         or following.seen not in (None, node)
         or following.turns
         or following.writes != following.writes_before
@@ -132,14 +146,18 @@ def is_due(session: Session, node: Node) -> tuple[bool, list[Need]]:
     if not session.options.wsrep_sync_after_write:
         return False, []
     session.following.follow()
-    following = session.following
-    seen = following.seen
-    synced = following.is_behind(node) or (seen is not None and seen is not node)
-    return synced, session.unmet(node)
+    following, needs = session.following, session.unmet(node)
+    seen, own, behind = following.seen, following.own, following.is_behind(node)
+    synced = (behind and own is None) or (seen is not None and seen is not node)
+    if behind and own is not None and all(own.position != need.position for need in needs):
+        needs.append(own)
+    return synced, needs
 
 
 def _only_synced(session: Session, node: Node, need: Need) -> bool:
     """Returns True if no position helps: none is known, or only the primary can be asked."""
+    if isinstance(need.position, Mark):
+        return False
     return need.everything or node is session.cluster.primary()
 
 
@@ -269,7 +287,7 @@ def ask_gtid(session: Session, link: NodeConnection) -> positions.Position | Non
 def _reached(
     session: Session, link: NodeConnection, needs: list[Need], opening: list[Step]
 ) -> Wait:
-    wait, seconds = Wait(), allowance(session, link.node)
+    wait, seconds = Wait(needs=needs), allowance(session, link.node)
     questions = _questions(session, link, needs, wait, seconds)
     wait.steps = [*_who(session, link, wait), *questions, *opening]
     return wait
@@ -280,18 +298,50 @@ def _questions(
 ) -> Iterator[Step]:
     """For each need, what waits ``seconds`` for it."""
     for need in needs:
-        by_gtid = session.options.wsrep_sync_use_gtid and need.position.gtid and seconds
-        statement = (positions.reach_gtid if by_gtid else positions.reach)(need.position, seconds)
         done = functools.partial(_met, session, link, need, wait, need is needs[-1])
-        yield Step(statement, done)
+        yield Step(_question(session, link.node, need, seconds), done)
+
+
+def _question(session: Session, node: Node, need: Need, seconds: float) -> bytes:
+    """Most nodes have a transaction by the time that it is asked for: the first look is cheap."""
+    position = need.position
+    if isinstance(position, Mark):
+        patient = node in need.looked or not seconds
+        return wait_for(position, seconds) if patient else look_for(position)
+    by_gtid = session.options.wsrep_sync_use_gtid and position.gtid and seconds
+    return (positions.reach_gtid if by_gtid else positions.reach)(position, seconds)
 
 
 def _met(
     session: Session, link: NodeConnection, need: Need, wait: Wait, last: bool, rows: int
 ) -> None:
+    position, own = need.position, session.following.own
     need.note_met(link.node, wait.turn)
-    session.cluster.note_position(link.node, replace(need.position, node=""), wait.turn)
+    need.gone = False
+    if isinstance(position, Mark):
+        session.cluster.note_mark(link.node, position, wait.turn)
+    else:
+        session.cluster.note_position(link.node, replace(position, node=""), wait.turn)
+    if own is not None and own.position == position:
+        session.following.note_own(link.node, wait.turn)
     wait.over = last
+
+
+def note_missing(link: NodeConnection, wait: Wait, error: BaseException) -> bool:
+    """Returns True if ``error`` says that the node does not have a transaction, or its marker.
+
+    It is to be waited for then. Where the marker is not known, all that is committed anywhere is
+    waited for first: then it is there, or nowhere.
+    """
+    if wait.over or wait.proven:
+        return False
+    looked = was_looked_for(error)
+    for need in wait.needs:
+        if isinstance(need.position, Mark):
+            need.gone |= is_gone(error, need.position)
+            if looked:
+                need.looked.add(link.node)
+    return is_gone(error) or (looked and bool(wait.needs))
 
 
 # --- for a position that may be void ------------------------------------------------------
@@ -304,6 +354,8 @@ def _is_doubtful(session: Session, node: Node, needs: list[Need]) -> bool:
     """
     if not needs or any(need.everything for need in needs):
         return False
+    if any(need.gone for need in needs):
+        return True
     if node is session.cluster.primary() and any(need.doubted for need in needs):
         return True
     expected = voids_of(session.cluster).expected
@@ -325,12 +377,17 @@ def _proven(
     seconds = allowance(session, link.node)
     if not seconds:
         return None
-    wait = Wait(until=time.monotonic() + seconds)
+    wait = Wait(until=time.monotonic() + seconds, needs=needs)
 
     def synced(rows: int) -> None:
         link.until, wait.proven = 0.0, True
 
+    def placed(rows: Rows) -> None:
+        wait.place = positions.position(rows)
+
     proof = [*_who(session, link, wait), Step(SYNCED + b"SELECT 1", synced)]
+    if any(isinstance(need.position, Mark) for need in needs):
+        proof.append(Step(positions.ASK, told=placed))
     wait.steps = [*proof, *_questions(session, link, needs, wait, 0.0), *opening]
     return wait
 
@@ -341,26 +398,39 @@ def note_void(session: Session, wait: Wait, error: BaseException) -> bool:
     Either the node is in another cluster, as when it was built anew; or it has all that there is,
     as when the cluster was begun again from an older node.
     """
-    place = positions.place_met(error)
+    lacks = wait.proven and (is_behind(error) or is_gone(error))
+    place = wait.place if lacks else positions.place_met(error)
     if place is None or not (positions.is_elsewhere(error) or wait.proven):
         return False
     for need in scope.needs(session.cluster.alias):
-        same = need.position.cluster_id == place.cluster_id
-        if not need.everything and (not same or wait.proven) and not place.includes(need.position):
+        if _is_void(need, place, wait, error):
             _void(session, need, place)
+    own = session.following.own
+    if own is not None and _is_void(own, place, wait, error):
+        session.following.own = None  # what there is now will do
     if wait.proven:  # nobody was late
         session.reader.in_time()
         session.cluster.forget_lags()
     return True
 
 
+def _is_void(need: Need, place: positions.Position, wait: Wait, error: BaseException) -> bool:
+    position = need.position
+    if isinstance(position, Mark):
+        return is_behind(error, position) or is_gone(error, position)
+    if need.everything or place.includes(position):
+        return False
+    return wait.proven or position.cluster_id != place.cluster_id
+
+
 def _void(session: Session, need: Need, place: positions.Position) -> None:
-    same = need.position.cluster_id == place.cluster_id
+    position = need.position
+    same = isinstance(position, Mark) or position.cluster_id == place.cluster_id
     alias = session.cluster.alias
     never = f"{alias} has never come so far"
     reason = never if same else f"it is of another cluster than {alias} is now"
     signals.send(TokenIgnored, alias, reason)
-    voids_of(session.cluster).note(need.position, place)
+    voids_of(session.cluster).note(position, place)
     need.replace(place)
 
 
@@ -388,7 +458,8 @@ def is_late(link: NodeConnection, wait: Wait, error: BaseException) -> bool:
     """Returns True if ``error`` means that the node of ``link`` has not caught up in time."""
     if wait.over:
         return False
-    return link.overdue or verdict(error) is Verdict.LOCK_WAIT or positions.is_behind(error)
+    late = positions.is_behind(error) or is_behind(error)
+    return late or link.overdue or verdict(error) is Verdict.LOCK_WAIT
 
 
 def pass_by(session: Session, link: NodeConnection) -> None:
@@ -398,7 +469,7 @@ def pass_by(session: Session, link: NodeConnection) -> None:
     """
     if link.overdue:
         session.reader.drop(link)
-    for need in session.unmet(link.node):
+    for need in is_due(session, link.node)[1]:
         need.doubted = True
     session.cluster.note_lag(link.node)
     began = session.reader.sync_until - session.options.wsrep_sync_timeout

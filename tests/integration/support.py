@@ -137,7 +137,7 @@ class Shop:
     def forget_positions(self) -> None:
         """As if nobody had asked the nodes how far they have come."""
         for node in self.session.cluster.nodes:
-            node.position = None
+            node.forget_place()
 
     def warm(self) -> None:
         """Connect everything, as in a worker that has been running for a while."""

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from galera_router import causal_token
 from galera_router.causality import scope, tokens
-from galera_router.cluster.position import EVERYTHING
+from galera_router.cluster.position import Mark, Position
 from tests.integration.support import Shop
 from tests.shop.models import Author, Shelf, Tag
 
@@ -48,22 +48,24 @@ def test_a_key_that_another_client_has_just_taken(lagging: Shop) -> None:
     assert (shelf.room, made) == (2, False)
 
 
-def token_is_for_everything() -> bool:
+def place_of_token() -> Position | Mark:
     loaded = tokens.load(causal_token(), None)
     assert loaded is not None
-    return loaded[1] is EVERYTHING
+    return loaded[1]
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-def test_the_token_of_a_write_that_was_found_waits_for_everything(shop: Shop, atomic: bool) -> None:
+def test_the_token_of_a_write_that_was_found_is_its_marker(shop: Shop, atomic: bool) -> None:
     """The node on which it was found may not count it yet as its last transaction."""
     with shop.proxied() as proxies, scope.needing({}, request=True):
         Author.objects.create(name="Ann")
-        assert not token_is_for_everything()
+        before = place_of_token()
         rule = proxies["db1"].swallow(r"COMMIT(; END)?\Z", cut=True)
         with transaction.atomic() if atomic else contextlib.nullcontext():
             Author.objects.update(name="Bea")
         assert rule.fired == 1
-        assert token_is_for_everything()
+        found = place_of_token()
+        assert isinstance(before, Mark)
+        assert found == Mark(before.worker, before.seqno + 1)
         Author.objects.update(name="Cleo")
-        assert not token_is_for_everything()
+        assert place_of_token() == Mark(before.worker, before.seqno + 2)

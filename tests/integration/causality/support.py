@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import connection
 from django.test import Client
 
 from galera_router import causal_token
@@ -12,13 +13,22 @@ from tests.shop.models import Author
 
 BEGIN = "Query START TRANSACTION READ ONLY"
 SYNC = "Query SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1, max_statement_time=0 FOR "
+#: How a node is asked if it has a transaction, and how it waits for one.
+LOOK = "Query SELECT 18446744073709551615 + (COALESCE((SELECT seq FROM galera_router_marker"
+WAIT = "Query SET STATEMENT max_statement_time=0 FOR BEGIN NOT ATOMIC DECLARE reached"
 REACH = "Query SET STATEMENT max_statement_time=0 FOR BEGIN NOT ATOMIC DECLARE cluster"
 
 
-def write(name: str = "Bea") -> str:
-    """Add an author in a thread of its own; returns the token of that."""
+def write(name: str = "Bea", *, marked: bool = True) -> str:
+    """Add an author in a thread of its own; returns the token of that.
+
+    Args:
+        name: the author's.
+        marked: the write has a marker; without, its token is a position.
+    """
 
     def work() -> str:
+        connection.commit_marker = marked  # type: ignore[attr-defined]
         Author.objects.create(name=name)
         return causal_token()
 

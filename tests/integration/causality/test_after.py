@@ -17,10 +17,10 @@ import galera_router
 from galera_router import after, causal_token, galera_atomic, reads
 from galera_router.causality import scope, tokens
 from galera_router.cluster import position as positions
-from galera_router.cluster.position import EVERYTHING, Position
+from galera_router.cluster.position import EVERYTHING, Mark, Position
 from galera_router.exceptions import ConfigurationError, NotCommitted, ReplayMismatch
 from tests.faults.nodes import stalled
-from tests.integration.causality.support import BEGIN, REACH, SYNC, count, write
+from tests.integration.causality.support import BEGIN, LOOK, REACH, SYNC, count, write
 from tests.integration.support import Shop, elsewhere, use_databases
 from tests.shop.models import Author, Book
 
@@ -135,7 +135,17 @@ def test_a_token_is_handed_on(warm: Shop) -> None:
         assert tokens.load(causal_token(), None) == tokens.load(token, None)
 
 
-def test_a_token_is_asked_for_once_per_write(warm: Shop) -> None:
+def test_a_token_of_a_marker_costs_no_question(warm: Shop) -> None:
+    Author.objects.create(name="Bea")
+    with warm.traffic() as sent:
+        loaded = tokens.load(causal_token(), None)
+    assert loaded is not None
+    assert isinstance(loaded[1], Mark)
+    assert not any(sent.values())
+
+
+def test_a_position_is_asked_for_once_per_write(warm: Shop) -> None:
+    connection.commit_marker = False  # type: ignore[attr-defined]
     Author.objects.create(name="Bea")
     with warm.traffic() as sent:
         first = causal_token()
@@ -159,7 +169,16 @@ def test_a_token_of_what_is_not_committed_is_refused(warm: Shop) -> None:
     assert tokens.load(got[0], 60) is not None
 
 
+def test_a_marker_tells_even_after_a_lost_connection(warm: Shop) -> None:
+    Author.objects.create(name="Bea")
+    warm.writing.kill_connections()
+    loaded = tokens.load(causal_token(), None)
+    assert loaded is not None
+    assert isinstance(loaded[1], Mark)
+
+
 def test_after_a_lost_connection_everything_is_waited_for(warm: Shop) -> None:
+    connection.commit_marker = False  # type: ignore[attr-defined]
     Author.objects.create(name="Bea")
     warm.writing.kill_connections()
     token = causal_token()
@@ -212,13 +231,20 @@ def test_a_token_of_a_cluster_that_was_rebuilt_is_recognised(
     assert "another cluster" in caplog.text
 
 
+def of_the_future(here: Position | Mark) -> Position | Mark:
+    if isinstance(here, Mark):
+        return replace(here, seqno=here.seqno + 10**6)
+    return replace(here, seqno=here.seqno + 10**6, node="")
+
+
 @pytest.mark.alone
-def test_a_token_from_a_future_that_was_lost_is_given_up(warm: Shop) -> None:
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_token_from_a_future_that_was_lost_is_given_up(warm: Shop, marked: bool) -> None:
     """The cluster was begun again from a node that had not got so far: nobody ever will."""
     warm.configure(OPTIONS={"wsrep_sync_timeout": 0.5})
-    here = tokens.load(write(), None)
+    here = tokens.load(write(marked=marked), None)
     assert here is not None
-    lost = tokens.dump("default", replace(here[1], seqno=here[1].seqno + 10**6, node=""))
+    lost = tokens.dump("default", of_the_future(here[1]))
     began = time.monotonic()
     with after(lost):
         assert count() == 2
@@ -228,18 +254,19 @@ def test_a_token_from_a_future_that_was_lost_is_given_up(warm: Shop) -> None:
         assert time.monotonic() - began < 0.3, "once, not for every read"
 
 
-def test_a_write_is_waited_for_once(warm: Shop) -> None:
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_write_is_waited_for_once(warm: Shop, marked: bool) -> None:
+    connection.commit_marker = marked  # type: ignore[attr-defined]
     with transaction.atomic():
         Author.objects.create(name="Bea")
+    warm.settle()
     with warm.traffic() as sent:
         for _ in range(3):
             with transaction.atomic():
                 assert count() == 2
-    assert [s for s in sent["db2"] if "START" in s] == [
-        SYNC + "START TRANSACTION READ ONLY",
-        BEGIN,
-        BEGIN,
-    ]
+    first = BEGIN if marked else SYNC + "START TRANSACTION READ ONLY"
+    assert [s for s in sent["db2"] if "START" in s] == [first, BEGIN, BEGIN]
+    assert [s.startswith(LOOK) for s in sent["db2"]] == [marked] + [False] * (len(sent["db2"]) - 1)
 
 
 def test_a_server_that_gives_dirty_reads_is_waited_for_too(warm: Shop) -> None:
@@ -288,6 +315,7 @@ def test_by_gtid(warm: Shop) -> None:
         OPTIONS={"wsrep_sync_use_gtid": True, "wsrep_sync_timeout": 4},
     )
     warm.warm()
+    connection.commit_marker = False  # type: ignore[attr-defined]
     Author.objects.create(name="Bea")
     with warm.traffic() as sent, transaction.atomic():
         assert count() == 2
@@ -297,6 +325,7 @@ def test_by_gtid(warm: Shop) -> None:
     token = causal_token()
     loaded = tokens.load(token, None)
     assert loaded is not None
+    assert isinstance(loaded[1], Position)
     assert loaded[1].gtid
 
     def read() -> int:
@@ -436,17 +465,21 @@ def test_a_primary_that_lost_its_place_and_has_it_back_catches_up(warm: Shop) ->
     assert cluster.acting is cluster.nodes[0]
 
 
-def test_what_is_lost_with_a_connection_is_asked_again(warm: Shop) -> None:
+@pytest.mark.parametrize(("marked", "question"), [(True, LOOK), (False, REACH)])
+def test_what_is_lost_with_a_connection_is_asked_again(
+    warm: Shop, marked: bool, question: str
+) -> None:
     """Its server may have been started anew, from an older state."""
-    token = write()
+    token = write(marked=marked)
     warm.settle()
-    with after(token):
+    with warm.traffic() as sent, after(token):
         count()
-    assert warm.session.cluster.nodes[1].position is not None
+        count()
+    assert sum(s.startswith(question) for s in sent["db2"]) == 1, sent["db2"]
     warm.galera["db2"].kill_connections()
     with warm.traffic() as sent, after(token):
         count()
-    assert any(s.startswith(REACH) for s in sent["db2"]), sent["db2"]
+    assert any(s.startswith(question) for s in sent["db2"]), sent["db2"]
 
 
 def test_a_long_read_behind_a_short_wait_is_left_alone(warm: Shop) -> None:

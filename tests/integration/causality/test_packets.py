@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client, RequestFactory, override_settings
 
 from galera_router import after, reads
 from galera_router.causality import tokens
+from galera_router.causality.after import QUESTIONS
+from galera_router.cluster.position import Mark
 from galera_router.exceptions import ConfigurationError
-from tests.integration.causality.support import BEGIN, count, write
+from tests.integration.causality.support import BEGIN, LOOK, SYNC, WAIT, count, write
 from tests.integration.support import Shop
 
 
@@ -52,7 +55,7 @@ def test_a_token_that_the_node_has_reached_costs_no_round_trip(warm: Shop) -> No
     with warm.traffic() as again:
         read_request(token)
     assert len(packets) == 2, "one with the question, BEGIN and the read; COMMIT"
-    assert "FOR BEGIN NOT ATOMIC DECLARE cluster" in packets[0].sql
+    assert packets[0].sql.startswith(LOOK.removeprefix("Query "))
     assert "START TRANSACTION READ ONLY" in packets[0].sql
     assert "FROM `shop_author`" in packets[0].sql
     assert len(again["db2"]) == 3, "this process knows now"
@@ -62,7 +65,7 @@ def test_a_token_that_the_node_has_reached_costs_no_round_trip(warm: Shop) -> No
 def test_a_question_of_the_watchdog_tells_it_too(warm: Shop) -> None:
     from galera_router.cluster.probe import Ping
 
-    token = write()
+    token = write(marked=False)
     warm.settle()
     warm.forget_positions()
     known = warm.session.cluster.nodes[1]
@@ -97,13 +100,35 @@ def test_a_read_outside_a_transaction_asks_in_its_packet(warm: Shop) -> None:
         assert count() == 2
         assert count() == 2
     assert len(packets) == 2
-    assert "FOR BEGIN NOT ATOMIC DECLARE cluster" in packets[0].sql
+    assert packets[0].sql.startswith(LOOK.removeprefix("Query "))
 
 
-def test_a_response_that_has_written_costs_one_question(warm: Shop) -> None:
+def test_a_node_that_lags_is_waited_for_in_a_second_packet(warm: Shop) -> None:
+    node = warm.galera["db2"]
+    with node.hold_applier():
+        token = write()
+        threading.Timer(0.3, node.release_applier).start()
+        with node.statements() as packets, after(token), transaction.atomic():
+            assert count() == 2
+    look, wait = (text.removeprefix("Query ") for text in (LOOK, WAIT))
+    assert packets[0].sql.startswith(look)
+    assert packets[1].sql.startswith(wait)
+    assert "START TRANSACTION READ ONLY" in packets[1].sql
+
+
+def test_many_tokens_are_one_wait_for_everything(warm: Shop) -> None:
+    given = [tokens.dump("default", Mark(f"{n:032x}", 1)) for n in range(QUESTIONS + 1)]
+    with warm.traffic() as sent, after(*given):
+        assert count() == 1
+    assert [s.startswith(SYNC) for s in sent["db2"]] == [True, False]
+
+
+@pytest.mark.parametrize(("marked", "questions"), [(True, 0), (False, 1)])
+def test_what_the_token_of_a_response_costs(warm: Shop, marked: bool, questions: int) -> None:
+    connection.commit_marker = marked  # type: ignore[attr-defined]
     with warm.traffic() as sent:
         response = Client().post("/add/", {"name": "Bea"})
-    assert [s for s in sent["db1"] if "STATUS" in s] == [sent["db1"][-1]]
+    assert [s for s in sent["db1"] if "STATUS" in s] == sent["db1"][len(sent["db1"]) - questions :]
     assert cookie_of(response).value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from django.db import transaction
 from galera_router import after
 from galera_router.causality import tokens
 from galera_router.causality.voids import voids_of
-from galera_router.cluster.position import Position
+from galera_router.cluster.position import Mark, Position
 from tests.faults.nodes import stalled
 from tests.integration.causality.support import REACH, SYNC, Browser, count, write
 from tests.integration.support import Shop, elsewhere
@@ -48,21 +49,37 @@ def foreign() -> str:
     return tokens.dump("default", Position(str(uuid.uuid4()), 10**9))
 
 
+def removed(shop: Shop) -> str:
+    """A token of a marker whose row is not there, as after its worker's end."""
+    return tokens.dump("default", Mark(uuid.uuid4().hex, 5))
+
+
+def undone(shop: Shop) -> str:
+    """A token of a marker that is not so far, as in a cluster that was put back to a backup."""
+    node = shop.galera["db1"]
+    rows = node.query("SELECT worker, seq FROM galera_router.galera_router_marker LIMIT 1")
+    return tokens.dump("default", Mark(rows[0][0], rows[0][1] + 10**6))
+
+
+MAKERS = pytest.mark.parametrize("make", [future, removed, undone])
+
+
 def read(token: str) -> int:
     with after(token):
         return count()
 
 
-def gave_up(shop: Shop) -> str:
+def gave_up(shop: Shop, make: Callable[[Shop], str] = future) -> str:
     """A token that this process knows to be void."""
-    token = future(shop)
+    token = make(shop)
     assert elsewhere(lambda: read(token)) == 1
     assert voids_of(shop.session.cluster).expected
     return token
 
 
-def test_the_same_token_is_not_asked_about_again(quick: Shop) -> None:
-    token = gave_up(quick)
+@MAKERS
+def test_the_same_token_is_not_asked_about_again(quick: Shop, make: Callable[[Shop], str]) -> None:
+    token = gave_up(quick, make)
     with quick.traffic() as first:
         assert read(token) == 1, "the node is asked whether it has what stands in its place"
     assert not [s for log in first.values() for s in log if s.startswith(SYNC)], first
@@ -137,9 +154,8 @@ def test_the_cluster_has_to_know_of_it_again_when_it_is_another_one(quick: Shop)
     assert [s for s in sent["db2"] if s.startswith(SYNC)], sent
 
 
-@pytest.mark.parametrize("make", [future, lambda shop: foreign()], ids=["future", "foreign"])
-def test_the_client_gets_another_one(quick: Shop, make: object) -> None:
-    assert callable(make)
+@pytest.mark.parametrize("make", [future, lambda shop: foreign(), removed, undone])
+def test_the_client_gets_another_one(quick: Shop, make: Callable[[Shop], str]) -> None:
     browser = Browser()
     browser.cookies["galera"] = make(quick)
     assert browser.get("/read/") == "Ann"
@@ -147,6 +163,7 @@ def test_the_client_gets_another_one(quick: Shop, make: object) -> None:
     ((_, value),) = browser.cookies.items()
     loaded = tokens.load(value, None)
     assert loaded is not None
+    assert isinstance(loaded[1], Position)
     assert loaded[1].cluster_id == here(quick).cluster_id
     assert loaded[1].seqno <= here(quick).seqno
     response = browser.ask("/read/")
