@@ -1,0 +1,64 @@
+"""A request whose threads write: no marker of one of them stands for all."""
+
+from __future__ import annotations
+
+import contextvars
+
+import pytest
+
+from galera_router import causal_token
+from galera_router.causality import scope, tokens
+from galera_router.cluster.position import Mark, Position
+from tests.integration.support import Shop, elsewhere
+from tests.shop.models import Author
+
+
+def place_of_token() -> Position | Mark:
+    loaded = tokens.load(causal_token(), None)
+    assert loaded is not None
+    return loaded[1]
+
+
+def write_in_another_thread() -> None:
+    context = contextvars.copy_context()
+    elsewhere(lambda: context.run(Author.objects.create, name="Bea"))
+
+
+@pytest.mark.parametrize("last", ["own", "other"])
+def test_a_token_of_two_threads_is_no_marker(shop: Shop, last: str) -> None:
+    with scope.needing({}, request=True):
+        if last == "own":
+            write_in_another_thread()
+        Author.objects.create(name="Ann")
+        if last == "other":
+            assert isinstance(place_of_token(), Mark)
+            write_in_another_thread()
+        assert isinstance(place_of_token(), Position)
+
+
+def test_the_next_request_is_not_concerned(shop: Shop) -> None:
+    with scope.needing({}, request=True):
+        Author.objects.create(name="Ann")
+        write_in_another_thread()
+        assert isinstance(place_of_token(), Position)
+    with scope.needing({}, request=True):
+        shop.session.new_request()
+        Author.objects.create(name="Cleo")
+        assert isinstance(place_of_token(), Mark)
+
+
+def test_nor_is_what_follows_outside_of_requests(shop: Shop) -> None:
+    with scope.needing({}, request=True):
+        Author.objects.create(name="Ann")
+        write_in_another_thread()
+        assert isinstance(place_of_token(), Position)
+    Author.objects.create(name="Cleo")
+    assert isinstance(place_of_token(), Mark)
+
+
+def test_a_write_without_a_marker_behind_one_with(shop: Shop) -> None:
+    with scope.needing({}, request=True):
+        Author.objects.create(name="Ann")
+        shop.session.options.commit_marker = False  # type: ignore[misc]
+        Author.objects.create(name="Bea")
+        assert isinstance(place_of_token(), Position)
