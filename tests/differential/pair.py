@@ -123,7 +123,15 @@ class Pair:
         self.cluster.heal()
         for node in self.cluster.nodes:
             _set(node, SHORT_WAITS)
+        self._forget_primary()
         self.tables.connect()
+
+    def _forget_primary(self) -> None:
+        """Have the router begin on the first node again, as stock does: keys are those of a node."""
+        first, schema = self.cluster.nodes[0], SCHEMAS[ROUTER]
+        for table in ("marker", "slot", "epoch"):
+            if first.query(f"SHOW TABLES FROM {schema} LIKE 'galera_router_{table}'"):
+                first.query(f"DELETE FROM {schema}.galera_router_{table}")
 
     def stop(self) -> None:
         for side in self.sides.values():

@@ -106,5 +106,6 @@ CHECKERS: dict[str, Command] = {
     "savepoints": _tests("integration/test_failover.py", "savepoints"),
     "state": _fault("s06_state"),
     "swallowed": _fault("s03_swallowed"),
+    "shared": _tests("transactions/test_shared_writes.py"),
     "tokens": _tests("integration/causality/test_after.py", "not older_than_a_token"),
 }

@@ -56,7 +56,7 @@ LAGGING, LOST_STATE, ONCE, REPLAYS = "lagging", "lost-state", "once", "replays"
 CAUGHT, INTERRUPTS, LIMITS, PROMOTION = "caught", "interrupts", "limits", "promotion"
 GUARD, PROCEDURES, STATE = "guard", "procedures", "state"
 CONFLICTS, SAVEPOINTS, SWALLOWED, TOKENS = "conflicts", "savepoints", "swallowed", "tokens"
-FENCE = "fence"
+FENCE, SHARED = "fence", "shared"
 
 #: Whatever a checker finds here is a false alarm of its own, or a fault of the router.
 CONTROL = Mutant("control", "nothing: the router as it is", "", "", "", ())
@@ -298,16 +298,40 @@ MUTANTS = (
         "token-ignored",
         "a read does not wait for what its token names",
         "causality/after.py",
-        "            known[cluster_id] = _later(known.get(cluster_id), new)\n",
+        "            known[history] = _later(known.get(history), new)\n",
         "            pass\n",
         (TOKENS, HISTORY),
+    ),
+    Mutant(
+        "token-of-the-write-before",
+        "the marker in a token is that of the worker's write before",
+        "recovery/marker.py",
+        "        mark = Mark(marker.worker, marker.seq)",
+        "        mark = Mark(marker.worker, marker.seq - 1)",
+        (TOKENS, HISTORY),
+    ),
+    Mutant(
+        "look-is-in-vain",
+        "a node that does not have a token's transaction is read from all the same",
+        "recovery/marker.py",
+        " < {mark.seqno})",
+        " < 0)",
+        (TOKENS, HISTORY),
+    ),
+    Mutant(
+        "token-of-one-thread",
+        "where two threads of a request have written, its token is of one of them",
+        "transactions/following.py",
+        "            self.own, self._shared = None, True\n",
+        "            pass\n",
+        (SHARED,),
     ),
     Mutant(
         "back-in-time",
         "a thread that moves to another secondary may read older data there",
         "transactions/waiting.py",
-        "    synced = following.is_behind(node) or (seen is not None and seen is not node)",
-        "    synced = following.is_behind(node)",
+        "    synced = (behind and own is None) or (seen is not None and seen is not node)",
+        "    synced = behind and own is None",
         (BACK, MOVES, HISTORY),
     ),
     Mutant(
