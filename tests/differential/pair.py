@@ -127,7 +127,7 @@ class Pair:
         self.tables.connect()
 
     def _forget_primary(self) -> None:
-        """Have the router begin on the first node again, as stock does: keys are those of a node."""
+        """The router begins on the first node again, as stock does: keys are those of a node."""
         first, schema = self.cluster.nodes[0], SCHEMAS[ROUTER]
         for table in ("marker", "slot", "epoch"):
             if first.query(f"SHOW TABLES FROM {schema} LIKE 'galera_router_{table}'"):
