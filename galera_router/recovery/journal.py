@@ -2,7 +2,8 @@
 
 Recording is O(1) per statement: mysqlclient's default cursor holds its whole result on the
 client as a tuple, and the journal keeps a reference to that tuple. Beyond
-:data:`ROWS_KEPT` rows in one transaction a digest stands in for the rows.
+:data:`ROWS_KEPT` rows in one transaction a digest stands in for the rows, except for those of the
+last answer: a transaction with one large read never pays for a digest.
 """
 
 from __future__ import annotations
@@ -112,6 +113,7 @@ class Journal:
         self.count = self.rows = 0
         self.full = False
         self.obstacle = None
+        self._last: Entry | None = None  # whose rows are kept beyond the bound
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
@@ -137,11 +139,16 @@ class Journal:
         self.fresh.clear()
         self.count = self.rows = 0
         self.full = False
-        self.obstacle = None
+        self.obstacle = self._last = None
 
     def bound(self) -> None:
-        """The last read has brought more rows than are kept: a digest takes their place."""
-        self.entries[-1].forget_rows()
+        """There are more rows than are kept: a digest takes the place of all but the last ones."""
+        self._bound(self.entries[-1])
+
+    def _bound(self, entry: Entry) -> None:
+        last, self._last = self._last, entry
+        if last is not None:
+            last.forget_rows()
 
     def append(self, entry: Entry) -> None:
         """Note one statement; its rows by reference while the bound allows."""
@@ -149,7 +156,7 @@ class Journal:
         if entry.answer is not None and entry.answer.rows is not None:
             self.rows += len(entry.answer.rows)
             if self.rows > ROWS_KEPT:
-                entry.forget_rows()
+                self._bound(entry)
         self.entries.append(entry)
 
     def append_read(self, entry: Entry, limit: int) -> None:
