@@ -11,15 +11,17 @@ session's cookie; and ``GALERA_HEADER_NAME``. A name of None turns that carrier 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from http.cookies import Morsel
 from typing import Any
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
@@ -119,7 +121,18 @@ class Carrier:
     def _set_cookie(self, response: HttpResponseBase, alias: str, token: str) -> None:
         assert self.cookie is not None
         name = f"{_named(self.cookie, alias, '_')}.{mark(token)}"
-        response.set_cookie(name, token, max_age=self.age, httponly=True, **self.attributes)
+        morsel = self._morsel.copy()
+        morsel.set(name, token, token)  # a signed text has nothing to be quoted
+        response.cookies[name] = morsel
+
+    @functools.cached_property
+    def _morsel(self) -> Morsel[str]:
+        """What ``set_cookie`` makes of the attributes, once. ``Max-Age`` is enough of an age."""
+        response = HttpResponse()
+        response.set_cookie("x", "x", max_age=self.age, httponly=True, **self.attributes)
+        morsel = response.cookies["x"]
+        morsel["expires"] = ""
+        return morsel
 
     def _take_back(
         self, response: HttpResponseBase, cookies: Mapping[str, str], token: str

@@ -5,8 +5,10 @@ The signature is Django's, so ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` apply.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from django.conf import settings
 from django.core import signing
 
 from galera_router import signals
@@ -25,7 +27,7 @@ def dump(alias: str, position: Position | Mark) -> str:
         parts = [alias, position.worker, position.seqno]
     else:
         parts = [alias, position.cluster_id, position.seqno, position.node, position.gtid]
-    return signing.dumps(parts, salt=_SALT)
+    return _signer().sign_object(parts)
 
 
 def load(text: str, max_age: int | None) -> tuple[str, Position | Mark] | None:
@@ -51,8 +53,18 @@ def load(text: str, max_age: int | None) -> tuple[str, Position | Mark] | None:
 def _unsigned(text: str, max_age: int | None) -> object:
     if len(text) > _LONGEST:
         raise signing.BadSignature
-    parts: object = signing.loads(text, salt=_SALT, max_age=max_age)
+    parts: object = _signer().unsign_object(text, max_age=max_age)
     return parts
+
+
+def _signer() -> signing.TimestampSigner:
+    """Django's, with the keys of the settings, as ``signing.dumps`` makes it for each call."""
+    return _signer_of(settings.SECRET_KEY, tuple(settings.SECRET_KEY_FALLBACKS))
+
+
+@functools.lru_cache(maxsize=1)
+def _signer_of(key: str | bytes, fallbacks: tuple[str | bytes, ...]) -> signing.TimestampSigner:
+    return signing.TimestampSigner(key=key, fallback_keys=list(fallbacks), salt=_SALT)
 
 
 def _signed(text: str) -> str:
