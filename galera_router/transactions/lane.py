@@ -56,6 +56,7 @@ class Lane:
         link: its connection, on which nothing is left to be read.
         kept: where that is kept if it is a secondary's; None for the primary's.
         answer: the router's, as long as the lane is open.
+        record: where the writes of the running block are counted.
         begins: the server has not opened the transaction: the next read does.
     """
 
@@ -70,6 +71,7 @@ class Lane:
         link: NodeConnection,
         kept: NodeAlias | None,
         answer: PinnedAlias,
+        record: dict[str, int] | None,
         *,
         begins: bool = False,
     ) -> None:
@@ -77,7 +79,7 @@ class Lane:
         self.transaction = transaction
         self.state: State = transaction.state
         self.link, self.kept, self.ticket = link, kept, link.ticket
-        self.rules, self.record = scope.raw(), scope.current().writes
+        self.rules, self.record = scope.raw(), record
         self.writes = session.following.followed
         options = session.options
         self.reads, self.sync = options.reads, options.wsrep_sync_after_write
@@ -155,7 +157,7 @@ def opening_lane(transaction: Transaction, node: Node, answer: PinnedAlias) -> L
     rules = scope.current()
     if rules.modes or not waiting.is_unconcerned(session, link, rules):
         return None
-    return Lane(transaction, link, kept, answer, begins=True)
+    return Lane(transaction, link, kept, answer, rules.writes, begins=True)
 
 
 def open_lane(
@@ -166,4 +168,5 @@ def open_lane(
     unusual = link.proxied or rules.modes or not call.buffered or journal.full or journal.obstacle
     if unusual or transaction.uncertain or transaction.marking.due() is not None:
         return None
-    return Lane(transaction, link, kept, session.pinned(link.node if kept is not None else None))
+    answer = session.pinned(link.node if kept is not None else None)
+    return Lane(transaction, link, kept, answer, rules.writes)

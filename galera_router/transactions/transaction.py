@@ -325,7 +325,7 @@ class Transaction:
         block has sent nothing.
         """
         link = self.session.primary
-        if link is not None and (link.manual or link.begun_by_hand):
+        if link is not None and (link.manual or (link.state and link.begun_by_hand)):
             link.query(ending)
             self.session.transaction_ended(link)
 
