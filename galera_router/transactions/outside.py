@@ -58,9 +58,10 @@ def execute(session: Session, call: Call) -> Any:
         return _directly(session, call, failover.connect_primary(session), writing=False)
     if not statement.readable:
         return _write(session, call)
-    if session.reads_elsewhere() and session.reader.pinned() is not None:
+    node = session.reader.pinned() if session.reads_elsewhere() else None
+    if node is not None:
         try:
-            return reading.outside(session, call)
+            return reading.outside(session, call, node)
         except reading.NeedsPrimary as needs:
             if needs.writes:
                 return _write(session, call)

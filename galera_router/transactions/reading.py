@@ -204,16 +204,18 @@ class NeedsPrimary(Exception):
         self.writes = writes
 
 
-def outside(session: Session, call: Call) -> Any:
-    """Run a read on the pinned node, in a transaction of its own.
+def outside(session: Session, call: Call, pinned: Node) -> Any:
+    """Run a read on the node ``pinned``, in a transaction of its own.
 
     Raises:
         NeedsPrimary: it has done nothing on the secondary.
     """
     loss: Loss | None = None
     patience: Patience | None = None
+    first = _wait_for(session, pinned)
     while True:
-        link, wait = _reader(session)
+        link, wait = first or _reader(session)
+        first = None
         try:
             rows = call.send(link, wait.steps, until=wait.until)
         except ERRORS as error:
@@ -237,15 +239,23 @@ def outside(session: Session, call: Call) -> Any:
 
 def _reader(session: Session) -> tuple[NodeConnection, Wait]:
     """A connection to read from outside a transaction, and what must go before the read."""
-    reader = session.reader
-    for node in candidates(session, reader.pinned, electable=False):
-        link = reader.try_node(node)
-        wait = waiting.before(session, link) if link is not None else None
-        if link is not None and wait is not None:
-            return link, wait
-        if link is not None:
-            waiting.leave_out(session, node)
+    for node in candidates(session, session.reader.pinned, electable=False):
+        found = _wait_for(session, node)
+        if found is not None:
+            return found
     raise AssertionError("the candidates end with an error")
+
+
+def _wait_for(session: Session, node: Node) -> tuple[NodeConnection, Wait] | None:
+    """The same of ``node``; None if it is not to be read from now."""
+    link = session.reader.try_node(node)
+    if link is None:
+        return None
+    wait = waiting.before(session, link)
+    if wait is None:
+        waiting.leave_out(session, node)
+        return None
+    return link, wait
 
 
 def _outside_error(

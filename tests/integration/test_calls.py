@@ -28,7 +28,6 @@ ABOVE = frozenset(
         "5 reads and a save, learned",
         "one write in atomic()",
         "one write outside",
-        "one read outside",
         "a request that writes: its token",
     }
 )
