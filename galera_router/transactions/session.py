@@ -6,10 +6,11 @@ lives as long as the wrapper. What lasts for one transaction only is in its ``Tr
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -112,9 +113,7 @@ class Session:
 
     def reset_options(self) -> None:
         """Give the wrapper the options of the settings again."""
-        options = self.cluster.config.options
-        for option in fields(options):
-            setattr(self.wrapper, option.name, getattr(options, option.name))
+        vars(self.wrapper).update(_values(self.cluster.config.options))
 
     @property
     def database(self) -> str:
@@ -590,6 +589,12 @@ class Session:
             yield
         finally:
             self.primary_only = before
+
+
+@functools.lru_cache(maxsize=16)
+def _values(options: Options) -> dict[str, Any]:
+    """The options by their names."""
+    return asdict(options)
 
 
 def _says_nothing(error: BaseException | None) -> bool:
