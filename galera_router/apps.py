@@ -46,7 +46,7 @@ class GaleraRouterConfig(AppConfig):
 
 def _install(wrapper: Any) -> None:
     """A wrapper is new: take charge of a cluster's, and see what is committed on any other."""
-    from galera_router.cluster.nodes import cluster_of
+    from galera_router.cluster.registry import cluster_of
     from galera_router.compat import commits
     from galera_router.recovery import runs
     from galera_router.transactions import install
@@ -72,7 +72,7 @@ def _share(connection: Any, **kwargs: Any) -> None:
 
 def _migrated(using: str, **kwargs: Any) -> None:
     """Our tables may have been made just now."""
-    from galera_router.cluster.nodes import cluster_of
+    from galera_router.cluster.registry import cluster_of
     from galera_router.recovery.marker import pool_of
 
     cluster = cluster_of(using)

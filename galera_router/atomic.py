@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 
-from galera_router.cluster.nodes import cluster_of
+from galera_router.cluster.registry import cluster_of
 from galera_router.connections.errors import is_unknown_name
 from galera_router.exceptions import ConfigurationError
 from galera_router.recovery.retry import ATTEMPTS, Attempts, pause, tell_not

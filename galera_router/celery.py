@@ -14,7 +14,7 @@ from celery.signals import before_task_publish, task_postrun, task_prerun
 
 from galera_router.causality import after as causality
 from galera_router.causality import scope
-from galera_router.cluster.nodes import clusters
+from galera_router.cluster.registry import clusters
 from galera_router.transactions import last_write
 from galera_router.transactions.session import session_of, sessions
 

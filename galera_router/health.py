@@ -18,7 +18,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from galera_router.cluster import monitor
-from galera_router.cluster.nodes import Cluster, cluster_of, clusters
+from galera_router.cluster.nodes import Cluster
+from galera_router.cluster.registry import cluster_of, clusters
 from galera_router.cluster.survey import Survey, surveyor
 
 #: Seconds that a probe waits for nodes that have answered so far.

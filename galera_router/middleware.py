@@ -19,7 +19,7 @@ from django.http.response import HttpResponseBase
 from galera_router.causality import scope
 from galera_router.causality.carriers import NOTHING, Brought, carrier
 from galera_router.causality.responses import keep_scope
-from galera_router.cluster.nodes import roles
+from galera_router.cluster.registry import roles
 from galera_router.compat import internals
 from galera_router.compat.requests import RequestState
 from galera_router.connections.errors import is_unknown_name

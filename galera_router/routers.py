@@ -8,7 +8,7 @@ from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, models, router
 from django.db.utils import ConnectionRouter
 
-from galera_router.cluster.nodes import cluster_of
+from galera_router.cluster.registry import cluster_of
 from galera_router.compat import internals
 from galera_router.conf import APP
 from galera_router.exceptions import ConfigurationError

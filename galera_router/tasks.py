@@ -19,7 +19,7 @@ from typing import Any
 
 from galera_router.causality import after as causality
 from galera_router.causality import scope
-from galera_router.cluster.nodes import clusters
+from galera_router.cluster.registry import clusters
 from galera_router.transactions import last_write
 from galera_router.transactions.session import session_of, sessions
 

@@ -9,8 +9,8 @@ from galera_router import signals
 from galera_router.causality import scope, tokens
 from galera_router.causality.scope import Need, Needs
 from galera_router.causality.voids import instead_of
-from galera_router.cluster.nodes import cluster_of
 from galera_router.cluster.position import EVERYTHING, Mark, Position
+from galera_router.cluster.registry import cluster_of
 from galera_router.events import TokenIgnored
 
 #: Transactions of so many workers are asked for one by one.

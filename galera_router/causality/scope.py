@@ -16,7 +16,7 @@ from inspect import CO_GENERATOR
 from types import FrameType, MappingProxyType
 from typing import Literal
 
-from galera_router.cluster.nodes import Node
+from galera_router.cluster.node import Node
 from galera_router.cluster.position import EVERYTHING, Mark, Position
 
 Mode = Literal["primary", "causal", "any"]

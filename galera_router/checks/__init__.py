@@ -11,7 +11,8 @@ from typing import Any
 
 from django.core import checks
 
-from galera_router.cluster.nodes import Cluster, clusters
+from galera_router.cluster.nodes import Cluster
+from galera_router.cluster.registry import clusters
 from galera_router.compat import checking
 
 from . import databases as aliases

@@ -9,7 +9,8 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Tags
 
-from galera_router.cluster.nodes import Cluster, clusters
+from galera_router.cluster.nodes import Cluster
+from galera_router.cluster.registry import clusters
 from galera_router.connections.errors import is_permanent
 from galera_router.exceptions import ClusterError
 

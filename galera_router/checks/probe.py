@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import Error, connections
 
-from galera_router.cluster.nodes import Node
+from galera_router.cluster.node import Node
 from galera_router.cluster.probe import WHO
 from galera_router.compat import internals
 

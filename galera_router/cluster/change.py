@@ -24,7 +24,8 @@ from galera_router.cluster.epoch import (
     signed,
 )
 from galera_router.cluster.membership import Server
-from galera_router.cluster.nodes import DISK_FULL, READ_ONLY, Node
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import DISK_FULL, READ_ONLY
 from galera_router.connections.begin import SYNCED
 from galera_router.connections.errors import (
     ERRORS,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
-from galera_router.cluster.nodes import Node
+from galera_router.cluster.node import Node
 from galera_router.cluster.position import Position
 from galera_router.cluster.probe import started
 

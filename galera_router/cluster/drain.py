@@ -15,7 +15,8 @@ from contextlib import closing, contextmanager
 from galera_router.cluster import change, membership
 from galera_router.cluster.epoch import TABLE, Drained, Epoch, NotPrimary, is_absent
 from galera_router.cluster.failback import TIMEOUT, TRIES, Moved, Plain, move
-from galera_router.cluster.nodes import Cluster, Node
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.probe import Ping
 from galera_router.connections.errors import ERRORS, Verdict, verdict
 

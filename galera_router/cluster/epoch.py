@@ -33,7 +33,7 @@ from galera_router.connections.errors import errno
 from galera_router.events import PrimaryChanged
 
 if TYPE_CHECKING:
-    from .nodes import Node
+    from .node import Node
 
 logger = logging.getLogger("galera_router")
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from galera_router.cluster import change, membership
 from galera_router.cluster.epoch import Epoch, NotPrimary, is_absent
-from galera_router.cluster.nodes import Cluster, Node
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.probe import Ping
 from galera_router.connections.errors import ERRORS, Verdict, verdict
 

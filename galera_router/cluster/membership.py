@@ -16,8 +16,10 @@ from typing import Any, NamedTuple, Protocol
 
 from django.db.utils import OperationalError
 
-from galera_router.cluster.nodes import Cluster, Node, clusters_met
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.probe import WHO, Answer, started
+from galera_router.cluster.registry import clusters_met
 from galera_router.connections.connection import NodeConnection, links
 from galera_router.connections.errors import Verdict
 from galera_router.connections.packet import Rows, next_answer, several_statements

@@ -23,8 +23,9 @@ from weakref import WeakKeyDictionary
 
 from galera_router.cluster import failback, membership
 from galera_router.cluster.epoch import read
-from galera_router.cluster.nodes import Node, clusters_met
+from galera_router.cluster.node import Node
 from galera_router.cluster.probe import Answer, Ping
+from galera_router.cluster.registry import clusters_met
 from galera_router.connections import connection as wire
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import Verdict, errno, verdict

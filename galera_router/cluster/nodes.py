@@ -10,26 +10,24 @@ Where that table is not there, processes agree by rules and by the time of day a
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
-
-from django.db import connections
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from galera_router import signals
 from galera_router.cluster import lag
-from galera_router.cluster.distance import Distance
-from galera_router.cluster.epoch import Epoch, Epochs
+from galera_router.cluster.choice import Choice
+from galera_router.cluster.epoch import Epochs
 from galera_router.cluster.lag import Track
+from galera_router.cluster.node import SUSPICIOUS, Node
 from galera_router.cluster.position import Mark, Position
-from galera_router.conf import CLUSTER_KEY, ClusterConfig, NodeConfig, cluster_config, node_role
+from galera_router.conf import ClusterConfig
 from galera_router.connections.errors import errno, is_of_set_up, is_permanent
 from galera_router.events import (
     NodeAccepting,
@@ -59,167 +57,18 @@ WITNESSED = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0
 #: Seconds for which a node that has not caught up in time is not waited for again.
 LAG_REMEMBERED = 2.0
-#: With these a server says that it cannot serve anybody now: it is full, it takes no part in the
-#: cluster, it is shutting down.
-_REFUSALS = frozenset({1040, 1047, 1053, 1077, 1079})
 #: Options of the driver that it sends to the server on connecting.
 _SETS_UP = ("init_command", "sql_mode", "charset", "collation")
-#: Seconds of a lag that is worth a closer look.
-SUSPICIOUS = 1.0
 #: Seconds for which a node that has refused a write counts as one that takes none, at least.
 REFUSAL_KEPT = 10.0
 #: What a node that takes no writes is said to be.
 READ_ONLY, FULL, DISK_FULL = "is read-only", "has no connection left", "has a full disk"
-#: The environment's name for the zone of a process; the option ``zone`` comes first.
 #: Workers of whose transactions a node is remembered to have them.
 MARKS_KEPT = 1000
 #: Seconds for which a choice among nodes to read from is made again, as long as it is well.
 CHOICE_KEPT = 0.25
+#: The environment's name for the zone of a process; the option ``zone`` comes first.
 ZONE_VARIABLE = "GALERA_ZONE"
-
-
-@dataclass(eq=False)
-class Node:
-    """One server, as this process knows it. Only its :class:`Cluster` changes it.
-
-    Attributes:
-        up: it can be used.
-        fit: it is in step with the cluster; one that is not is used if no other can be.
-        refusal: why it takes no writes, such as "is read-only"; empty if it does.
-        behind_since: since when it has not been used because its applier stands still, or is far
-            behind (by the clock); None if it is not.
-        lag: seconds for which it has lacked what another node has, when it was last asked.
-        track: where it has been.
-        settled_at: from when on it may be primary (seconds of the time of day).
-        failures: how often it was found to be down, or behind, ever.
-        position: how far it is known to have come.
-        marks: the last transaction of each worker that it is known to have.
-        lags_until: until when it is not worth waiting for, by the clock.
-        epoch: the newest one that it has itself shown; None if that has to be asked.
-        distance: how long a round trip to it takes.
-        server: which one answered at its address last, by its own name; empty if unknown.
-        turn: how often that was another one: what was known of the one before holds no more.
-        several: one of those before has answered again: the address is that of several servers.
-    """
-
-    config: NodeConfig
-    cluster: Cluster = field(repr=False)
-    up: bool = True
-    fit: bool = True
-    doubted: bool = False  # it was out of step, or full, when last asked, for the first time
-    refusal: str = ""
-    refused_until: float = 0.0
-    behind_since: float | None = None
-    lag: float = 0.0
-    track: Track = field(default_factory=Track, repr=False)
-    settled_at: float = 0.0
-    failures: int = 0
-    retry_at: float = 0.0
-    reason: str = field(default="", repr=False)
-    permanent: bool = False
-    lost_at: float = float("-inf")  # since when it is down, by the clock
-    lost_with: int = 0  # the number of the error with which it was last found to be down
-    tried: bool = False  # a caller has been sent to it although it is down
-    attempts: int = 0  # times that it was tried in vain since it was up
-    losses: list[float] = field(default_factory=list, repr=False)
-    started: float | None = None  # when its server did, by the time of day
-    heard: float = float("-inf")  # when it was last known whether it is up, by the clock
-    position: Position | None = None
-    marks: dict[str, int] = field(default_factory=dict, repr=False)
-    lags_until: float = 0.0
-    epoch: Epoch | None = field(default=None, repr=False)
-    distance: Distance = field(default_factory=Distance, repr=False)
-    server: str = ""
-    turn: int = 0
-    several: bool = False
-    servers: set[str] = field(default_factory=set, repr=False)
-
-    def __post_init__(self) -> None:
-        self.name = self.config.name
-        self.alias = self.config.alias
-
-    def forget_place(self) -> None:
-        """Its server may be another one now: how far it had come is not known any more."""
-        self.position, self.marks = None, {}
-
-    @property
-    def writable(self) -> bool:
-        """Returns True unless it refuses writes."""
-        return not self.refusal
-
-    @property
-    def behind(self) -> bool:
-        """Returns True if it lacks too much of what the others have."""
-        return self.behind_since is not None
-
-    @property
-    def drained(self) -> bool:
-        """Returns True if an operator has said that no new work is to go to it."""
-        return self in self.cluster.epochs.drained
-
-    @property
-    def well(self) -> bool:
-        """Returns True if nothing speaks against it as primary."""
-        return self.up and self.fit and not self.refusal and self.behind_since is None
-
-    @property
-    def is_usual(self) -> bool:
-        """Returns True if nothing speaks against reading from it."""
-        return self.up and self.fit and self.behind_since is None
-
-    @property
-    def rank(self) -> tuple[bool, bool, bool]:
-        """How well it would do as primary; the higher, the better."""
-        return self.writable, not self.behind, self.fit
-
-    @property
-    def trouble(self) -> str:
-        """What speaks against it although it is up, for a message."""
-        return self.refusal or ("it has not caught up" if self.behind else "")
-
-    @property
-    def doubtful(self) -> bool:
-        """Returns True if something may be wrong with it: it is to be asked soon."""
-        return not self.well or self.doubted or self.lag >= SUSPICIOUS
-
-    @property
-    def is_unfit(self) -> bool:
-        """Returns True if it is not well by its own account, and not only out of reach."""
-        return not self.well if self.up else self.lost_with in _REFUSALS
-
-
-class _Choice:
-    """Nodes that are as good to read from, for a moment.
-
-    Args:
-        nodes: at least one.
-        epochs: who is the primary, and which nodes are drained.
-        until: when to look again (by the cluster's clock).
-    """
-
-    def __init__(self, nodes: list[Node], epochs: Epochs, until: float) -> None:
-        weights = [node.config.weight for node in nodes]
-        if not any(weights):
-            weights = [1.0 for _ in nodes]
-        self._ladder = tuple(zip(nodes, itertools.accumulate(weights), strict=True))
-        self._total = sum(weights)
-        self._epochs, self._until = epochs, until
-        self._leader, self._drained = epochs.leader, epochs.drained
-
-    def holds(self, now: float) -> bool:
-        """Returns True if nothing is known that would make it another one."""
-        epochs = self._epochs
-        return (
-            now < self._until and epochs.leader is self._leader and epochs.drained is self._drained
-        )
-
-    def draw(self, rng: random.Random) -> Node:
-        """One of them, by chance and weight."""
-        point = rng.random() * self._total
-        for node, reach in self._ladder:
-            if point < reach:
-                return node
-        return self._ladder[-1][0]
 
 
 class Cluster:
@@ -264,7 +113,7 @@ class Cluster:
         self.server_data: dict[str, Any] | None = None
         #: which cluster the nodes are in, as :mod:`galera_router.cluster.membership` knows it
         self.membership: Any = None
-        self._choice: _Choice | None = None  # among what :meth:`reader` last chose
+        self._choice: Choice | None = None  # among what :meth:`reader` last chose
 
     def node(self, alias: str) -> Node:
         """The node whose own alias is ``alias``."""
@@ -325,7 +174,7 @@ class Cluster:
             choice = self._readers(exclude)
             if not choice:
                 return None
-            made = _Choice(choice, self.epochs, now + CHOICE_KEPT)
+            made = Choice(choice, self.epochs, now + CHOICE_KEPT)
             self._choice = None if exclude else made
             return made.draw(self._rng)
 
@@ -752,109 +601,3 @@ def _source(node: Node, error: BaseException) -> str:
 def _slot(moment: float) -> float:
     """The first multiple of :data:`FAILBACK_SLOT` that is not before ``moment``."""
     return math.ceil(moment / FAILBACK_SLOT) * FAILBACK_SLOT
-
-
-_clusters: dict[str, Cluster] = {}
-_lock = threading.Lock()
-
-
-class _Found(NamedTuple):
-    """A cluster that :func:`cluster_of` has found, and the settings that led to it."""
-
-    own: Mapping[str, Any]
-    role: str
-    settings: Mapping[str, Any]  # of the cluster's alias
-    data: Any
-    cluster: Cluster
-
-
-_found: dict[str, _Found] = {}
-
-
-def cluster_of(alias: str) -> Cluster | None:
-    """The cluster that ``alias``, its own or a node's, belongs to; None for other databases.
-
-    It is asked for several times in each request: what was found is taken from a look-up, as
-    long as the settings are those by which it was found.
-    """
-    try:
-        own, role, settings, data, cluster = _found[alias]
-        if (
-            connections.settings[alias] is own
-            and connections.settings[role] is settings
-            and settings[CLUSTER_KEY] is data
-            and _clusters[role] is cluster
-        ):
-            return cluster
-    except KeyError:
-        pass
-    return _look_up(alias)
-
-
-def _look_up(alias: str) -> Cluster | None:
-    if alias not in connections.settings:
-        return None
-    own = connections.settings[alias]
-    role = node_role(own) or alias
-    settings = connections.settings[role]
-    config = cluster_config(settings)
-    if config is None:
-        return None
-    cluster = _cluster(role, config)
-    _found[alias] = _Found(own, role, settings, settings[CLUSTER_KEY], cluster)
-    return cluster
-
-
-def _cluster(role: str, config: ClusterConfig) -> Cluster:
-    known = _clusters.get(role)
-    if known is not None and known.config is config:
-        return known
-    with _lock:
-        known = _clusters.get(role)
-        if known is None or not _same(known.config, config):
-            known = _clusters[role] = Cluster(config)
-        return known
-
-
-def _same(known: ClusterConfig, config: ClusterConfig) -> bool:
-    """Compares by value too: a test runner gives the processes that it spawns copies."""
-    return known is config or known == config
-
-
-_roles: tuple[Any, int, tuple[str, ...]] = ({}, -1, ())
-
-
-def roles() -> tuple[str, ...]:
-    """The aliases of all clusters in DATABASES."""
-    global _roles
-    settings, count, found = _roles
-    if settings is not connections.settings or count != len(settings):
-        settings = connections.settings
-        clusters = (cluster_of(alias) for alias in settings)
-        found = tuple(dict.fromkeys(cluster.alias for cluster in clusters if cluster is not None))
-        _roles = settings, len(settings), found
-    return found
-
-
-def clusters() -> list[Cluster]:
-    """All clusters in DATABASES."""
-    found = [cluster_of(alias) for alias in roles()]
-    return [cluster for cluster in found if cluster is not None]
-
-
-def clusters_met() -> list[Cluster]:
-    """The clusters that this process has used."""
-    with _lock:
-        return list(_clusters.values())
-
-
-def _renew_locks() -> None:
-    """A lock that another thread held at the fork would never be released in the child."""
-    global _lock
-    _lock = threading.Lock()
-    for cluster in _clusters.values():
-        cluster._lock = threading.Lock()
-        cluster.epochs.renew_lock()
-
-
-os.register_at_fork(after_in_child=_renew_locks)

@@ -13,7 +13,7 @@ from django.db import Error, connections
 
 from galera_router.cluster import names
 from galera_router.cluster.epoch import ASK
-from galera_router.cluster.nodes import Node
+from galera_router.cluster.node import Node
 from galera_router.cluster.position import STATUS, Position, position
 from galera_router.compat import internals
 from galera_router.connections.errors import Verdict, errno, verdict

@@ -19,7 +19,8 @@ from django.db import Error, connections
 
 from galera_router.cluster import lag
 from galera_router.cluster.epoch import ASK, Epoch, read
-from galera_router.cluster.nodes import Cluster, Node
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.position import STATUS as PLACE
 from galera_router.cluster.position import position
 from galera_router.cluster.probe import QUESTION, WHO, Ping, put

@@ -21,7 +21,7 @@ from galera_router.conf import Options
 from .packet import several_statements
 
 if TYPE_CHECKING:
-    from galera_router.cluster.nodes import Node
+    from galera_router.cluster.node import Node
 
 #: called with every new link; the watchdog puts itself here
 on_new: Callable[[], None] = lambda: None  # noqa: E731

@@ -27,7 +27,8 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from galera_router.cluster import monitor
-from galera_router.cluster.nodes import Cluster, clusters_met
+from galera_router.cluster.nodes import Cluster
+from galera_router.cluster.registry import clusters_met
 from galera_router.connections.connection import NodeConnection
 from galera_router.events import Event
 from galera_router.exceptions import ConfigurationError

@@ -15,7 +15,9 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Observation
 
 import galera_router
-from galera_router.cluster.nodes import Cluster, Node, clusters_met
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
+from galera_router.cluster.registry import clusters_met
 from galera_router.events import (
     Event,
     Failover,

@@ -25,7 +25,8 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from galera_router import instrumentation
-from galera_router.cluster.nodes import Cluster, clusters_met
+from galera_router.cluster.nodes import Cluster
+from galera_router.cluster.registry import clusters_met
 from galera_router.events import (
     Conflict,
     Event,

@@ -14,7 +14,8 @@ from galera_router import signals
 from galera_router.causality.scope import in_outage, note_outage
 from galera_router.cluster.compare import lacks_something
 from galera_router.cluster.epoch import NotPrimary
-from galera_router.cluster.nodes import DISK_FULL, READ_ONLY, Node
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import DISK_FULL, READ_ONLY
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import (
     ERRORS,

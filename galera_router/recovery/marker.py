@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from galera_router.cluster.epoch import is_over
-from galera_router.cluster.nodes import Cluster, Node
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.position import Mark
 from galera_router.compat import internals
 from galera_router.connections.begin import UNHURRIED

@@ -15,7 +15,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from galera_router.cluster.drain import CannotDrain, drain, undrain
 from galera_router.cluster.failback import move
-from galera_router.cluster.nodes import Node, cluster_of, clusters
+from galera_router.cluster.node import Node
+from galera_router.cluster.registry import cluster_of, clusters
 from galera_router.cluster.survey import Survey, surveyor
 from galera_router.connections.errors import ERRORS
 

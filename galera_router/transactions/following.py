@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from galera_router.causality import scope
 from galera_router.causality.scope import Need
-from galera_router.cluster.nodes import Node
+from galera_router.cluster.node import Node
 from galera_router.cluster.position import Mark, Position
 from galera_router.recovery import runs
 

@@ -10,7 +10,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from galera_router import signals
-from galera_router.cluster.nodes import cluster_of
+from galera_router.cluster.registry import cluster_of
 from galera_router.compat import internals, wrappers
 from galera_router.connections.connection import NodeConnection
 from galera_router.events import Event

@@ -20,7 +20,7 @@ from . import waiting
 from .statements import CACHED_LENGTH, CACHED_STATEMENTS, Statement, classify
 
 if TYPE_CHECKING:
-    from galera_router.cluster.nodes import Node
+    from galera_router.cluster.node import Node
 
     from .cursor import Call
     from .node_alias import NodeAlias

@@ -8,7 +8,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from galera_router.cluster import membership
-from galera_router.cluster.nodes import Node
+from galera_router.cluster.node import Node
 from galera_router.compat import internals
 from galera_router.connections.connection import NodeConnection
 from galera_router.exceptions import ReadOnlyNode

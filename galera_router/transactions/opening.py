@@ -12,7 +12,8 @@ from MySQLdb.cursors import Cursor
 from galera_router import signals
 from galera_router.cluster import change, membership
 from galera_router.cluster.epoch import ASK, Epoch, is_absent, read
-from galera_router.cluster.nodes import Cluster, Node
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
 from galera_router.compat import internals
 from galera_router.connections.begin import BEGIN, PRIME, SYNCED
 from galera_router.connections.connection import NodeConnection

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from galera_router.cluster.nodes import Node
+from galera_router.cluster.node import Node
 from galera_router.compat import internals
 from galera_router.connections.begin import BEGIN_READ_ONLY
 from galera_router.connections.connection import NodeConnection

@@ -21,7 +21,9 @@ from django.db.transaction import TransactionManagementError
 
 from galera_router.causality import scope
 from galera_router.causality.scope import Need
-from galera_router.cluster.nodes import Cluster, Node, cluster_of, roles
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
+from galera_router.cluster.registry import cluster_of, roles
 from galera_router.compat import internals, wrappers
 from galera_router.conf import Options
 from galera_router.connections.connection import NodeConnection

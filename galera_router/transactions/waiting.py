@@ -25,7 +25,7 @@ from galera_router.causality import scope
 from galera_router.causality.scope import Need, Scope
 from galera_router.causality.voids import voids_of
 from galera_router.cluster import position as positions
-from galera_router.cluster.nodes import Node
+from galera_router.cluster.node import Node
 from galera_router.cluster.position import Mark
 from galera_router.cluster.probe import WHO
 from galera_router.connections.begin import SYNCED

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from galera_router.cluster.nodes import Node
+from galera_router.cluster.node import Node
 from galera_router.connections.connection import NodeConnection, Tally
 from galera_router.connections.packet import Step
 

@@ -28,7 +28,7 @@ from django.db import connections, transaction  # noqa: E402
 
 from galera_router import expand  # noqa: E402
 from galera_router.cluster.failback import move  # noqa: E402
-from galera_router.cluster.nodes import cluster_of  # noqa: E402
+from galera_router.cluster.registry import cluster_of  # noqa: E402
 from galera_router.recovery.marker import Marker  # noqa: E402
 from galera_router.testing import GaleraCluster  # noqa: E402
 from tests.integration.support import use_databases  # noqa: E402

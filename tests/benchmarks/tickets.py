@@ -36,7 +36,7 @@ from django.core.management import call_command  # noqa: E402
 
 from galera_router import expand  # noqa: E402
 from galera_router.cluster.failback import move  # noqa: E402
-from galera_router.cluster.nodes import cluster_of  # noqa: E402
+from galera_router.cluster.registry import cluster_of  # noqa: E402
 from galera_router.testing import GaleraCluster, Proxy  # noqa: E402
 from tests.benchmarks.buyers import be_quick, buy_until  # noqa: E402
 from tests.faults import children  # noqa: E402

@@ -17,8 +17,9 @@ from django.conf import UserSettingsHolder, global_settings
 from django.db.utils import ConnectionHandler
 from django.views import debug
 
-from galera_router.cluster import nodes
-from galera_router.cluster.nodes import Cluster, cluster_of
+from galera_router.cluster import registry
+from galera_router.cluster.nodes import Cluster
+from galera_router.cluster.registry import cluster_of
 from galera_router.conf import ClusterConfig, cluster_config, config, expand, node_role
 from tests.conf.support import expanded, found, settings
 
@@ -37,14 +38,14 @@ def _is_plain(value: Any) -> bool:
 def unbuilt(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process that has not used a cluster yet."""
     monkeypatch.setattr(config, "_built", {})
-    monkeypatch.setattr(nodes, "_clusters", {})
+    monkeypatch.setattr(registry, "_clusters", {})
 
 
 @pytest.fixture
 def databases(monkeypatch: pytest.MonkeyPatch, unbuilt: None) -> dict[str, Any]:
     """A cluster ``conf`` that Django knows."""
     made = expand({"default": {}, "conf": settings()})
-    monkeypatch.setattr(nodes, "connections", ConnectionHandler(made))
+    monkeypatch.setattr(registry, "connections", ConnectionHandler(made))
     return made
 
 
@@ -153,7 +154,7 @@ def test_a_cluster_that_is_known_is_found_without_a_lock(
 ) -> None:
     """It is asked for with every query: nothing is compared or built either."""
     known = cluster_of("conf")
-    monkeypatch.setattr(nodes, "_lock", None)
+    monkeypatch.setattr(registry, "_lock", None)
     monkeypatch.setattr(config, "_build", None)
     assert cluster_of("conf") is known is cluster_of("conf_db2")
 
@@ -178,7 +179,7 @@ PROGRAMME = """
 import django
 django.setup()
 from django.core.checks import run_checks
-from galera_router.cluster.nodes import cluster_of
+from galera_router.cluster.registry import cluster_of
 cluster = cluster_of("default_db2")
 print([node.config.role_settings["HOST"] for node in cluster.nodes], cluster.config.options)
 assert not (messages := run_checks(tags=["galera_router"])), messages

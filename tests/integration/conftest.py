@@ -20,8 +20,7 @@ from django.test.utils import setup_test_environment, teardown_test_environment 
 
 from galera_router import expand  # noqa: E402
 from galera_router.cluster import membership as identity  # noqa: E402
-from galera_router.cluster import monitor  # noqa: E402
-from galera_router.cluster import nodes as registry  # noqa: E402
+from galera_router.cluster import monitor, registry  # noqa: E402
 from galera_router.testing import GaleraCluster  # noqa: E402
 from tests.integration.support import Shop, use_databases  # noqa: E402
 

@@ -17,7 +17,7 @@ from django.db import connection, connections
 from MySQLdb import Error as MySQLError
 
 from galera_router import expand
-from galera_router.cluster import nodes as registry
+from galera_router.cluster import registry
 from galera_router.testing import GaleraCluster, GaleraNode, Proxy
 from galera_router.testing.admin import open_connection
 from galera_router.testing.generallog import Statement

@@ -15,7 +15,9 @@ from django.db import DatabaseError
 from galera_router.cluster import monitor
 from galera_router.cluster.failback import move
 from galera_router.cluster.monitor import NodeMonitor
-from galera_router.cluster.nodes import Cluster, Node, cluster_of
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
+from galera_router.cluster.registry import cluster_of
 from galera_router.testing import GaleraNode
 from galera_router.transactions.session import session_of
 from tests.faults.children import Child

@@ -27,6 +27,7 @@ from galera_router.causality import scope
 from galera_router.cluster import monitor as watchdog
 from galera_router.cluster import names
 from galera_router.cluster import nodes as registry
+from galera_router.cluster.node import Node
 from galera_router.cluster.probe import Ping
 from galera_router.connections import connection as wire
 from galera_router.connections.errors import Verdict
@@ -69,11 +70,11 @@ def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
         time.sleep(0.02)
 
 
-def state(shop: Shop, node: GaleraNode) -> registry.Node:
+def state(shop: Shop, node: GaleraNode) -> Node:
     return shop.session.cluster.node(f"default_{node.name}")
 
 
-def links_to(node: registry.Node) -> list[wire.NodeConnection]:
+def links_to(node: Node) -> list[wire.NodeConnection]:
     return [link for link in wire.links() if link.node is node]
 
 
@@ -116,7 +117,7 @@ def test_the_secondary_freezes_in_the_middle_of_a_read(shop: Shop) -> None:
         frozen.query("UNLOCK TABLES")
 
 
-def freeze_when_busy(node: GaleraNode, known: registry.Node) -> None:
+def freeze_when_busy(node: GaleraNode, known: Node) -> None:
     wait_until(lambda: any(link.busy for link in links_to(known)))
     time.sleep(0.1)
     node.freeze()
@@ -199,7 +200,7 @@ def test_who_comes_later_waits_for_nothing(shop: Shop, monkeypatch: pytest.Monke
     met: list[str] = []
     original = wire.NodeConnection.__init__
 
-    def meet(link: wire.NodeConnection, node: registry.Node, *args: Any, **kwargs: Any) -> None:
+    def meet(link: wire.NodeConnection, node: Node, *args: Any, **kwargs: Any) -> None:
         met.append(node.name)
         original(link, node, *args, **kwargs)
 
@@ -207,7 +208,7 @@ def test_who_comes_later_waits_for_nothing(shop: Shop, monkeypatch: pytest.Monke
     asked: list[str] = []
     elected = registry.Cluster.primary
 
-    def elect(cluster: registry.Cluster) -> registry.Node | None:
+    def elect(cluster: registry.Cluster) -> Node | None:
         node = elected(cluster)
         asked.append(node.name if node else "none")
         return node

@@ -10,7 +10,7 @@ import MySQLdb
 from hypothesis import strategies as st
 from MySQLdb.constants import CLIENT
 
-from galera_router.cluster import nodes
+from galera_router.cluster.node import Node
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.packet import Step
 from galera_router.recovery.journal import Answer, Entry
@@ -39,7 +39,7 @@ class Away:
         self.entries: list[Entry] = []
 
     def _link(self, number: int) -> NodeConnection:
-        node: nodes.Node = self.shop.session.cluster.nodes[number]
+        node: Node = self.shop.session.cluster.nodes[number]
         connection = MySQLdb.connect(
             host="127.0.0.1",
             port=self.shop.galera.nodes[number].port,

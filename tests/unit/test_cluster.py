@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from galera_router.cluster import nodes as module
-from galera_router.cluster.nodes import Cluster, Node
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.position import Position
 from galera_router.conf import cluster_config, expand
 
@@ -150,13 +151,13 @@ def test_the_nodes_that_are_down_are_tried_in_turn(electable: bool) -> None:
 # --- coming back --------------------------------------------------------------------------
 
 
-def answer(cluster: Cluster, node: module.Node, clock: Clock, **said: object) -> None:
+def answer(cluster: Cluster, node: Node, clock: Clock, **said: object) -> None:
     """The watchdog has asked ``node`` now, whose server has been running for an hour."""
     told: dict[str, Any] = {"synced": True, "started": clock.wall() - 3600, **said}
     cluster.mark_answered(node, at=math.floor(clock.wall()), **told)
 
 
-def lose(cluster: Cluster, node: module.Node) -> None:
+def lose(cluster: Cluster, node: Node) -> None:
     cluster.mark_down(node, LOST)
 
 

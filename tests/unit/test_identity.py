@@ -11,7 +11,8 @@ from galera_router import expand
 from galera_router.cluster import membership
 from galera_router.cluster.distance import TRIPS
 from galera_router.cluster.membership import Membership, of
-from galera_router.cluster.nodes import Cluster, Node
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.probe import Answer
 from galera_router.conf import cluster_config
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galera_router import expand
-from galera_router.cluster.nodes import Cluster, Node
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
 from galera_router.conf import cluster_config
 from galera_router.recovery import marker as markers
 from galera_router.recovery.marker import TABLE, Marker, Marking, Pool, moved, pool_of

@@ -12,7 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from galera_router.cluster.membership import Membership
-from galera_router.cluster.nodes import Cluster, Node
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
 from galera_router.conf import cluster_config, expand
 
 LOST = OSError(2013, "lost")

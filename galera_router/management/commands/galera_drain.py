@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from galera_router.cluster.drain import CannotDrain, drain, undrain, wait_idle
-from galera_router.cluster.nodes import Node
+from galera_router.cluster.node import Node
 from galera_router.connections.errors import ERRORS
 
 from .galera_switchover import find_cluster, named

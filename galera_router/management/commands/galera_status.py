@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from galera_router.cluster.nodes import clusters
+from galera_router.cluster.registry import clusters
 from galera_router.cluster.survey import DEGRADED, Survey, Surveyor
 
 from .galera_switchover import find_cluster

@@ -13,8 +13,10 @@ from django.core.management.base import BaseCommand, CommandError
 from galera_router.cluster import change, membership
 from galera_router.cluster.epoch import Epoch
 from galera_router.cluster.failback import Plain, move
-from galera_router.cluster.nodes import Cluster, Node, cluster_of, roles
+from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.probe import Ping
+from galera_router.cluster.registry import cluster_of, roles
 from galera_router.connections.errors import ERRORS
 
 #: Seconds between two looks at a node that is to follow.
