@@ -58,7 +58,7 @@ def _install(wrapper: Any) -> None:
 
 def _new_request(**kwargs: Any) -> None:
     """A request begins or has ended: nothing of the last one's pinning holds any more."""
-    from galera_router.transactions.session import begin_anew
+    from galera_router.transactions.sessions import begin_anew
 
     begin_anew()
 

@@ -18,7 +18,8 @@ from galera_router.recovery.retry import ATTEMPTS, Attempts, pause, tell_not
 from galera_router.recovery.runs import Run
 from galera_router.recovery.turns import Turn
 from galera_router.transactions.places import Place, function_place
-from galera_router.transactions.session import Session, session_of
+from galera_router.transactions.session import Session
+from galera_router.transactions.sessions import session_of
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -29,7 +29,8 @@ from galera_router.recovery.runs import Run
 from galera_router.recovery.turns import Turn
 from galera_router.transactions import last_write
 from galera_router.transactions.places import place_of
-from galera_router.transactions.session import Session, session_of, sessions
+from galera_router.transactions.session import Session
+from galera_router.transactions.sessions import session_of, sessions
 
 _ATTRIBUTE = "galera_runs"
 #: Bytes of a body that is read ahead of the view, so that a second run can read it too. Uploaded

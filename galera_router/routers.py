@@ -12,7 +12,7 @@ from galera_router.cluster.registry import cluster_of
 from galera_router.compat import internals
 from galera_router.conf import APP
 from galera_router.exceptions import ConfigurationError
-from galera_router.transactions.session import answer_of, session_of
+from galera_router.transactions.sessions import answer_of, session_of
 
 
 class GaleraRouter:

@@ -21,7 +21,7 @@ from galera_router.causality import after as causality
 from galera_router.causality import scope
 from galera_router.cluster.registry import clusters
 from galera_router.transactions import last_write
-from galera_router.transactions.session import session_of, sessions
+from galera_router.transactions.sessions import session_of, sessions
 
 #: The name of the keyword argument: a list of tokens, one for each cluster.
 KEYWORD = "galera_router_tokens"

@@ -16,7 +16,8 @@ from galera_router.connections.connection import NodeConnection
 from galera_router.events import Event
 
 from .node_alias import attach_node
-from .session import Session, attach, session_of, sessions
+from .session import Session
+from .sessions import attach, session_of, sessions
 
 logger = logging.getLogger("galera_router")
 

@@ -15,7 +15,8 @@ from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS
 from galera_router.exceptions import ConfigurationError, NotCommitted
 from galera_router.transactions import waiting
-from galera_router.transactions.session import Session, session_of
+from galera_router.transactions.session import Session
+from galera_router.transactions.sessions import session_of
 
 logger = logging.getLogger("galera_router")
 

@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection, transaction
 
 from galera_router import reads
 from galera_router.connections.connection import NodeConnection
-from galera_router.transactions.session import session_of
+from galera_router.transactions.sessions import session_of
 from tests.shop.models import Tag
 
 EVERY = 0.01  # seconds from one transaction to the next

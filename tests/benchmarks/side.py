@@ -192,7 +192,7 @@ class Open:
     def __init__(self, trace: bool) -> None:
         from django.db import transaction
 
-        from galera_router.transactions.session import begin_anew
+        from galera_router.transactions.sessions import begin_anew
 
         begin_anew()  # as in a new request, which has read nothing elsewhere
         self._atomic = transaction.atomic()
@@ -214,7 +214,7 @@ class Open:
 
     def nodes(self) -> Answer:
         """The names of the node that the transaction is on, and of the primary."""
-        from galera_router.transactions.session import session_of
+        from galera_router.transactions.sessions import session_of
 
         session = session_of("default")
         assert session is not None

@@ -55,7 +55,7 @@ if apps.is_installed("django_tasks_db"):
         """Whether there is an author of this name, and which node has said so."""
         from django.db import transaction
 
-        from galera_router.transactions.session import session_of
+        from galera_router.transactions.sessions import session_of
         from tests.shop.models import Author
 
         with transaction.atomic():

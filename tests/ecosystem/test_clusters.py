@@ -12,7 +12,7 @@ from django.db import connections, router, transaction
 from django.test import override_settings
 
 from galera_router import expand
-from galera_router.transactions.session import session_of
+from galera_router.transactions.sessions import session_of
 from tests.ecosystem.support import watched
 from tests.integration.support import OPTIMISTIC, Shop, use_databases
 from tests.shop.models import Author, Shelf, Tag, Ticket

@@ -12,7 +12,7 @@ import pytest
 from django.db import DatabaseError, connection
 
 from galera_router import reads
-from galera_router.transactions.session import session_of
+from galera_router.transactions.sessions import session_of
 from tests.faults.children import Child, ChildError
 from tests.faults.known import both
 from tests.faults.nodes import stalled

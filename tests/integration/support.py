@@ -23,7 +23,8 @@ from galera_router.testing.admin import open_connection
 from galera_router.testing.generallog import Statement
 from galera_router.testing.options import server_command
 from galera_router.testing.process import ServerProcess
-from galera_router.transactions.session import Session, session_of
+from galera_router.transactions.session import Session
+from galera_router.transactions.sessions import session_of
 from tests.shop.models import Author, Book
 
 TABLES = (

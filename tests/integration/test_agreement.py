@@ -19,7 +19,7 @@ from galera_router.cluster.node import Node
 from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.registry import cluster_of
 from galera_router.testing import GaleraNode
-from galera_router.transactions.session import session_of
+from galera_router.transactions.sessions import session_of
 from tests.faults.children import Child
 from tests.integration import support
 from tests.integration.support import Shop, wait_until

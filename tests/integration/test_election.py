@@ -31,7 +31,7 @@ import django
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 django.setup()
 from galera_router import expand
-from galera_router.transactions.session import session_of
+from galera_router.transactions.sessions import session_of
 from tests.integration.support import use_databases
 from tests.shop.models import Tag
 use_databases(expand(json.loads(sys.argv[1])))

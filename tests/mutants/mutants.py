@@ -352,8 +352,9 @@ MUTANTS = (
         "    link: NodeConnection\n\n"
         "    def execute(self, transaction: Transaction, call: Call,"
         " failed: Exception | None) -> Any:\n"
-        "        if call.statement.repeatable and transaction.session.reader.pinned():\n"
-        "            return reading.outside(transaction.session, call)\n",
+        "        node = transaction.session.reader.pinned()\n"
+        "        if call.statement.repeatable and node is not None:\n"
+        "            return reading.outside(transaction.session, call, node)\n",
         (PROGRAMMES,),
     ),
     Mutant(

@@ -10,7 +10,7 @@ from django.db import connection, connections, transaction
 from django.test import LiveServerTestCase, TestCase, TransactionTestCase, runner
 
 from galera_router.cluster import nodes as cluster
-from galera_router.transactions.session import session_of
+from galera_router.transactions.sessions import session_of
 from tests.shop.models import Author
 
 # The first node is the primary, even if a test has only just started its server.
