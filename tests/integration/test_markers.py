@@ -223,6 +223,7 @@ def test_without_its_row_a_doubt_is_told_and_nothing_done_twice(
             if delivered:  # on the other node as well, or it would come on top
                 wait_until(lambda: db2.query(STOCK) == [(stock,)])
             meddle(db2)
+            shop.galera["db3"].wait_applied()  # whichever of the two is looked at
 
         thread = threading.Thread(target=cut_after, args=(rule, proxy, deed))
         thread.start()
