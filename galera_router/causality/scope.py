@@ -6,6 +6,7 @@ runs their synchronous parts, and for nobody else.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -116,6 +117,16 @@ _scope: ContextVar[Scope] = ContextVar("galera_router", default=_NOTHING)
 _ATTRIBUTE = "galera_scope"
 #: Some thread has inherited a scope from its starter: only then is it looked for.
 _some_inherit = False
+_counting = threading.Lock()
+
+
+def _renew_lock() -> None:
+    """A lock that another thread held at the fork would never be released in the child."""
+    global _counting
+    _counting = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def current() -> Scope:
@@ -173,7 +184,8 @@ def note_write(alias: str) -> None:
     """Something may have been changed on the cluster ``alias``."""
     found = current().writes
     if found is not None:
-        found[alias] = found.get(alias, 0) + 1
+        with _counting:  # a write that is not counted would be missing in the token
+            found[alias] = found.get(alias, 0) + 1
 
 
 def written() -> list[str]:

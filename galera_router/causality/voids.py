@@ -37,9 +37,17 @@ class Voids:
         """Returns True if a void token was met of late: its cluster is asked about others first."""
         return time.monotonic() < self._until
 
-    def note(self, position: Position | Mark, instead: Position) -> None:
-        """``position`` is void, as the cluster has said when it had come to ``instead``."""
-        self._until = time.monotonic() + EXPECTED
+    def note(self, position: Position | Mark, instead: Position, *, expect: bool) -> None:
+        """``position`` is void, as the cluster has said when it had come to ``instead``.
+
+        Args:
+            position: what a token named.
+            instead: what stands in its place.
+            expect: more such tokens are expected. Not of a marker that was removed: that is found
+                out without a wait.
+        """
+        if expect:
+            self._until = time.monotonic() + EXPECTED
         self._instead[position, position.signed] = instead
         for key in list(self._instead)[:-KEPT]:
             self._instead.pop(key, None)

@@ -371,7 +371,7 @@ class Cluster:
         if turn is not None and turn != node.turn:
             return
         if len(marks) >= MARKS_KEPT:
-            marks = node.marks = {}
+            marks.clear()
         if marks.get(mark.worker, 0) < mark.seqno:
             marks[mark.worker] = mark.seqno
 

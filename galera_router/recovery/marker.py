@@ -209,6 +209,7 @@ class Marking:
         wanted: the transaction has come to a statement that may write or lock.
         done: the marker has been advanced in the transaction that the server has open.
         renewals: markers that were found missing.
+        direct: the driver's connection was used as well: nobody knows what that has done.
     """
 
     def __init__(self) -> None:
@@ -218,6 +219,7 @@ class Marking:
         self.wanted = False
         self.done = False
         self.renewals = 0
+        self.direct = False
         self._savepoints: list[str] = []
         self._depth = 0
 
@@ -381,7 +383,7 @@ def give_back(
         What stands for the transaction; None if it has committed nothing that a marker tells.
     """
     marker, marking.marker = marking.marker, None
-    if marker is None:
+    if marker is None or marking.direct:
         return None
     mark = None
     if committed and marking.done:
@@ -419,20 +421,21 @@ def was_looked_for(error: BaseException) -> bool:
     return errno(error) == _OUT_OF_RANGE
 
 
-def wait_for(mark: Mark, seconds: float) -> bytes:
+def wait_for(mark: Mark, seconds: float, *, exists: bool) -> bytes:
     """A statement that ends when the node has ``mark``.
 
     It looks, and looks again until ``seconds`` are over; then it fails (:func:`is_behind`). Where
     there is no row for the marker it fails at once (:func:`is_gone`): it was removed, or is not
-    there yet. Not ``wsrep_sync_wait``, which stands still while the cluster forms a new view.
-    ``SET reached = (SELECT …)`` would lock the row, and wait for the applier that is to write it.
+    there yet; if it ``exists`` for certain, it is waited for as well. Not ``wsrep_sync_wait``,
+    which stands still while the cluster forms a new view. ``SET reached = (SELECT …)`` would lock
+    the row, and wait for the applier that is to write it.
     """
+    gone = "" if exists else f" IF reached IS NULL THEN {_failure(_GONE, mark)}; END IF;"
     return (
         f"{UNHURRIED.decode()}BEGIN NOT ATOMIC DECLARE reached BIGINT;"
         f" DECLARE pause DOUBLE DEFAULT {_PAUSE}; DECLARE waited DOUBLE DEFAULT 0;"
         f" look: LOOP SELECT MAX(seq) INTO reached FROM {TABLE} WHERE worker = '{mark.worker}';"
-        f" IF reached >= {mark.seqno} THEN LEAVE look; END IF;"
-        f" IF reached IS NULL THEN {_failure(_GONE, mark)}; END IF;"
+        f" IF reached >= {mark.seqno} THEN LEAVE look; END IF;{gone}"
         f" IF waited >= {seconds:.3f} THEN {_failure(_BEHIND, mark)}; END IF;"
         f" DO SLEEP(pause); SET waited = waited + pause, pause = LEAST(pause * 2, {_LONGEST});"
         " END LOOP; END"

@@ -72,7 +72,7 @@ def commit(transaction: Transaction) -> None:
             link = _primary(transaction)
         else:
             mark = give_back(session, transaction.marking, link, committed=True)
-            session.following.note_write(link.node, mark)
+            session.following.note_write(link.node, mark, link.server)
             session.transaction_ended(link)
             break
     session.following.note_commit(wrote=transaction.marking.wanted)
@@ -301,7 +301,8 @@ class Doubt:
             marker.seq, marker.node = row[0], link.node
             self._marking.done = False
             self._session.forgotten = self.link.state
-            self._session.following.note_write(link.node, Mark(marker.worker, marker.seq))
+            mark = None if self._marking.direct else Mark(marker.worker, marker.seq)
+            self._session.following.note_write(link.node, mark, link.server)
             self._session.following.found = True
             give_back(self._session, self._marking, link, committed=False)
             return

@@ -26,11 +26,13 @@ class Following:
         seen: the node that it has last read from, so that it never goes back in time.
         commits: changes made final, ever. ``commits_before``: as many of them before this request.
         writes: those that may have changed something. ``writes_before``: before this request.
-        told: where the last of these was, once it was asked for.
+        told: where the last of these was, once it was asked for; of which writes that is, and
+            where those of the request are counted.
         turns: of the nodes that this request has waited for, as they were then.
         found: the last one was found on a node that had not made it. That node may show what it
             has applied before it counts it as its last transaction: its position says too little.
         own: the last write, if its marker tells where it is; None if it had none.
+        given: what reads had to include when that was made: it is included in it.
     """
 
     def __init__(self, session: Session) -> None:
@@ -40,28 +42,34 @@ class Following:
         self.seen: Node | None = None
         self.commits = self.commits_before = 0
         self.writes = self.writes_before = 0
-        self.told: tuple[object, Position] | None = None
+        self.told: tuple[object, dict[str, int] | None, Position] | None = None
         self.found = False
         self.own: Need | None = None
+        self.given: tuple[Need, ...] = ()
         self._shared = False  # other threads of the request at hand have written as well
         self.turns: dict[Node, int] = {}
         self._record: tuple[dict[str, int] | None, int] = (None, 0)  # writes of all its threads
 
-    def note_write(self, node: Node | None = None, mark: Mark | None = None) -> None:
+    def note_write(
+        self, node: Node | None = None, mark: Mark | None = None, server: str = ""
+    ) -> None:
         """Something may be changed: what this thread reads next must include it.
 
         Args:
             node: which node has changed it; None as long as that is not known.
             mark: the transaction that has; None if it had no marker. All that this thread has
                 written and seen before it is in the cluster's history ahead of it.
+            server: which server that was, by its own name; empty if it was not asked.
         """
         self.wrote = True
         self.found = False
         self.seen = node if mark is None else None
         self.own = None
+        self.given = scope.needs(self._session.cluster.alias)
         if mark is not None and node is not None:
             self.own = Need(mark)
-            self._session.cluster.note_mark(node, mark)
+            if server in ("", node.server) and not node.several:
+                self._session.cluster.note_mark(node, mark)
         self.behind = {other for other in self._session.cluster.nodes if other is not node}
         self.turns.clear()
 

@@ -50,8 +50,10 @@ def token_of(session: Session) -> str:
         return ""
     alias = session.cluster.alias
     if session.following.writes != session.following.writes_before or alias in scope.written():
-        # It is later than what the running block was given: that was committed before.
-        return tokens.dump(alias, _where(session))
+        # What was given before the write was committed before it; what was given since may not.
+        known = session.following.given
+        since = [need.position for need in scope.needs(alias) if need not in known]
+        return tokens.dump(alias, functools.reduce(later, since, _where(session)))
     given = [need.position for need in scope.needs(alias)]
     return tokens.dump(alias, functools.reduce(later, given)) if given else ""
 
@@ -82,8 +84,9 @@ def _where(session: Session) -> Position | Mark:
     if mark is not None:
         return mark
     last = session.following.writes, scope.writes(session.cluster.alias)
-    if session.following.told is not None and session.following.told[0] == last:
-        return session.following.told[1]
+    record, told = scope.current().writes, session.following.told
+    if told is not None and told[0] == last and told[1] is record:  # equal ones of two requests
+        return told[2]
     link = session.primary
     if link is None or session.following.found or link.node is not session.cluster.acting:
         return EVERYTHING  # another thread of this request has written through another node
@@ -93,7 +96,7 @@ def _where(session: Session) -> Position | Mark:
     if found is None:
         return EVERYTHING
     session.cluster.note_position(link.node, found)
-    session.following.told = last, found
+    session.following.told = last, record, found
     return found
 
 

@@ -144,7 +144,7 @@ def _send_enclosed(session: Session, call: Call, link: NodeConnection, marker: M
 
 def _done(session: Session, link: NodeConnection, mark: Mark | None = None) -> None:
     session.cluster.mark_up(link.node)
-    session.following.note_write(link.node, mark)
+    session.following.note_write(link.node, mark, link.server)
     session.following.note_commit()
 
 

@@ -409,20 +409,22 @@ def _open(transaction: Transaction, node: Node) -> tuple[NodeConnection, Wait] |
         transaction.broken = error
         raise
     except ERRORS as error:
-        _replay_failed(session, link, wait, error)
-        return None
+        again = _replay_failed(session, link, wait, error)
+        return _open(transaction, node) if again else None
     _begun(transaction, link, wait)
     rebuilding.tell_replay(transaction, link, "failover", began)
     return link, _OPEN
 
 
-def _replay_failed(session: Session, link: NodeConnection, wait: Wait, error: Exception) -> None:
+def _replay_failed(session: Session, link: NodeConnection, wait: Wait, error: Exception) -> bool:
+    """Returns True if the node is to be asked once more, in another way."""
     if _is_asked_again(session, link, wait, error):
-        return
+        return True
     if waiting.is_late(link, wait, error) or verdict(error) is Verdict.LOCK_WAIT:
         waiting.pass_by(session, link)
     else:
         session.reader.lose(link, error, certain=True)
+    return False
 
 
 def _replay_reads(transaction: Transaction, link: NodeConnection, wait: Wait) -> None:

@@ -458,6 +458,7 @@ class Transaction:
         self.marking.wanted = True
         if not isinstance(self.state, OnPrimary):
             self.rebuild()
+        self.marking.direct = True
         self.journal.prevent("the driver's connection was used directly")
         assert isinstance(self.state, OnPrimary)
         return self.state.link

@@ -296,18 +296,21 @@ def _reached(
 def _questions(
     session: Session, link: NodeConnection, needs: list[Need], wait: Wait, seconds: float
 ) -> Iterator[Step]:
-    """For each need, what waits ``seconds`` for it."""
+    """For each need, what waits for it; ``seconds`` for all of them."""
+    share = seconds / len(needs)
     for need in needs:
         done = functools.partial(_met, session, link, need, wait, need is needs[-1])
-        yield Step(_question(session, link.node, need, seconds), done)
+        yield Step(_question(session, link.node, need, share), done)
 
 
 def _question(session: Session, node: Node, need: Need, seconds: float) -> bytes:
     """Most nodes have a transaction by the time that it is asked for: the first look is cheap."""
     position = need.position
     if isinstance(position, Mark):
-        patient = node in need.looked or not seconds
-        return wait_for(position, seconds) if patient else look_for(position)
+        if node not in need.looked and seconds:
+            return look_for(position)
+        own = session.following.own
+        return wait_for(position, seconds, exists=own is not None and own.position == position)
     by_gtid = session.options.wsrep_sync_use_gtid and position.gtid and seconds
     return (positions.reach_gtid if by_gtid else positions.reach)(position, seconds)
 
@@ -427,10 +430,13 @@ def _void(session: Session, need: Need, place: positions.Position) -> None:
     position = need.position
     same = isinstance(position, Mark) or position.cluster_id == place.cluster_id
     alias = session.cluster.alias
-    never = f"{alias} has never come so far"
-    reason = never if same else f"it is of another cluster than {alias} is now"
+    reason = f"{alias} has never come so far"
+    if need.gone:
+        reason = f"its marker is not there any more on {alias}"
+    elif not same:
+        reason = f"it is of another cluster than {alias} is now"
     signals.send(TokenIgnored, alias, reason)
-    voids_of(session.cluster).note(position, place)
+    voids_of(session.cluster).note(position, place, expect=not need.gone)
     need.replace(place)
 
 

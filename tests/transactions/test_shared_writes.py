@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextvars
+import sys
+import threading
 
 import pytest
 
@@ -12,6 +14,8 @@ from galera_router.cluster.position import Mark, Position
 from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Author
 
+NOTED = 50_000
+
 
 def place_of_token() -> Position | Mark:
     loaded = tokens.load(causal_token(), None)
@@ -19,9 +23,9 @@ def place_of_token() -> Position | Mark:
     return loaded[1]
 
 
-def write_in_another_thread() -> None:
+def write_in_another_thread(name: str = "Bea") -> None:
     context = contextvars.copy_context()
-    elsewhere(lambda: context.run(Author.objects.create, name="Bea"))
+    elsewhere(lambda: context.run(Author.objects.create, name=name))
 
 
 @pytest.mark.parametrize("last", ["own", "other"])
@@ -62,3 +66,37 @@ def test_a_write_without_a_marker_behind_one_with(shop: Shop) -> None:
         shop.session.options.commit_marker = False  # type: ignore[misc]
         Author.objects.create(name="Bea")
         assert isinstance(place_of_token(), Position)
+
+
+def test_two_threads_note_their_writes_at_once(shop: Shop) -> None:
+    """Each write is counted, or the token would be of one of them."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with scope.needing({}, request=True):
+            context = contextvars.copy_context()
+            noting = [threading.Thread(target=context.copy().run, args=(note,)) for _ in range(2)]
+            for thread in noting:
+                thread.start()
+            for thread in noting:
+                thread.join()
+            assert scope.writes("default") == 2 * NOTED
+    finally:
+        sys.setswitchinterval(before)
+
+
+def note() -> None:
+    for _ in range(NOTED):
+        scope.note_write("default")
+
+
+def test_equal_counts_of_two_requests_are_not_one_write(shop: Shop) -> None:
+    """The thread has written nothing itself; what it asked for the first was kept."""
+    Author.objects.create(name="own")
+    found = []
+    for name in ("Bea", "Cleo"):
+        shop.session.new_request()
+        with scope.needing({}, request=True):
+            write_in_another_thread(name)
+            found.append(place_of_token())
+    assert found[1].seqno > found[0].seqno
