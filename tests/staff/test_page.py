@@ -16,9 +16,9 @@ from django.contrib.auth.models import Permission, User
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
+from tests.browser import complaints_of
 from tests.integration.support import Shop
 from tests.shop.models import Author, Tag
-from tests.staff.conftest import complaints_of
 
 PAGE = "/admin/galera_router_staff/cluster/"
 
