@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 
@@ -34,3 +37,32 @@ def complaints_of(browser: Chrome) -> list[dict[str, Any]]:
     """Errors of scripts, breaches of the policy and failed requests."""
     found: list[dict[str, Any]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
     return [entry for entry in found if "favicon" not in entry["message"]]
+
+
+@pytest.fixture(scope="session")
+def browser_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """The browser, started once."""
+    browser = chromium(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def browser(browser_of_the_session: Chrome) -> Iterator[Chrome]:
+    """A browser that knows nothing of the last test; what it complains of fails this one."""
+    used = browser_of_the_session
+    used.delete_all_cookies()
+    complaints_of(used)
+    yield used
+    complaints = complaints_of(used)
+    used.get("about:blank")
+    assert complaints == []
+
+
+def wait(condition: Callable[[], Any], seconds: float = 30.0) -> float:
+    """Wait until ``condition()``; returns the seconds that it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, "it has not come to that"
+        time.sleep(0.02)
+    return time.monotonic() - began

@@ -1,6 +1,6 @@
 """A strip on every page that shows the cluster: its nodes, who answered, and what went wrong.
 
-* ``counts`` has the figures that all processes of the site share;
+* ``counts`` has the figures that all processes of the site share, ``losses`` adds failovers;
 * ``views`` answers the strip's script, and does what its buttons say;
 * ``control`` speaks to the demo, which owns the nodes; without the demo there are no buttons.
 

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from demo import __main__ as demo_program
 
 from tests.chaos import __main__ as chaos_program
-from tests.interruptible import interruptible
-
-PROJECT = Path(__file__).parents[2] / "example_project"
-
-
-@contextmanager
-def demo(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """The demo as a process of its own; ended if it has not ended by itself."""
-    environ = {k: v for k, v in os.environ.items() if k not in ("DJANGO_SETTINGS_MODULE",)}
-    process = subprocess.Popen(
-        interruptible([sys.executable, "-m", "demo", *words]),
-        cwd=PROJECT,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        process.communicate()
+from tests.demo.running import demo, read_until
 
 
 def descendants(pid: int) -> set[int]:
@@ -63,17 +36,6 @@ def descendants(pid: int) -> set[int]:
 def alive(pids: set[int]) -> set[int]:
     """Those that still run."""
     return {pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists()}
-
-
-def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """The output up to the line with this text, or up to its end."""
-    lines = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line)
-        if text in line:
-            break
-    return "".join(lines)
 
 
 @pytest.mark.timeout(120)

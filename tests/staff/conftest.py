@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import Chrome
 
-from tests.browser import chromium, complaints_of
+from tests.browser import browser, browser_of_the_session
 from tests.integration.conftest import migrated, shop
 from tests.integration.support import Shop
 from tests.shop.models import Tag
 
-__all__ = ["migrated", "shop"]
+__all__ = ["browser", "browser_of_the_session", "migrated", "shop"]
 
 
 @pytest.fixture
@@ -39,23 +38,3 @@ def site(shop: Shop, tmp_path: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             running.communicate(timeout=30)
-
-
-@pytest.fixture(scope="session")
-def browser_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """The browser, started once."""
-    browser = chromium(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.quit()
-
-
-@pytest.fixture
-def browser(browser_of_the_session: Chrome) -> Iterator[Chrome]:
-    """A browser that knows nothing of the last test; what it complains of fails this one."""
-    used = browser_of_the_session
-    used.delete_all_cookies()
-    complaints_of(used)
-    yield used
-    complaints = complaints_of(used)
-    used.get("about:blank")
-    assert complaints == []

@@ -73,8 +73,7 @@
 
   const failover = (last) => {
     if (!last) return "none so far";
-    const at = new Date(last.at * 1000).toLocaleTimeString([], { hour12: false });
-    return `${last.lost} → ${last.by} in ${last.seconds.toFixed(2)} s, at ${at}`;
+    return `${last.lost} → ${last.by} in ${last.seconds.toFixed(2)} s`;
   };
 
   const answered = (nodes) => {
@@ -92,6 +91,7 @@
     write(figure("requests"), told.requests.toLocaleString("en"));
     write(figure("errors"), told.errors.toLocaleString("en"));
     figure("errors").toggleAttribute("data-some", told.errors > 0);
+    write(figure("longest"), `${told.longest.toFixed(1)} s`);
     write(figure("failover"), failover(told.failover));
   };
 
