@@ -79,7 +79,7 @@ def _told(node: dict[str, Any], process: str) -> dict[str, Any]:
     return {
         "name": node["name"],
         "role": "" if lost else node["role"],
-        "state": process if process and process != "running" else node["state"],
+        "state": process if process not in ("", "running") else node["state"].partition("/")[0],
         "level": LOST if lost and process != "starting" else WELL if well else BETWEEN,
         "process": process,
     }

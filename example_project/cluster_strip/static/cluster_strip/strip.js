@@ -4,6 +4,7 @@
   if (!root) return;
   const EVERY = 400; // milliseconds between an answer and the next question
   const PATIENCE = 3000; // milliseconds for an answer
+  const INVITATION = "Kill or freeze a node, and go on using the bank.";
   const said = root.querySelector(".strip-said");
   const figure = (name) => root.querySelector(`[data-figure="${name}"]`);
   const write = (place, text) => { if (place.textContent !== text) place.textContent = text; };
@@ -86,6 +87,7 @@
   const show = (told) => {
     root.classList.remove("strip-stale");
     root.querySelectorAll(".strip-buttons").forEach((one) => { one.hidden = !told.buttons; });
+    if (told.buttons && !said.textContent) say(INVITATION);
     told.nodes.forEach(card);
     answered(told.nodes);
     write(figure("requests"), told.requests.toLocaleString("en"));
