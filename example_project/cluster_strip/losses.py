@@ -2,12 +2,11 @@
 
 A statement or transaction that was under way on the node goes on elsewhere: a failover, whose
 seconds are told. A request that has still to write finds no primary, and waits until there is
-another one: from the moment that this process has noticed the loss.
+another one; that is no failover of its own, and how long it waited is known when it is answered.
 """
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from cluster_strip import counts
@@ -16,7 +15,7 @@ from galera_router import signals
 if TYPE_CHECKING:
     from galera_router.events import Failover, NodeDown, NodeUp, PrimaryChanged
 
-_down: dict[str, float] = {}  # since when, by the clock, as far as this process knows
+_down: set[str] = set()  # nodes, as far as this process knows
 
 
 def install() -> None:
@@ -32,19 +31,18 @@ def install() -> None:
 
 def note_down(event: NodeDown, **kwargs: Any) -> None:
     """A node was lost."""
-    _down.setdefault(event.node, time.monotonic())
+    _down.add(event.node)
 
 
 def note_up(event: NodeUp, **kwargs: Any) -> None:
     """It is back."""
-    _down.pop(event.node, None)
+    _down.discard(event.node)
 
 
 def note_primary(event: PrimaryChanged, **kwargs: Any) -> None:
     """Another node is the primary: a failover if the one before it was lost."""
-    since = _down.get(event.before)
-    if since is not None:
-        counts.note_failover(event.before, event.node, time.monotonic() - since)
+    if event.before in _down:
+        counts.note_failover(event.before, event.node, 0.0)
 
 
 def note_failover(event: Failover, **kwargs: Any) -> None:

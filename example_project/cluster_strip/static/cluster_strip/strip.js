@@ -74,7 +74,8 @@
 
   const failover = (last) => {
     if (!last) return "none so far";
-    return `${last.lost} → ${last.by} in ${last.seconds.toFixed(2)} s`;
+    const pause = last.seconds ? ` in ${last.seconds.toFixed(2)} s` : "";
+    return `${last.lost} → ${last.by}${pause}`;
   };
 
   const answered = (nodes) => {
