@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_strip import counts
+from cluster_strip import counts, losses
 from cluster_strip.counts import Counting, Failover, Wait, last_loss
+
+from galera_router.events import NodeDown, NodeUp, PrimaryChanged
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +105,22 @@ def test_a_pause_is_as_long_as_a_request_has_waited(
     found = last_loss([Failover("db1", "db2", 0.1, 10)], [Wait(*wait)])
     assert found is not None
     assert found.seconds == seconds
+
+
+def moved(before: str, node: str) -> None:
+    """Another node is the primary."""
+    losses.note_primary(PrimaryChanged("default", node, before, "why", "web:1", False, 1))
+
+
+def test_only_the_loss_of_a_primary_is_a_failover() -> None:
+    """A switchover is none, nor is the way back."""
+    moved("db1", "db2")
+    assert counts.counted()["failover"] is None
+    losses.note_down(NodeDown("default", "db2", "gone", 2013))
+    moved("db2", "db3")
+    found = counts.counted()["failover"]
+    assert (found["lost"], found["by"]) == ("db2", "db3")
+    losses.note_up(NodeUp("default", "db2", 1.0))
+    moved("db3", "db2")
+    moved("db2", "db1")
+    assert counts.counted()["failover"]["by"] == "db3"

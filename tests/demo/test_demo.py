@@ -56,10 +56,14 @@ def test_short_demo_ends_well() -> None:
 
 @pytest.mark.usefixtures("background")
 @pytest.mark.timeout(90)
-def test_interrupted_demo_leaves_nothing_running() -> None:
-    """Ctrl-C in the middle ends the servers, the site and the visitors."""
-    with demo("--seconds=60") as process:
-        output = read_until(process, " 2.")
+@pytest.mark.parametrize(
+    ("words", "moment"), [(["--seconds=60"], " 2."), (["--serve", "--seconds=0"], "Its admin")]
+)
+def test_interrupted_demo_leaves_nothing_running(words: list[str], moment: str) -> None:
+    """Ctrl-C ends the servers, the site and the visitors, in the storm and after it."""
+    with demo(*words) as process:
+        output = read_until(process, moment)
+        time.sleep(1)  # visitors are on their way
         started = descendants(process.pid)
         assert len(started) >= 6, output  # three nodes, the site with its workers, visitors
         process.send_signal(signal.SIGINT)
