@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SHARED = os.environ.get("STRIP_FOLDER")
 #: Seconds between two failovers from one node that belong to one loss of it.
 ONE_LOSS = 10.0
+#: Seconds after which a process that had nothing to do hears of a new primary.
+LATE = 1.0
 TAIL = 16 * 1024  # bytes
 LONG = 0.1  # seconds; a shorter wait is not worth a line
 #: Questions of the strip and of monitors, and what is no page.
@@ -46,8 +48,8 @@ class Wait(NamedTuple):
     at: float
 
     def saw(self, failover: Failover) -> bool:
-        """Whether the request was under way at that moment."""
-        return self.at - self.seconds <= failover.at <= self.at
+        """Whether the request was under way then; a process may hear of it a little later."""
+        return self.at - self.seconds <= failover.at <= self.at + LATE
 
 
 def add(name: str, data: bytes) -> None:

@@ -7,6 +7,7 @@ another one; that is no failover of its own, and how long it waited is known whe
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from cluster_strip import counts
@@ -15,7 +16,11 @@ from galera_router import signals
 if TYPE_CHECKING:
     from galera_router.events import Failover, NodeDown, NodeUp, PrimaryChanged
 
+#: Seconds in which a process that hears of a new primary first also notices why.
+SOON = 2.0
+
 _down: set[str] = set()  # nodes, as far as this process knows
+_moved: dict[str, tuple[str, float]] = {}  # from which node: to which, and when, by the clock
 
 
 def install() -> None:
@@ -30,8 +35,11 @@ def install() -> None:
 
 
 def note_down(event: NodeDown, **kwargs: Any) -> None:
-    """A node was lost."""
+    """A node was lost; another one may be the primary in its place already."""
     _down.add(event.node)
+    node, since = _moved.pop(event.node, ("", 0.0))
+    if node and time.monotonic() - since < SOON:
+        counts.note_failover(event.node, node, 0.0)
 
 
 def note_up(event: NodeUp, **kwargs: Any) -> None:
@@ -43,6 +51,8 @@ def note_primary(event: PrimaryChanged, **kwargs: Any) -> None:
     """Another node is the primary: a failover if the one before it was lost."""
     if event.before in _down:
         counts.note_failover(event.before, event.node, 0.0)
+    else:
+        _moved[event.before] = event.node, time.monotonic()
 
 
 def note_failover(event: Failover, **kwargs: Any) -> None:
