@@ -1,5 +1,5 @@
 # make demo           a three-node cluster, a site, clients, and nodes that die: about a minute
-# make demo SERVE=1   the same, and then the site stays up until Ctrl-C
+# make demo SERVE=1   the same, and then the site stays up, with buttons that kill, until Ctrl-C
 # make test           the whole suite on real clusters; ARGS="-k failover" picks; WORKERS=4
 # make versions       the suite on each Python and Django that is there; ENVS=py313-django61 picks
 # make debian SUITE=trixie   the suite in that release of Debian (as root); ENVS=py314-django60
@@ -11,6 +11,7 @@
 # make bench          CPU and time beside stock Django; ARGS="reads growth --rounds 30" picks
 # make proof          all long runs one after the other, with a report in the folder proof
 # make django-suite   Django's own suite, stock and with the router; ARGS="basic queries" picks
+# make screenshots    the pictures in docs/images, of the demo in a browser
 # make docs           the site in the folder site; a link that leads nowhere is an error
 # make dist           sdist and wheel in the folder dist, checked; nothing is published
 # make lint           ruff, import-linter and mypy
@@ -37,7 +38,7 @@ READERS ?= 8
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test versions debian chaos differential upgrade-drill mutants histories
-.PHONY: bench proof django-suite docs dist lint format coverage clean
+.PHONY: bench proof django-suite screenshots docs dist lint format coverage clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -91,6 +92,9 @@ coverage: $(VENV)/.installed-dev
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+screenshots: $(VENV)/.installed-dev
+	exec $(BIN)/python -m tests.screenshots $(ARGS)
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean

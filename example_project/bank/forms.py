@@ -23,7 +23,8 @@ class TransferForm(forms.Form):
         max_length=64, widget=forms.HiddenInput, initial=new_reference, strip=True
     )
     source = forms.ModelChoiceField(Account.objects.all(), label="From", empty_label=None)
-    target = forms.ModelChoiceField(Account.objects.all(), label="To", empty_label=None)
+    # From the other end, so that the form begins with two accounts that differ.
+    target = forms.ModelChoiceField(Account.objects.order_by("-pk"), label="To", empty_label=None)
     amount = forms.DecimalField(
         min_value=Decimal("0.01"), max_digits=12, decimal_places=2, label="Amount"
     )

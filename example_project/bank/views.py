@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import router
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
@@ -29,7 +28,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "total": sum(account.balance for account in accounts),
         "latest": list(Transfer.objects.select_related("source", "target")[:5]),
     }
-    return render(request, "bank/overview.html", context | _read_from())
+    return render(request, "bank/overview.html", context)
 
 
 @require_GET
@@ -38,7 +37,7 @@ def account(request: HttpRequest, pk: int) -> HttpResponse:
     shown = get_object_or_404(Account, pk=pk)
     entries = shown.entries.select_related("transfer__source", "transfer__target")
     context = {"account": shown, "entries": entries[:ENTRIES_SHOWN], "shown": ENTRIES_SHOWN}
-    return render(request, "bank/account.html", context | _read_from())
+    return render(request, "bank/account.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -62,7 +61,7 @@ def receipt(request: HttpRequest, reference: str) -> HttpResponse:
     made = Transfer.objects.filter(reference=reference).first()
     if made is None:
         return render(request, "bank/no_receipt.html", {"reference": reference}, status=404)
-    return render(request, "bank/receipt.html", {"transfer": made} | _read_from())
+    return render(request, "bank/receipt.html", {"transfer": made})
 
 
 @require_GET
@@ -80,8 +79,3 @@ def health(request: HttpRequest) -> HttpResponse:
 def _make(form: TransferForm) -> Transfer:
     data = form.cleaned_data
     return make_transfer(data["reference"], data["source"], data["target"], form.cents())
-
-
-def _read_from() -> dict[str, str]:
-    """The alias that this request's reads go to: a secondary's, or the cluster's after a write."""
-    return {"read_from": router.db_for_read(Account)}

@@ -40,11 +40,14 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "galera_router",
+    "galera_router.staff",
     "bank",
+    "cluster_strip",
 ]
 
 MIDDLEWARE = [
     "galera_router.middleware.GaleraMiddleware",
+    "bank_site.policy.content_security_policy",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -67,6 +70,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "cluster_strip.context.strip",
             ],
         },
     },

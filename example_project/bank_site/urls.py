@@ -1,4 +1,4 @@
-"""The bank's pages at the root, Django's admin beside them."""
+"""The bank's pages at the root, Django's admin and the strip's answers beside them."""
 
 from __future__ import annotations
 
@@ -7,5 +7,6 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("cluster/", include("cluster_strip.urls")),
     path("", include("bank.urls")),
 ]

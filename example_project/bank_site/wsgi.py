@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 
+from cluster_strip.counts import Counting
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bank_site.settings")
 
-application = StaticFilesHandler(get_wsgi_application())
+application = Counting(StaticFilesHandler(get_wsgi_application()))

@@ -15,7 +15,9 @@ from galera_router.testing import ClusterError, MissingPackages
 def arguments() -> Namespace:
     """What was asked for on the command line."""
     parser = ArgumentParser(prog="demo", description="A site whose database nodes are killed.")
-    parser.add_argument("--seconds", type=float, default=30, help="how long to drive the site")
+    parser.add_argument(
+        "--seconds", type=float, default=30, help="how long to drive the site; 0: not at all"
+    )
     parser.add_argument("--visitors", type=int, default=6, help="concurrent clients")
     parser.add_argument("--log", type=Path, help="a file for the server's log, to be kept")
     parser.add_argument("--serve", action="store_true", help="leave the site up until Ctrl-C")

@@ -22,18 +22,21 @@ REQUESTS_EACH = 20_000  # no visitor asks more than this, however fast the site 
 ASK_AGAIN = 20  # times
 MUCH = 999_999_999  # cents; more than anybody has
 MOMENT = 1.0  # seconds
-THINKING = (0.02, 0.06)  # seconds between two pages
+PAUSE = 0.04  # seconds between two pages, on the average
 ACCOUNT = re.compile(r'href="/accounts/(\d+)/"')
 
 
 class Walk:
     """One visitor's way through the bank until the deadline."""
 
-    def __init__(self, port: int, deadline: float, tally: Tally, seed: int) -> None:
+    def __init__(
+        self, port: int, deadline: float, tally: Tally, seed: int, pause: float = PAUSE
+    ) -> None:
         self.visitor = Visitor(HOST, port)
         self.deadline = deadline
         self.tally = tally
         self.random = random.Random(seed)
+        self.thinking = (pause / 2, pause * 3 / 2)
         self.accounts: list[str] = []  # each node draws keys of its own: none is known yet
 
     def run(self) -> None:
@@ -42,7 +45,7 @@ class Walk:
             if time.monotonic() >= self.deadline:
                 return
             self.random.choice((self.look, self.look, self.look, self.transfer))()
-            time.sleep(self.random.uniform(*THINKING))
+            time.sleep(self.random.uniform(*self.thinking))
 
     def look(self) -> None:
         """Read one page."""
@@ -119,11 +122,11 @@ def outcome_of(answer: Answer) -> Outcome:
     return "refused" if answer.status == 200 else "failed"
 
 
-def visit(port: int, visitors: int, seconds: float) -> Tally:
+def visit(port: int, visitors: int, seconds: float, pause: float) -> Tally:
     """Send the visitors in, print progress until they are done, and return what they saw."""
     tally = Tally()
     deadline = time.monotonic() + seconds
-    walks = [Walk(port, deadline, tally, seed).run for seed in range(visitors)]
+    walks = [Walk(port, deadline, tally, seed, pause).run for seed in range(visitors)]
     threads = [threading.Thread(target=walk, daemon=True) for walk in walks]
     for thread in threads:
         thread.start()
@@ -139,8 +142,9 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--visitors", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--pause", type=float, default=PAUSE)
     options = parser.parse_args()
-    tally = visit(options.port, options.visitors, options.seconds)
+    tally = visit(options.port, options.visitors, options.seconds, options.pause)
     print(json.dumps(tally.as_dict()), flush=True)
     return 0
 

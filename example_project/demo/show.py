@@ -13,6 +13,7 @@ from threading import Thread
 from typing import IO, TYPE_CHECKING, Any
 
 from demo.audit import Ledger, complaints
+from demo.control import Control
 from demo.nodes import ReadMeter, positions, states
 from demo.report import Report
 from demo.site import PROJECT, Site
@@ -28,7 +29,9 @@ DATABASE, USER, PASSWORD = "bank", "bank", "bank"
 TICK = 0.1  # seconds between two looks at what is due
 EVERY = 2.0  # seconds between two lines of progress
 AFTERMATH = 60.0  # seconds that the nodes may take to be back and equal
+GUESTS, PAUSE = 4, 0.3  # visitors while the site stays up, and seconds between two pages of each
 ADMIN = "admin"
+CONTROL = "control"  # the socket's name
 
 
 def run(options: Namespace) -> int:
@@ -37,17 +40,30 @@ def run(options: Namespace) -> int:
     with (
         GaleraCluster(3, database=DATABASE, user=USER, password=PASSWORD) as cluster,
         TemporaryDirectory(prefix="bank-") as folder,
-        Site(database_url(cluster), options.log or Path(folder) / "server.log") as site,
+        site_of(cluster, Path(folder), options.log) as site,
     ):
         say(f"{states(cluster)}. Opening the bank.")
         site.manage("migrate", "--verbosity=0")
         site.manage("seed_bank", f"--accounts={ACCOUNTS}", f"--opening={OPENING}")
         site.start()
-        report = drive(cluster, site, options)
-        print("\n" + "\n".join(report.lines()) + "\n", flush=True)
+        good = drive_and_report(cluster, site, options) if options.seconds else True
         if options.serve:
-            serve(site)
-    return 0 if report.good else 1
+            with Control(cluster, Path(folder) / CONTROL):
+                serve(site)
+    return 0 if good else 1
+
+
+def site_of(cluster: GaleraCluster, folder: Path, log: Path | None) -> Site:
+    """The site, which counts in ``folder`` and looks there for who answers its buttons."""
+    shared = {"STRIP_FOLDER": str(folder), "STRIP_CONTROL": str(folder / CONTROL)}
+    return Site(database_url(cluster), log or folder / "server.log", **shared)
+
+
+def drive_and_report(cluster: GaleraCluster, site: Site, options: Namespace) -> bool:
+    """The storm and its report; whether there was nothing to complain about."""
+    report = drive(cluster, site, options)
+    print("\n" + "\n".join(report.lines()) + "\n", flush=True)
+    return report.good
 
 
 def database_url(cluster: GaleraCluster) -> str:
@@ -111,7 +127,7 @@ def settle(cluster: GaleraCluster) -> None:
 
 
 def serve(site: Site) -> None:
-    """Leave the site up until Ctrl-C or until the server ends."""
+    """Leave the site up, with a few visitors, until Ctrl-C or until the server ends."""
     password = secrets.token_urlsafe(6)
     site.manage(
         "createsuperuser",
@@ -121,9 +137,14 @@ def serve(site: Site) -> None:
         DJANGO_SUPERUSER_PASSWORD=password,
     )
     print(f"The site stays up at {site.address} until Ctrl-C.")
+    print("The buttons on its pages kill, freeze and start the nodes; a few visitors stay.")
     print(f"Its admin: {site.address}admin/ (user {ADMIN}, password {password})", flush=True)
-    while site.running:
-        time.sleep(TICK)
+    visitors = Visitors(site.port, GUESTS, float("inf"), PAUSE)
+    try:
+        while site.running:
+            time.sleep(TICK)
+    finally:
+        visitors.stop()
 
 
 def say(text: str) -> None:
@@ -134,8 +155,8 @@ def say(text: str) -> None:
 class Visitors:
     """The process of the visitors, read line by line as it reports."""
 
-    def __init__(self, port: int, count: int, seconds: float) -> None:
-        command = [sys.executable, "-m", "demo.load", f"--port={port}"]
+    def __init__(self, port: int, count: int, seconds: float, pause: float = 0.04) -> None:
+        command = [sys.executable, "-m", "demo.load", f"--port={port}", f"--pause={pause}"]
         command += [f"--visitors={count}", f"--seconds={seconds}"]
         self._start = time.monotonic()
         self._process = subprocess.Popen(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
-WORKERS, THREADS = 2, 4
+# More threads than visitors: the strip is answered while all of them wait for a commit.
+WORKERS, THREADS = 2, 16
 START = 30.0  # seconds that the server may take to answer
 STOP = 10.0  # seconds that it may take to end
 
@@ -33,10 +34,10 @@ class SiteFailed(Exception):
 class Site:
     """``with Site(database_url, log):`` the site answers at ``address``; its log goes to a file."""
 
-    def __init__(self, database_url: str, log: Path) -> None:
+    def __init__(self, database_url: str, log: Path, **environ: str) -> None:
         self.port = free_port()
         self.log = log
-        self._environ = {**os.environ, "DATABASE_URL": database_url}
+        self._environ = {**os.environ, "DATABASE_URL": database_url, **environ}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from demo import __main__ as demo_program
 
 from tests.chaos import __main__ as chaos_program
-from tests.interruptible import interruptible
-
-PROJECT = Path(__file__).parents[2] / "example_project"
-
-
-@contextmanager
-def demo(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """The demo as a process of its own; ended if it has not ended by itself."""
-    environ = {k: v for k, v in os.environ.items() if k not in ("DJANGO_SETTINGS_MODULE",)}
-    process = subprocess.Popen(
-        interruptible([sys.executable, "-m", "demo", *words]),
-        cwd=PROJECT,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        process.communicate()
+from tests.demo.running import demo, read_until
 
 
 def descendants(pid: int) -> set[int]:
@@ -65,17 +38,6 @@ def alive(pids: set[int]) -> set[int]:
     return {pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists()}
 
 
-def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """The output up to the line with this text, or up to its end."""
-    lines = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line)
-        if text in line:
-            break
-    return "".join(lines)
-
-
 @pytest.mark.timeout(120)
 def test_short_demo_ends_well() -> None:
     """Both nodes are killed and come back, and the report finds nothing to complain about."""
@@ -94,10 +56,14 @@ def test_short_demo_ends_well() -> None:
 
 @pytest.mark.usefixtures("background")
 @pytest.mark.timeout(90)
-def test_interrupted_demo_leaves_nothing_running() -> None:
-    """Ctrl-C in the middle ends the servers, the site and the visitors."""
-    with demo("--seconds=60") as process:
-        output = read_until(process, " 2.")
+@pytest.mark.parametrize(
+    ("words", "moment"), [(["--seconds=60"], " 2."), (["--serve", "--seconds=0"], "Its admin")]
+)
+def test_interrupted_demo_leaves_nothing_running(words: list[str], moment: str) -> None:
+    """Ctrl-C ends the servers, the site and the visitors, in the storm and after it."""
+    with demo(*words) as process:
+        output = read_until(process, moment)
+        time.sleep(1)  # visitors are on their way
         started = descendants(process.pid)
         assert len(started) >= 6, output  # three nodes, the site with its workers, visitors
         process.send_signal(signal.SIGINT)

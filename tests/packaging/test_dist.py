@@ -89,6 +89,38 @@ def test_the_metadata_are_complete(wheel: Path) -> None:
     assert "Typing :: Typed" in classifiers
 
 
+LINK = re.compile(r"\]\(([^)]+)\)")
+
+
+def test_the_description_has_no_link_that_leads_nowhere(wheel: Path) -> None:
+    told = str(_metadata(wheel).get_payload())
+    assert told.startswith("# galera_router")
+    assert [link for link in LINK.findall(told) if not link.startswith(("https://", "#"))] == []
+
+
+def test_the_links_of_what_is_published_are_absolute(wheel: Path, tmp_path: Path) -> None:
+    """As the workflow builds it. Each leads to a file that there is."""
+    more = {"PROJECT_URL": "https://example.org/project", "PROJECT_REF": "v9"}
+    build = (sys.executable, "-m", "build", "--sdist", "--outdir", tmp_path)
+    run(*build, folder=wheel.parents[1], more=more)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        (name,) = [n for n in archive.getnames() if re.fullmatch(r"[^/]+/PKG-INFO", n)]
+        file = archive.extractfile(name)
+        assert file is not None
+        told = Parser().parsestr(file.read().decode())
+    links = LINK.findall(str(told.get_payload()))
+    found = [re.match(r"https://example.org/project/(blob|raw)/v9/([^#]+)", one) for one in links]
+    assert len(found) > 20
+    assert None not in found
+    for match in found:
+        assert match is not None
+        kind, name = match.groups()
+        assert (ROOT / name).is_file()
+        assert (kind == "raw") == name.startswith("docs/images/")
+    assert "Source, https://example.org/project" in told.get_all("Project-URL", [])
+
+
 def test_the_wheel_has_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -136,6 +168,7 @@ def _first_settings() -> str:
 BEFORE = """
 import galera_router, json, os
 
+DATABASES = {"default": {"ENGINE": "django.db.backends.mysql", "NAME": "app", "USER": "app"}}
 SECRET_KEY = "for this test"
 ROOT_URLCONF = __name__
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -7,7 +7,6 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from http.cookiejar import CookieJar
 from typing import Any
 
@@ -16,9 +15,9 @@ from django.contrib.auth.models import Permission, User
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
+from tests.browser import complaints_of, wait
 from tests.integration.support import Shop
 from tests.shop.models import Author, Tag
-from tests.staff.conftest import complaints_of
 
 PAGE = "/admin/galera_router_staff/cluster/"
 
@@ -44,15 +43,6 @@ def sign_in(browser: Chrome, site: str, name: str, page: str = PAGE) -> None:
     browser.find_element(By.NAME, "password").send_keys(name)
     browser.find_element(By.CSS_SELECTOR, "[type=submit]").click()
     wait(lambda: browser.current_url.endswith(page))
-
-
-def wait(condition: Callable[[], Any], seconds: float = 30.0) -> float:
-    """Wait until ``condition()``; returns the seconds that it took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, "it has not come to that"
-        time.sleep(0.02)
-    return time.monotonic() - began
 
 
 #: What the page shows, in one call, so that it is of one moment.
