@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bank.models import Account
 from django.db import DEFAULT_DB_ALIAS, OperationalError, router
 
-from galera_router.cluster.nodes import clusters
+from galera_router.cluster.registry import clusters
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

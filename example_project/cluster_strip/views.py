@@ -13,7 +13,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
 from cluster_strip import control, counts
-from galera_router.cluster.nodes import clusters
+from galera_router.cluster.registry import clusters
 from galera_router.cluster.survey import Survey, surveyor
 
 if TYPE_CHECKING:
