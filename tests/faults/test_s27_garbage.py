@@ -54,14 +54,30 @@ def leave_half_read() -> None:
     cycle.append(cycle)
 
 
+def leave_results() -> None:
+    """Have a procedure answered, and leave its second result in a reference cycle."""
+
+    def results() -> Iterator[Any]:
+        with connection.cursor() as cursor:
+            cursor.execute("CALL two_results()")
+            yield cursor.fetchall()
+
+    found = results()
+    next(found)
+    cycle: list[Any] = [found]
+    cycle.append(cycle)
+
+
 def wrong(
-    read: Callable[[], list[str]], before: Callable[[], Any] = lambda: None
+    read: Callable[[], list[str]],
+    before: Callable[[], Any] = lambda: None,
+    leave: Callable[[], None] = leave_half_read,
 ) -> dict[int, Any]:
     """What was read otherwise than it is, by the point at which garbage was collected."""
     Author.objects.bulk_create([Author(name=name) for name in NAMES])
 
     def found(collection: Collection) -> list[str]:
-        leave_half_read()
+        leave()
         before()
         with collection:
             return read()
@@ -105,3 +121,16 @@ def test_a_read_that_waits_for_an_own_write(shop: EitherShop) -> None:
 def test_the_first_read_on_the_primary(shop: EitherShop) -> None:
     with reads("primary"):
         assert wrong(lambda: names_by_a_cursor(" FOR UPDATE")) == {}
+
+
+@both(stock=False)
+def test_a_packet_behind_a_procedure(shop: EitherShop) -> None:
+    """With stock Django the statements would be out of sync: it has one connection to read from."""
+    node, name = shop.galera["db1"], f"{shop.galera.database}.two_results"
+    node.query(f"CREATE PROCEDURE {name}() BEGIN SELECT 1; SELECT 2; END")
+    try:
+        with reads("primary"):
+            read = lambda: names_by_a_cursor(" FOR UPDATE")  # noqa: E731
+            assert wrong(read, leave=leave_results) == {}
+    finally:
+        node.query(f"DROP PROCEDURE {name}")

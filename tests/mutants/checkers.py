@@ -106,6 +106,7 @@ CHECKERS: dict[str, Command] = {
     "savepoints": _tests("integration/test_failover.py", "savepoints"),
     "state": _fault("s06_state"),
     "swallowed": _fault("s03_swallowed"),
+    "ended": _tests("integration/causality/test_packets.py", "nothing_is_added"),
     "shared": _tests("transactions/test_shared_writes.py"),
     "tokens": _tests("integration/causality/test_after.py", "not older_than_a_token"),
 }

@@ -56,7 +56,7 @@ LAGGING, LOST_STATE, ONCE, REPLAYS = "lagging", "lost-state", "once", "replays"
 CAUGHT, INTERRUPTS, LIMITS, PROMOTION = "caught", "interrupts", "limits", "promotion"
 GUARD, PROCEDURES, STATE = "guard", "procedures", "state"
 CONFLICTS, SAVEPOINTS, SWALLOWED, TOKENS = "conflicts", "savepoints", "swallowed", "tokens"
-FENCE, SHARED = "fence", "shared"
+ENDED, FENCE, SHARED = "ended", "fence", "shared"
 
 #: Whatever a checker finds here is a false alarm of its own, or a fault of the router.
 CONTROL = Mutant("control", "nothing: the router as it is", "", "", "", ())
@@ -283,7 +283,7 @@ MUTANTS = (
         "transactions/reading.py",
         '        link.send(b"COMMIT")\n    except ERRORS as error:  # it had nothing to lose',
         "        pass\n    except ERRORS as error:  # it had nothing to lose",
-        (PROGRAMMES, HISTORY),
+        (ENDED, PROGRAMMES, HISTORY),
     ),
     Mutant(
         "own-writes-not-awaited",
