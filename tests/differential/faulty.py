@@ -105,7 +105,7 @@ class Cutter:
         if difference is None or "hung" in router:
             return difference
         at_the_end = difference.kind == "status"
-        name = _told(difference, router)
+        name = told(difference, router)
         if name not in GIVES_UP:
             return difference
         self.gave_up[name] = self.gave_up.get(name, 0) + 1
@@ -131,16 +131,18 @@ class Cutter:
         return replace(found[0], kind="left", what=f"after {loss['error']}")
 
 
-def _told(difference: Difference, router: dict[str, Any]) -> str | None:
+def told(difference: Difference, router: dict[str, Any]) -> str | None:
     """The name of the exception with which the router has told of ``difference``.
 
     Where Django swallows it, in ending a savepoint, only the state of the block differs; it is told
-    again at the end of the block.
+    again at the end of the block. Where the programme swallows it, what comes behind differs: a
+    temporary table, say, is gone.
     """
     if difference.kind == "status":
         return str(router["request"])
-    if not difference.what.startswith("state "):
-        return exception(difference.router)
+    own = exception(difference.router)
+    if own is not None and not difference.what.startswith("state "):
+        return own
     told = [*(error for _, error in router["failed"]), router["request"]]
     return next((error for error in told if error in GIVES_UP), None)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.differential.acts import OPS
 from tests.differential.compare import Difference, compare, compare_keys, compare_renamed, renamed
 from tests.differential.examples import DIFFERING
-from tests.differential.faulty import Point
+from tests.differential.faulty import Point, told
 from tests.differential.known import KNOWN
 from tests.differential.language import Programme, Step
 from tests.differential.rules import FaultRule, Rule, op, raised
@@ -31,6 +31,7 @@ def tables(stock: Any, *router: Any) -> dict[str, list[Any]]:
     return {"stock": [{"shop_tag": stock}], "router": [{"shop_tag": rows} for rows in router]}
 
 
+NAMED = "FailoverImpossible"
 SAME = tables([], [], [])
 SEEN = ["0", "count", 2, False]
 
@@ -173,3 +174,16 @@ def test_what_does_not_come_again_is_not_new() -> None:
     answers = iter([OURS])
     report = found_by(lambda case: next(answers, None)).report
     assert (report.new, len(report.unsteady)) == ({}, 1)
+
+
+@pytest.mark.parametrize(
+    ("failed", "expected"),
+    [([], None), ([[0, "OperationalError 2013"]], None), ([[0, NAMED], [1, "x"]], NAMED)],
+)
+def test_what_differs_behind_an_error_that_the_programme_has_swallowed(
+    failed: list[Any], expected: str | None
+) -> None:
+    """A temporary table is gone with its connection, as the router has said."""
+    stock = {"raised": ["OperationalError", 1050]}
+    difference = Difference("seen", "1", "execute_temporary", stock, [[0, None]])
+    assert told(difference, {"failed": failed, "request": 0}) == expected
