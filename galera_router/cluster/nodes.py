@@ -115,6 +115,11 @@ class Cluster:
         self.membership: Any = None
         self._choice: Choice | None = None  # among what :meth:`reader` last chose
 
+    @property
+    def identity(self) -> str | None:
+        """Galera's id of the cluster, another one when it was built anew; None if not known yet."""
+        return None if self.membership is None else self.membership.agreed
+
     def node(self, alias: str) -> Node:
         """The node whose own alias is ``alias``."""
         return self._by_alias[alias]

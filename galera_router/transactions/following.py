@@ -32,6 +32,7 @@ class Following:
         found: the last one was found on a node that had not made it. That node may show what it
             has applied before it counts it as its last transaction: its position says too little.
         own: the last write, if its marker tells where it is; None if it had none.
+        made_in: the cluster, by its id, in which that was made; None if it is not known.
         given: what reads had to include when that was made: it is included in it.
     """
 
@@ -45,6 +46,7 @@ class Following:
         self.told: tuple[object, dict[str, int] | None, Position] | None = None
         self.found = False
         self.own: Need | None = None
+        self.made_in: str | None = None
         self.given: tuple[Need, ...] = ()
         self._shared = False  # other threads of the request at hand have written as well
         self.turns: dict[Node, int] = {}
@@ -67,7 +69,7 @@ class Following:
         self.own = None
         self.given = scope.needs(self._session.cluster.alias)
         if mark is not None and node is not None:
-            self.own = Need(mark)
+            self.own, self.made_in = Need(mark), self._session.cluster.identity
             if server in ("", node.server) and not node.several:
                 self._session.cluster.note_mark(node, mark)
         self.behind = {other for other in self._session.cluster.nodes if other is not node}
@@ -84,6 +86,11 @@ class Following:
         self.turns[node] = node.turn if turn is None else turn
         for need in self._session.unmet(node):
             need.note_met(node, turn)
+
+    @property
+    def own_exists(self) -> bool:
+        """Returns True if the cluster has the marker of the last write: it was not built anew."""
+        return self.made_in is not None and self.made_in == self._session.cluster.identity
 
     def note_own(self, node: Node, turn: int) -> None:
         """``node`` has the last write, as its marker there says."""

@@ -309,8 +309,9 @@ def _question(session: Session, node: Node, need: Need, seconds: float) -> bytes
     if isinstance(position, Mark):
         if node not in need.looked and seconds:
             return look_for(position)
-        own = session.following.own
-        return wait_for(position, seconds, exists=own is not None and own.position == position)
+        own, exists = session.following.own, session.following.own_exists
+        known = exists and own is not None and own.position == position
+        return wait_for(position, seconds, exists=known)
     by_gtid = session.options.wsrep_sync_use_gtid and position.gtid and seconds
     return (positions.reach_gtid if by_gtid else positions.reach)(position, seconds)
 

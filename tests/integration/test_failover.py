@@ -699,7 +699,8 @@ def test_a_node_that_does_not_catch_up_is_passed_by_and_not_taken_for_dead(
     monkeypatch.setattr(registry, "LAG_REMEMBERED", 0.0)
     shop.stock()
     node = shop.galera["db2"]
-    shop.configure(HOST=node.host, PORT=node.port)
+    options = {"wsrep_sync_timeout": 0.6}
+    shop.configure(HOST=node.host, PORT=node.port, OPTIONS=options)
     node.query("SET GLOBAL wsrep_provider_options = 'repl.causal_read_timeout=PT0.3S'")
     try:
         with node.hold_applier():
