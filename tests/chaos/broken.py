@@ -14,9 +14,13 @@ from tests.chaos.config import BREAKS
 
 
 def no_marker() -> None:
-    """A COMMIT whose answer was lost is taken for one that was never made, and made again."""
+    """A COMMIT whose answer was lost is taken for one that was never made, and made again.
+
+    Nothing is said of the marker either: whoever reads would wait for it in vain.
+    """
     _replace(markers.Marker, "look", lambda marker: f"SELECT {marker.seq}, 0, 0".encode())
     _replace(markers.Marker, "_move", _touch)
+    _replace(markers, "Mark", lambda worker, seqno: None)
 
 
 def _touch(
