@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.db import connections
 
 from galera_router.testing import GaleraCluster
 from tests.benchmarks.rows import COUNTED, Row, calls
@@ -38,6 +39,7 @@ XFAIL = pytest.mark.xfail(reason="above its limit", strict=True)
 
 @pytest.fixture(scope="module")
 def both(migrated: GaleraCluster) -> Iterator[Sides]:
+    connections.close_all()  # those that have made the tables
     migrated.heal()
     fill(migrated)
     with sides(migrated) as found:
