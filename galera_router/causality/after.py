@@ -107,7 +107,7 @@ def includes(token: str, other: str, max_age: int | None) -> bool:
 
 
 def later(one: Position | Mark, other: Position | Mark) -> Position | Mark:
-    """What includes both. Of two clusters, one of them rebuilt, it is ``other``."""
+    """Returns what includes both; ``other`` if the cluster was rebuilt between two positions."""
     if isinstance(one, Mark) or isinstance(other, Mark):
         return one if one == other else EVERYTHING
     if EVERYTHING in (one, other):

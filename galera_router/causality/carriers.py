@@ -127,7 +127,7 @@ class Carrier:
 
     @functools.cached_property
     def _morsel(self) -> Morsel[str]:
-        """What ``set_cookie`` makes of the attributes, once. ``Max-Age`` is enough of an age."""
+        """A cookie with the attributes, as ``set_cookie`` makes it, but without ``Expires``."""
         response = HttpResponse()
         response.set_cookie("x", "x", max_age=self.age, httponly=True, **self.attributes)
         morsel = response.cookies["x"]

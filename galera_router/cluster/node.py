@@ -112,12 +112,12 @@ class Node:
 
     @property
     def rank(self) -> tuple[bool, bool, bool]:
-        """How well it would do as primary; the higher, the better."""
+        """Returns how good a primary it would be; of two nodes the higher rank is better."""
         return self.writable, not self.behind, self.fit
 
     @property
     def trouble(self) -> str:
-        """What speaks against it although it is up, for a message."""
+        """Returns why it cannot be the primary although it is up; empty if it can."""
         return self.refusal or ("it has not caught up" if self.behind else "")
 
     @property

@@ -86,6 +86,8 @@ class Following:
         self.turns[node] = node.turn if turn is None else turn
         for need in self._session.unmet(node):
             need.note_met(node, turn)
+            if isinstance(need.position, Mark):  # the next request with this token need not ask
+                self._session.cluster.note_mark(node, need.position, turn)
 
     @property
     def own_exists(self) -> bool:
@@ -98,7 +100,7 @@ class Following:
         self.turns[node] = turn
 
     def mark(self) -> Mark | None:
-        """What stands for all that this request has written; None if no marker does."""
+        """Returns the mark of the last write; None if it does not include the request's others."""
         self.follow()
         position = self.own.position if self.own is not None and not self._shared else None
         return position if isinstance(position, Mark) else None

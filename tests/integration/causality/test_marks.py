@@ -193,3 +193,16 @@ def test_an_error_of_the_application_is_its_own(warm: Shop, atomic: bool) -> Non
             cursor.execute("SELECT 18446744073709551615 + COUNT(*) FROM shop_author")
     assert error.value.args[0] == 1690
     assert not [node for node in warm.session.cluster.nodes if warm.session.cluster.lags(node)]
+
+
+def test_a_primary_is_waited_for_once_for_a_token_of_another_process(warm: Shop) -> None:
+    token = write()
+    pool_of(warm.session.cluster)._free.clear()  # its marker is that process's
+    warm.settle()
+    warm.forget_positions()
+    waits = []
+    for name in ("Cleo", "Dan"):
+        with warm.traffic() as sent, after(token):
+            Author.objects.create(name=name)
+        waits.append(sum(s.startswith(SYNC) for s in sent["db1"]))
+    assert waits == [1, 0]
