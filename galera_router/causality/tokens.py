@@ -6,10 +6,13 @@ The signature is Django's, so ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` apply.
 from __future__ import annotations
 
 import functools
+import json
+import time
 from typing import Any
 
 from django.conf import settings
 from django.core import signing
+from django.utils.crypto import salted_hmac
 
 from galera_router import signals
 from galera_router.cluster.position import EVERYTHING, Mark, Position, is_mark, is_position
@@ -18,6 +21,7 @@ from galera_router.events import TokenIgnored
 _SALT = "galera_router.token"
 _LONGEST = 1000  # characters; nobody signs more
 _MARK = 8  # characters of a signature
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 def dump(alias: str, position: Position | Mark) -> str:
@@ -27,7 +31,8 @@ def dump(alias: str, position: Position | Mark) -> str:
         parts = [alias, position.worker, position.seqno]
     else:
         parts = [alias, position.cluster_id, position.seqno, position.node, position.gtid]
-    return _signer().sign_object(parts)
+    # As sign_object() does it, which makes an encoder each time.
+    return _signer().sign(signing.b64_encode(_JSON.encode(parts).encode("latin-1")).decode())
 
 
 def load(text: str, max_age: int | None) -> tuple[str, Position | Mark] | None:
@@ -57,14 +62,42 @@ def _unsigned(text: str, max_age: int | None) -> object:
     return parts
 
 
-def _signer() -> signing.TimestampSigner:
-    """Django's, with the keys of the settings, as ``signing.dumps`` makes it for each call."""
+class _Signer(signing.TimestampSigner):
+    """Django's own signature, where what is the same each time is computed once.
+
+    Each response to a request that has written carries a signature, most of whose cost is that.
+    """
+
+    def __init__(self, key: str | bytes, fallbacks: tuple[str | bytes, ...]) -> None:
+        super().__init__(key=key, fallback_keys=list(fallbacks), salt=_SALT)
+        self._begun = salted_hmac(f"{_SALT}signer", b"", key, algorithm=self.algorithm)
+
+    def signature(self, value: str | bytes, key: str | bytes | None = None) -> str:
+        """As Django's; with a fallback key it is Django's."""
+        if isinstance(value, bytes) or (key is not None and key != self.key):
+            return super().signature(value, key)
+        hmac = self._begun.copy()
+        hmac.update(value.encode())
+        return signing.b64_encode(hmac.digest()).decode()
+
+    def timestamp(self) -> str:
+        """As Django's, written out once a second."""
+        return _timestamp(int(time.time()))
+
+
+@functools.lru_cache(maxsize=1)
+def _timestamp(second: int) -> str:
+    return signing.b62_encode(second)
+
+
+def _signer() -> _Signer:
+    """The one for the keys of the settings; ``signing.dumps`` makes one for each call."""
     return _signer_of(settings.SECRET_KEY, tuple(settings.SECRET_KEY_FALLBACKS))
 
 
 @functools.lru_cache(maxsize=1)
-def _signer_of(key: str | bytes, fallbacks: tuple[str | bytes, ...]) -> signing.TimestampSigner:
-    return signing.TimestampSigner(key=key, fallback_keys=list(fallbacks), salt=_SALT)
+def _signer_of(key: str | bytes, fallbacks: tuple[str | bytes, ...]) -> _Signer:
+    return _Signer(key, fallbacks)
 
 
 def _signed(text: str) -> str:

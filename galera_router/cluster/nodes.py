@@ -138,12 +138,16 @@ class Cluster:
         that came back is passed over until it counts as settled, unless there is no other; None if
         no node is up and it is not for this caller to try one.
         """
-        self.used = self._clock()
+        self.note_use()
         usual = self.usual()
         if usual is not None:
             return usual
         with self._lock:
             return self._elected() or self._due(self._electable)
+
+    def note_use(self) -> None:
+        """A node is about to be used."""
+        self.used = self._clock()
 
     def usual(self) -> Node | None:
         """The primary, if nothing speaks against it."""

@@ -12,21 +12,19 @@ from MySQLdb.constants import CLIENT, CR
 Rows = tuple[tuple[Any, ...], ...]
 
 
-def _nothing(rows: int) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step:
     """A statement of ours that travels with one of the application's.
 
     Attributes:
         statement: without parameters.
-        done: called with the number of affected rows when the server has answered it.
+        done: called with the number of affected rows when the server has answered it; None if
+            nobody wants to know.
         told: called ahead of that with the rows of its answer; None if nobody wants them.
     """
 
     statement: bytes
-    done: Callable[[int], None] = _nothing
+    done: Callable[[int], None] | None = None
     told: Callable[[Rows], None] | None = None
 
 
@@ -83,7 +81,8 @@ class Packet:
             self.driver.discard_result()
         else:
             step.told(self.driver.store_result().fetch_row(0))
-        step.done(rows)
+        if step.done is not None:
+            step.done(rows)
 
     @property
     def encloses(self) -> bool:

@@ -33,7 +33,7 @@ def digest(rows: Rows) -> bytes:
     return hashed.digest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What one statement gave.
 

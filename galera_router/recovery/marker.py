@@ -303,13 +303,19 @@ def acquire(session: Session, marking: Marking, link: NodeConnection) -> None:
     Raises:
         Error: the driver's, where the connection is lost.
     """
+    if not take(session, marking, link):
+        marking.marker = _make(session, link, pool_of(session.cluster))
+
+
+def take(session: Session, marking: Marking, link: NodeConnection) -> bool:
+    """:func:`acquire` as far as no server is needed; returns False if a marker has to be made."""
     marking.epoch = link.epoch
-    if marking.marker is not None or not _is_wanted(session, link):
-        return
-    pool = pool_of(session.cluster)
-    if not pool.absent:
-        found = pool.take(_last_node(link), session.database)
-        marking.marker = found or _make(session, link, pool)
+    if marking.marker is None and _is_wanted(session, link):
+        pool = pool_of(session.cluster)
+        if not pool.absent:
+            marking.marker = pool.take(_last_node(link), session.database)
+            return marking.marker is not None
+    return True
 
 
 def _last_node(link: NodeConnection) -> Node | None:

@@ -54,11 +54,11 @@ def commit(transaction: Transaction) -> None:
         Exception: the driver's error, where the server refused; it has rolled back.
     """
     session = transaction.session
-    link = _alive(transaction)
+    link, drained = _alive(transaction), True
     doubt: Doubt | None = None
     while True:
         try:
-            link.query(b"COMMIT")
+            link.query(b"COMMIT", drained=drained)
         except ERRORS as error:
             if doubt is None and not is_lost(error):
                 _refused(transaction, error)
@@ -69,7 +69,7 @@ def commit(transaction: Transaction) -> None:
                 doubt = doubt or Doubt(transaction, link, error)
                 if doubt.settle(error, functools.partial(_replay, doubt, error)) is not None:
                     break
-            link = _primary(transaction)
+            link, drained = _primary(transaction), False
         else:
             mark = give_back(session, transaction.marking, link, committed=True)
             session.following.note_write(link.node, mark, link.server)
@@ -79,11 +79,10 @@ def commit(transaction: Transaction) -> None:
 
 
 def _alive(transaction: Transaction) -> NodeConnection:
-    link = _primary(transaction)
-    if link.is_stale():  # lost before it was sent
+    while (link := _primary(transaction)).is_stale():  # lost before it was sent
         error = MySQLdb.OperationalError(2013, "connection lost before COMMIT")
         rebuilding.recover(transaction, error)
-    return _primary(transaction)
+    return link
 
 
 def _primary(transaction: Transaction) -> NodeConnection:

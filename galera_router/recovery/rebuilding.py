@@ -22,7 +22,7 @@ from galera_router.exceptions import ClusterError, FailoverImpossible, ReplayMis
 from . import failover
 from .failover import Loss
 from .journal import Entry
-from .marker import MarkerGone, acquire, renew
+from .marker import MarkerGone, acquire, renew, take
 from .replay import Replay
 
 if TYPE_CHECKING:
@@ -112,16 +112,30 @@ def prepare(transaction: Transaction) -> list[Step]:
     Raises:
         NoNodeAvailable: no node answered within ``reconnect_wait_time``.
     """
-    session, marking = transaction.session, transaction.marking
-    link = transaction.conflicts.persist(lambda link: acquire(session, marking, link))
+    link = connect_marked(transaction)
     steps = _opening(transaction, link)
     last = steps.pop()
 
     def done(rows: int) -> None:
-        last.done(rows)
+        if last.done is not None:
+            last.done(rows)
         transaction.to_primary(link)
 
     return [*steps, Step(last.statement, done)]
+
+
+def connect_marked(transaction: Transaction) -> NodeConnection:
+    """The connection on which the transaction is to begin; its marker is taken, if it has one.
+
+    Raises:
+        NoNodeAvailable: no node answered within ``reconnect_wait_time``.
+    """
+    session, marking = transaction.session, transaction.marking
+    link = session.primary_at_once()  # nearly always, and a marker is free
+    if link is not None and take(session, marking, link):
+        session.promoted = True
+        return link
+    return transaction.conflicts.persist(lambda link: acquire(session, marking, link))
 
 
 def _opening(transaction: Transaction, link: NodeConnection) -> list[Step]:

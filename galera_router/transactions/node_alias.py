@@ -92,7 +92,7 @@ class NodeAlias:
             link.close()
 
     def driver(self) -> Any:
-        return self.connect().connection
+        return self.connect().lend()
 
     # --- what the session asks
 

@@ -58,6 +58,28 @@ def to_primary(session: Session, node: Node, waits: CatchingUp) -> NodeConnectio
     return link
 
 
+def at_once(session: Session) -> NodeConnection | None:
+    """The kept connection to the primary, if :func:`to_primary` would have nothing to do.
+
+    None where anything is unusual: then that, and what is around it, says what is to be done.
+    """
+    link = session.primary
+    if link is None or link.state is not None or link.unchecked or session.forgotten is not None:
+        return None
+    cluster, node = session.cluster, link.node
+    if cluster.usual() is not node or _lags(session, node):
+        return None
+    if link.is_stale():
+        session.lose_primary(idle=True)
+        return None
+    known = node.epoch
+    if known is None or known.server != link.server:
+        return None
+    link.epoch = known.number
+    cluster.note_use()
+    return link
+
+
 def _fix_epoch(session: Session, link: NodeConnection, waits: CatchingUp) -> None:
     """Fix the epoch of what begins on ``link`` now. What has been set on it keeps its own.
 

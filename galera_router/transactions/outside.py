@@ -28,7 +28,7 @@ from galera_router.exceptions import CommitOutcomeUnknown, FailoverImpossible, R
 from galera_router.recovery import failover, rebuilding
 from galera_router.recovery.failover import Loss, Patience
 from galera_router.recovery.keys import key_returned
-from galera_router.recovery.marker import CHECK_FOUND, Marker, acquire, give_back, is_fenced, moved
+from galera_router.recovery.marker import CHECK_FOUND, Marker, give_back, is_fenced, moved
 from galera_router.recovery.outcome import Doubt, Refused, Row
 
 from . import reading
@@ -74,9 +74,8 @@ def _write(session: Session, call: Call) -> Any:
     if not plain or call.statement.sets_next or not call.buffered:
         return _directly(session, call, failover.connect_primary(session), writing=True)
     transaction = Transaction(session)
-    marking = transaction.marking
-    link = transaction.conflicts.persist(lambda link: acquire(session, marking, link))
-    if marking.marker is None:
+    link = rebuilding.connect_marked(transaction)
+    if transaction.marking.marker is None:
         return _directly(session, call, link, writing=True)
     if _fits_in_one(call):
         return _in_one(transaction, call, link)
@@ -115,9 +114,7 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
                 return rows
             # In doubt, on the connection on which the marker was found as it was.
             kept = session.primary if doubt is not None else None
-            link = kept or transaction.conflicts.persist(
-                lambda link: acquire(session, marking, link)
-            )
+            link = kept or rebuilding.connect_marked(transaction)
         else:
             session.answers.note(call, link)
             _done(session, link, give_back(session, marking, link, committed=True))

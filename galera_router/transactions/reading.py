@@ -353,7 +353,8 @@ def _beginning(transaction: Transaction, link: NodeConnection, wait: Wait) -> li
     *steps, last = wait.steps
 
     def done(rows: int) -> None:
-        last.done(rows)
+        if last.done is not None:
+            last.done(rows)
         wait.over = True
         _begun(transaction, link, wait)
 

@@ -353,7 +353,7 @@ class Session:
         """The driver's connection to the primary, for what only it can answer."""
         if self._direct is not None:
             return self._direct.connection
-        return self._noted(self._for_direct_use).connection
+        return self._noted(self._for_direct_use).lend()
 
     def _for_direct_use(self) -> NodeConnection:
         self.following.note_write()
@@ -467,6 +467,10 @@ class Session:
     def to_primary(self, node: Node, waits: CatchingUp | None = None) -> NodeConnection:
         """The connection to ``node`` as primary; see :func:`opening.to_primary`."""
         return opening.to_primary(self, node, waits or CatchingUp(self))
+
+    def primary_at_once(self) -> NodeConnection | None:
+        """The connection to the primary, if nothing is to be done; see :func:`opening.at_once`."""
+        return opening.at_once(self)
 
     def opening_steps(self, link: NodeConnection) -> list[Step]:
         """What begins a transaction on the primary."""
