@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from galera_router.causality import scope
 from galera_router.cluster.node import Node
 from galera_router.compat import internals
 from galera_router.connections.begin import BEGIN_READ_ONLY
@@ -364,7 +365,8 @@ def _beginning(transaction: Transaction, link: NodeConnection, wait: Wait) -> li
 def _begun(transaction: Transaction, link: NodeConnection, wait: Wait) -> None:
     """The server has opened the snapshot."""
     session = transaction.session
-    transaction.to_snapshot(link, unsynced=wait.unsynced)
+    needs, writes = scope.needs(session.cluster.alias), session.following.followed
+    transaction.to_snapshot(link, needs, writes, unsynced=wait.unsynced)
     session.reader.in_time()
     if not link.node.up:
         session.cluster.mark_up(link.node)

@@ -245,11 +245,11 @@ class Transaction:
         if not isinstance(self.state, Ended):
             self.move(Ended())
 
-    def to_snapshot(self, link: NodeConnection, *, unsynced: bool) -> None:
-        """A secondary has opened its snapshot."""
-        found = scope.current().needs
-        needs = found.get(self.session.cluster.alias, ()) if found else ()
-        self.move(OnSecondary(link, needs, unsynced, self.session.following.followed))
+    def to_snapshot(
+        self, link: NodeConnection, needs: tuple[Need, ...], writes: int, *, unsynced: bool = False
+    ) -> None:
+        """A secondary has opened its snapshot; the arguments are those of the state."""
+        self.move(OnSecondary(link, needs, unsynced, writes))
 
     def to_primary(self, link: NodeConnection) -> None:
         """The primary has opened it, and replayed what there was to replay."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from tests.differential.interrupts import Interrupted, Interrupts
@@ -41,6 +43,23 @@ def test_is_raised_at_the_next_point_elsewhere() -> None:
         work([])
         repr(seen)
     assert seen == ["one", "two"]
+
+
+def test_no_lock_is_held_for_ever() -> None:
+    """Whatever the point: the lock can be taken afterwards."""
+    lock = threading.Lock()
+
+    def locked() -> None:
+        with lock:
+            repr(lock)
+
+    with Interrupts() as counted:
+        locked()
+    for at in range(1, counted.count + 1):
+        with pytest.raises(Interrupted), Interrupts(at):
+            locked()
+        assert lock.acquire(timeout=1), at
+        lock.release()
 
 
 def test_beyond_the_last_point_nothing_is_raised() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import MySQLdb
@@ -14,13 +16,17 @@ import pytest
 from django.db import connection, connections, transaction
 from MySQLdb.cursors import SSCursor
 
+import galera_router
 from galera_router import after, causal_token, reads
 from galera_router.causality import scope
 from galera_router.exceptions import ReplayMismatch
 from galera_router.recovery import journal as journals
 from galera_router.transactions import lane as module
+from galera_router.transactions.cursor import _Door
 from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Author, Book
+
+PACKAGE = Path(galera_router.__file__).parent
 
 
 def read() -> list[str]:
@@ -53,6 +59,40 @@ def test_the_second_read_of_a_snapshot_and_those_behind_it(quick: list[bytes]) -
     assert len(quick) == 2
     assert read() == ["Ann"]
     assert len(quick) == 2
+
+
+def test_a_newcomer_finds_the_way_of_a_first_read_in_eight_modules(shop: Shop) -> None:
+    """From the call of ``execute()`` to its return; those of the request around it are others."""
+    shop.settle()
+    shop.forget()
+    found = [modules(in_a_block) for _ in range(3)][-1]  # by then the statement is known
+    assert len(found) <= 8, sorted(found)
+    assert {"cursor", "lane", "session", "transaction", "packet"} <= found
+
+
+def in_a_block() -> None:
+    with transaction.atomic():
+        read()
+
+
+def modules(work: Callable[[], Any]) -> set[str]:
+    """The modules of galera_router that run while the driver's door executes a statement."""
+    found: set[str] = set()
+    depth = 0
+
+    def profile(frame: Any, event: str, argument: Any) -> None:
+        nonlocal depth
+        if frame.f_code is _Door.execute.__code__:
+            depth += {"call": 1, "return": -1}.get(event, 0)
+        if depth and event == "call" and PACKAGE in Path(frame.f_code.co_filename).parents:
+            found.add(Path(frame.f_code.co_filename).stem)
+
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return found
 
 
 def test_the_first_read_too_once_the_statement_is_known(quick: list[bytes], shop: Shop) -> None:
