@@ -14,6 +14,7 @@ from galera_router.cluster import change, membership
 from galera_router.cluster.epoch import ASK, Epoch, is_absent, read
 from galera_router.cluster.node import Node
 from galera_router.cluster.nodes import Cluster
+from galera_router.cluster.position import Mark
 from galera_router.compat import internals
 from galera_router.connections.begin import BEGIN, PRIME, SYNCED
 from galera_router.connections.connection import NodeConnection
@@ -21,6 +22,7 @@ from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
 from galera_router.connections.packet import Packet, Step, several_statements
 from galera_router.events import PrimaryChanged
 from galera_router.recovery.failover import CatchingUp, LagsBehind, tell_wait
+from galera_router.recovery.marker import look_for
 
 if TYPE_CHECKING:
     from .session import Session
@@ -224,8 +226,36 @@ def _catch_up(session: Session, link: NodeConnection, waits: CatchingUp) -> None
 
     LOCK TABLES would be ended by it, and has kept them from writing.
     """
-    if not link.locked and _lags(session, link.node):
+    if not link.locked and _lags(session, link.node) and not _has_marks(session, link):
         _prime(session, link, waits)
+
+
+def _has_marks(session: Session, link: NodeConnection) -> bool:
+    """Returns True if only tokens are to be waited for, and the primary has all that they name.
+
+    Nearly always it has committed that itself. Its own rows say so: a wait for the cluster takes
+    longer, the more so the farther the nodes are apart, and stands still while they form a view.
+    """
+    cluster, node = session.cluster, link.node
+    if node is not cluster.acting or node in session.following.behind or link.state is not None:
+        return False
+    needs = session.unmet(node)
+    marks = [need.position for need in needs if isinstance(need.position, Mark)]
+    if len(marks) < len(needs):
+        return False
+    try:
+        for mark in marks:
+            link.query(look_for(mark))
+            link.rows()
+    except ERRORS as error:
+        if is_lost(error):
+            raise
+        return False  # it is not there, or there is no table to look into
+    for mark in marks:
+        cluster.note_mark(node, mark)
+    for need in needs:
+        need.note_met(node)
+    return True
 
 
 def _prime(session: Session, link: NodeConnection, waits: CatchingUp) -> None:

@@ -86,6 +86,15 @@ def crowds(row: Row, sides: Sides) -> dict[str, Turn]:
     return {column: turn(side) for column, side in row.sides.items()}
 
 
+def writers(row: Row, sides: Sides) -> dict[str, Turn]:
+    """Eight threads, each of whose requests changes the row; none is lost."""
+
+    def turn(side: str) -> Turn:
+        return lambda: sides[side].do("threads", view=row.view, threads=8, seconds=CROWDED)
+
+    return {column: turn(side) for column, side in row.sides.items()}
+
+
 def _stock(sides: Sides) -> int:
     node = sides.cluster.nodes[0]
     node.wait_applied()
@@ -174,6 +183,7 @@ ROWS = (
     ),
     Row("8 threads save one row, galera_atomic", "galera_atomic", _CROWD, turns=crowds),
     Row("8 threads save one row, in a request", "save_one_row", _CROWD, turns=crowds),
+    Row("8 threads change one row, in a request", "one_write", _CROWD, turns=writers),
     Row("CONN_MAX_AGE=0, no query", "no_query", Limits(cpu=0.40), CLOSED, floor=False),
     Row("CONN_MAX_AGE=0, 10 reads", "ten_reads", Limits(cpu=1.00), CLOSED, floor=False),
     Row("peak memory, 100,000 rows as a list", "many_objects", _MEMORY, turns=memory),

@@ -16,7 +16,7 @@ from galera_router.causality import tokens
 from galera_router.cluster.position import Mark
 from galera_router.recovery.marker import pool_of
 from tests.faults.nodes import stalled
-from tests.integration.causality.support import SYNC, WAIT, count, write
+from tests.integration.causality.support import LOOK, SYNC, WAIT, count, write
 from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Author, Tag
 
@@ -195,14 +195,37 @@ def test_an_error_of_the_application_is_its_own(warm: Shop, atomic: bool) -> Non
     assert not [node for node in warm.session.cluster.nodes if warm.session.cluster.lags(node)]
 
 
-def test_a_primary_is_waited_for_once_for_a_token_of_another_process(warm: Shop) -> None:
-    token = write()
-    pool_of(warm.session.cluster)._free.clear()  # its marker is that process's
-    warm.settle()
-    warm.forget_positions()
-    waits = []
+def statements_on_primary(shop: Shop, token: str) -> list[tuple[int, int]]:
+    """How often the primary looks, and waits, in each of two writes after ``token``."""
+    found = []
     for name in ("Cleo", "Dan"):
-        with warm.traffic() as sent, after(token):
+        with shop.traffic() as sent, after(token):
             Author.objects.create(name=name)
-        waits.append(sum(s.startswith(SYNC) for s in sent["db1"]))
-    assert waits == [1, 0]
+        looks = sum(s.startswith(LOOK) for s in sent["db1"])
+        found.append((looks, sum(s.startswith(SYNC) for s in sent["db1"])))
+    return found
+
+
+def of_another_process(shop: Shop, token: str) -> str:
+    """``token``, of which this process knows nothing."""
+    pool_of(shop.session.cluster)._free.clear()
+    shop.settle()
+    shop.forget_positions()
+    return token
+
+
+def test_a_primary_is_asked_once_for_what_another_process_has_committed(warm: Shop) -> None:
+    """It does not wait for the other nodes, which may be far away or about to form a view."""
+    token = of_another_process(warm, write())
+    assert statements_on_primary(warm, token) == [(1, 0), (0, 0)]
+
+
+def test_a_primary_that_lacks_what_a_token_names_waits_for_it_once(warm: Shop) -> None:
+    mark = mark_of(of_another_process(warm, write()))
+    token = tokens.dump("default", Mark(mark.worker, mark.seqno + 1))
+    assert statements_on_primary(warm, token) == [(1, 1), (0, 0)]
+
+
+def test_a_primary_waits_for_a_token_without_a_marker(warm: Shop) -> None:
+    token = of_another_process(warm, write(marked=False))
+    assert statements_on_primary(warm, token)[0] == (0, 1)
