@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -94,6 +95,22 @@ def fill(folder: Path) -> Path:
 LARGE = "x" * 200_000  # more than a transaction's cache holds (32 kB)
 
 
+def writes_beside_its_data(node: GaleraNode) -> bool:
+    """Returns True if what does not fit into memory has gone into the data directory.
+
+    Newer servers have it there (seen: 11.8.9), 10.11 in ``tmpdir``, on whose disk there is no room.
+    """
+    try:
+        node.query("UPDATE galera_router.shop_book SET blurb = %s", [LARGE])
+    except MySQLdb.Error as error:
+        if "No space left on device" not in str(error):
+            raise
+        return False
+    files = [os.readlink(file) for file in Path(f"/proc/{node.pid}/fd").iterdir()]
+    assert any(file.startswith(f"{node.place.data}/ML") for file in files), files
+    return True
+
+
 def test_what_does_not_fit_on_the_primarys_disk_is_written_on_another_node(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,8 +123,8 @@ def test_what_does_not_fit_on_the_primarys_disk_is_written_on_another_node(
     with small_disk(shop.galera["db1"]) as folder:
         wait_until(lambda: written_on(shop) == "db1", 30)
         filler = fill(folder)
-        with pytest.raises(MySQLdb.Error, match="No space left on device"):
-            shop.galera["db1"].query("UPDATE galera_router.shop_book SET blurb = %s", [LARGE])
+        if writes_beside_its_data(shop.galera["db1"]):
+            pytest.skip("this server keeps such a transaction in its data directory")
         with transaction.atomic():
             Tag.objects.create(name="small")
             Book.objects.filter(pk=book.pk).update(blurb=LARGE)

@@ -42,7 +42,11 @@ def sign_in(browser: Chrome, site: str, name: str, page: str = PAGE) -> None:
     browser.find_element(By.NAME, "username").send_keys(name)
     browser.find_element(By.NAME, "password").send_keys(name)
     browser.find_element(By.CSS_SELECTOR, "[type=submit]").click()
-    wait(lambda: browser.current_url.endswith(page))
+    wait(lambda: browser.current_url == f"{site}{page}" and is_loaded(browser))
+
+
+def is_loaded(browser: Chrome) -> bool:
+    return bool(browser.execute_script("return document.readyState") == "complete")
 
 
 #: What the page shows, in one call, so that it is of one moment.
