@@ -209,7 +209,8 @@ class Marking:
         wanted: the transaction has come to a statement that may write or lock.
         done: the marker has been advanced in the transaction that the server has open.
         renewals: markers that were found missing.
-        direct: the driver's connection was used as well: nobody knows what that has done.
+        direct: the driver's connection was used as well, or the application has named the table:
+            nobody knows what has become of the row.
     """
 
     def __init__(self) -> None:
@@ -407,6 +408,8 @@ _GONE = "galera_router: the node does not know the marker"
 _OUT_OF_RANGE = 1690
 #: Seconds between two looks of :func:`wait_for`: at first, and at most.
 _PAUSE, _LONGEST = 0.001, 0.01
+#: Seconds for which a row that is not there is waited for.
+_MOMENT = 0.5
 
 
 def look_for(mark: Mark) -> bytes:
@@ -432,11 +435,13 @@ def wait_for(mark: Mark, seconds: float, *, exists: bool) -> bytes:
 
     It looks, and looks again until ``seconds`` are over; then it fails (:func:`is_behind`). Where
     there is no row for the marker it fails at once (:func:`is_gone`): it was removed, or is not
-    there yet; if it ``exists`` for certain, it is waited for as well. Not ``wsrep_sync_wait``,
-    which stands still while the cluster forms a new view. ``SET reached = (SELECT …)`` would lock
-    the row, and wait for the applier that is to write it.
+    there yet. If this process knows that it ``exists``, it is waited for a moment; whatever
+    somebody else has removed since would never come. Not ``wsrep_sync_wait``, which stands still
+    while the cluster forms a new view. ``SET reached = (SELECT …)`` would lock the row, and wait
+    for the applier that is to write it.
     """
-    gone = "" if exists else f" IF reached IS NULL THEN {_failure(_GONE, mark)}; END IF;"
+    moment = f" AND waited >= {_MOMENT}" if exists else ""
+    gone = f" IF reached IS NULL{moment} THEN {_failure(_GONE, mark)}; END IF;"
     return (
         f"{UNHURRIED.decode()}BEGIN NOT ATOMIC DECLARE reached BIGINT;"
         f" DECLARE pause DOUBLE DEFAULT {_PAUSE}; DECLARE waited DOUBLE DEFAULT 0;"

@@ -9,6 +9,7 @@ import uuid
 from contextlib import ExitStack
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 
 from galera_router import after, causal_token
@@ -229,3 +230,46 @@ def test_a_primary_that_lacks_what_a_token_names_waits_for_it_once(warm: Shop) -
 def test_a_primary_waits_for_a_token_without_a_marker(warm: Shop) -> None:
     token = of_another_process(warm, write(marked=False))
     assert statements_on_primary(warm, token)[0] == (0, 1)
+
+
+@pytest.mark.parametrize("reset_sequences", [False, True])
+def test_what_a_flush_has_removed_is_not_waited_for(warm: Shop, reset_sequences: bool) -> None:
+    """Django flushes behind each TransactionTestCase, our tables too, in a transaction of ours."""
+    for name in ("Ann", "Bob"):
+        Tag.objects.create(name=name)
+        call_command(
+            "flush", verbosity=0, interactive=False, reset_sequences=reset_sequences,
+            inhibit_post_migrate=True,
+        )  # fmt: skip
+        warm.settle()
+        with warm.traffic() as sent:
+            assert list(Tag.objects.all()) == []
+        assert not [s for node in sent.values() for s in node if s.startswith(WAIT)]
+
+
+def test_what_somebody_else_has_removed_is_proven_to_be_gone(warm: Shop) -> None:
+    """Such as the flush of another process; it is not waited for until the time is over."""
+    Tag.objects.create(name="x")
+    warm.galera["db1"].query("DELETE FROM galera_router.galera_router_marker")
+    warm.settle()
+    with warm.traffic() as sent:
+        assert Tag.objects.count() == 1
+    waits = [s for s in sent["db2"] if s.startswith((WAIT, SYNC))]
+    packets = ["wait" if s.startswith(WAIT) else "sync" for s in waits]
+    assert packets == ["wait", "sync", "wait", "sync"], "the proof asks once more, without waiting"
+    assert sent["db1"] == sent["db3"] == []
+
+
+def test_a_marker_that_its_own_transaction_has_removed_is_thrown_away(warm: Shop) -> None:
+    with transaction.atomic():
+        Tag.objects.create(name="x")
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM galera_router_marker")
+    with warm.traffic() as sent:
+        assert Tag.objects.count() == 1
+        with transaction.atomic():
+            Tag.objects.create(name="y")
+        assert Tag.objects.count() == 2
+    assert not [s for node in sent.values() for s in node if s.startswith(WAIT)]
+    connects = [s for s in sent["db1"] if s.startswith("Connect")]
+    assert connects == [], "no marker was found missing, and no connection given up for it"
