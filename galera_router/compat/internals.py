@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import MySQLdb
+from django.conf import settings
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -240,6 +241,23 @@ def share_server_data(wrapper: Wrapper, data: Any) -> None:
     """Spare ``wrapper`` the question, which every wrapper of every thread would ask again."""
     if data is not None:
         vars(wrapper).setdefault("mysql_server_data", data)
+
+
+def keep_out_of_serialized(wrapper: Wrapper, app: str) -> None:
+    """Keep the rows of ``app`` out of what ``serialized_rollback`` puts back into a test database.
+
+    Why private: only a setting of the project's, ``TEST_NON_SERIALIZED_APPS``, says so otherwise.
+    """
+    serialize = wrapper.creation.serialize_db_to_string
+
+    def serialize_db_to_string() -> str:
+        from django.test.utils import override_settings  # not in a server
+
+        others = [*settings.TEST_NON_SERIALIZED_APPS, app]
+        with override_settings(TEST_NON_SERIALIZED_APPS=others):
+            return serialize()
+
+    wrapper.creation.serialize_db_to_string = serialize_db_to_string  # type: ignore[method-assign]
 
 
 def point_elsewhere(connection: Any) -> None:
