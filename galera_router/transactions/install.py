@@ -10,10 +10,12 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from galera_router import signals
+from galera_router.cluster import epoch
 from galera_router.cluster.registry import cluster_of
 from galera_router.compat import internals, wrappers
 from galera_router.connections.connection import NodeConnection
 from galera_router.events import Event
+from galera_router.recovery import marker
 
 from .node_alias import attach_node
 from .session import Session
@@ -60,8 +62,9 @@ def install(wrapper: BaseDatabaseWrapper) -> None:
 def _install_session(wrapper: BaseDatabaseWrapper, session: Session) -> None:
     wrapper.connect = session.open  # type: ignore[method-assign]
     internals.ask_server_through(wrapper, session.question)
-    # Markers and epochs are of the servers as they are, and a marker may refer to an epoch that is
-    # over, which is no row any more: put back, they would be an error of the test's.
+    # Markers and epochs are of the servers as they are: without its epoch a connection with state
+    # is lost, and a marker may refer to an epoch that is no row any more.
+    internals.keep_out_of_flush(wrapper, {marker.TABLE, epoch.TABLE, epoch.SLOTS})
     internals.keep_out_of_serialized(wrapper, "galera_router")
 
 

@@ -9,7 +9,6 @@ import uuid
 from contextlib import ExitStack
 
 import pytest
-from django.core.management import call_command
 from django.db import connection, transaction
 
 from galera_router import after, causal_token
@@ -230,21 +229,6 @@ def test_a_primary_that_lacks_what_a_token_names_waits_for_it_once(warm: Shop) -
 def test_a_primary_waits_for_a_token_without_a_marker(warm: Shop) -> None:
     token = of_another_process(warm, write(marked=False))
     assert statements_on_primary(warm, token)[0] == (0, 1)
-
-
-@pytest.mark.parametrize("reset_sequences", [False, True])
-def test_what_a_flush_has_removed_is_not_waited_for(warm: Shop, reset_sequences: bool) -> None:
-    """Django flushes behind each TransactionTestCase, our tables too, in a transaction of ours."""
-    for name in ("Ann", "Bob"):
-        Tag.objects.create(name=name)
-        call_command(
-            "flush", verbosity=0, interactive=False, reset_sequences=reset_sequences,
-            inhibit_post_migrate=True,
-        )  # fmt: skip
-        warm.settle()
-        with warm.traffic() as sent:
-            assert list(Tag.objects.all()) == []
-        assert not [s for node in sent.values() for s in node if s.startswith(WAIT)]
 
 
 def test_what_somebody_else_has_removed_is_proven_to_be_gone(warm: Shop) -> None:
