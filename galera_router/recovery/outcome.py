@@ -54,7 +54,7 @@ def commit(transaction: Transaction) -> None:
         Exception: the driver's error, where the server refused; it has rolled back.
     """
     session = transaction.session
-    link, drained = _alive(transaction), True
+    link, drained = _alive(transaction)
     doubt: Doubt | None = None
     while True:
         try:
@@ -78,11 +78,14 @@ def commit(transaction: Transaction) -> None:
     session.following.note_commit(wrote=transaction.marking.wanted)
 
 
-def _alive(transaction: Transaction) -> NodeConnection:
-    while (link := _primary(transaction)).is_stale():  # lost before it was sent
-        error = MySQLdb.OperationalError(2013, "connection lost before COMMIT")
-        rebuilding.recover(transaction, error)
-    return link
+def _alive(transaction: Transaction) -> tuple[NodeConnection, bool]:
+    """The connection for a COMMIT, and True if nothing is left on it to be read."""
+    link = _primary(transaction)
+    if not link.is_stale():
+        return link, True
+    error = MySQLdb.OperationalError(2013, "connection lost before COMMIT")  # it was not sent
+    rebuilding.recover(transaction, error)
+    return _primary(transaction), False
 
 
 def _primary(transaction: Transaction) -> NodeConnection:

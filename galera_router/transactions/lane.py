@@ -20,7 +20,6 @@ from . import waiting
 from .statements import CACHED_LENGTH, CACHED_STATEMENTS, Statement, classify
 
 if TYPE_CHECKING:
-    from galera_router.causality.scope import Need
     from galera_router.cluster.node import Node
 
     from .cursor import Call
@@ -59,13 +58,10 @@ class Lane:
         answer: the router's, as long as the lane is open.
         record: where the writes of the running block are counted.
         begins: the server has not opened the transaction: the next read does.
-
-    Attributes:
-        needs: what a snapshot that the next read opens is known to include.
     """
 
     __slots__ = (
-        "answer", "begins", "kept", "link", "needs", "optimistic", "reads", "record", "rules",
+        "answer", "begins", "kept", "link", "optimistic", "reads", "record", "rules",
         "session", "state", "sync", "ticket", "transaction", "writes",
     )  # fmt: skip
 
@@ -89,7 +85,6 @@ class Lane:
         self.reads, self.sync = options.reads, options.wsrep_sync_after_write
         self.optimistic = options.optimistic_transactions
         self.answer, self.begins = answer, begins
-        self.needs: tuple[Need, ...] = ()
 
     def is_stale(self) -> bool:
         """Returns True if the connection, which has been idle, is of no more use."""
@@ -104,7 +99,7 @@ class Lane:
     def _begun(self, rows: int) -> None:
         """The server has opened the snapshot."""
         self.begins = False
-        self.transaction.to_snapshot(self.link, self.needs, self.writes)
+        self.transaction.to_snapshot(self.link, (), self.writes)  # with needs it is no lane
         self.session.reader.sync_until = 0.0
         self.state = self.transaction.state
 
@@ -162,10 +157,7 @@ def opening_lane(transaction: Transaction, node: Node, answer: PinnedAlias) -> L
     rules = scope.current()
     if rules.modes or not waiting.is_unconcerned(session, link, rules):
         return None
-    lane = Lane(transaction, link, kept, answer, rules.writes, begins=True)
-    if rules.needs:
-        lane.needs = rules.needs.get(session.cluster.alias, ())
-    return lane
+    return Lane(transaction, link, kept, answer, rules.writes, begins=True)
 
 
 def open_lane(

@@ -31,6 +31,7 @@ logger = logging.getLogger("galera_router")
 
 #: Seconds from which on it is told that a new primary had to be waited for.
 WORTH_TELLING = 0.1
+_UNCOMMITTED = "read uncommitted"
 
 
 def to_primary(session: Session, node: Node, waits: CatchingUp) -> NodeConnection:
@@ -69,13 +70,13 @@ def at_once(session: Session) -> NodeConnection | None:
     if link is None or link.state is not None or link.unchecked or session.forgotten is not None:
         return None
     cluster, node = session.cluster, link.node
+    known = node.epoch
+    if known is None or known.server != link.server:
+        return None
     if cluster.usual() is not node or _lags(session, node):
         return None
     if link.is_stale():
         session.lose_primary(idle=True)
-        return None
-    known = node.epoch
-    if known is None or known.server != link.server:
         return None
     link.epoch = known.number
     cluster.note_use()
@@ -239,6 +240,9 @@ def _has_marks(session: Session, link: NodeConnection) -> bool:
     cluster, node = session.cluster, link.node
     if node is not cluster.acting or node in session.following.behind or link.state is not None:
         return False
+    if session.wrapper.isolation_level == _UNCOMMITTED:  # type: ignore[attr-defined]
+        return False  # the row may be that of a write set which is still being applied
+    turn = cluster.note_server(node, link.server)  # there may be another one behind the address
     needs = session.unmet(node)
     marks = [need.position for need in needs if isinstance(need.position, Mark)]
     if len(marks) < len(needs):
@@ -252,9 +256,9 @@ def _has_marks(session: Session, link: NodeConnection) -> bool:
             raise
         return False  # it is not there, or there is no table to look into
     for mark in marks:
-        cluster.note_mark(node, mark)
+        cluster.note_mark(node, mark, turn)
     for need in needs:
-        need.note_met(node)
+        need.note_met(node, turn)
     return True
 
 

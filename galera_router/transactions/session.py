@@ -352,7 +352,7 @@ class Session:
     def driver(self) -> Any:
         """The driver's connection to the primary, for what only it can answer."""
         if self._direct is not None:
-            return self._direct.connection
+            return self._direct.lend()
         return self._noted(self._for_direct_use).lend()
 
     def _for_direct_use(self) -> NodeConnection:

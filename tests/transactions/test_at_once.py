@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import connection, transaction
 
@@ -68,6 +70,31 @@ def test_what_another_process_has_written_is_looked_for(shop: Shop, ways: list[s
         assert asked(shop) == (1, 0)
         assert asked(shop) == (0, 0)
     assert ways == ["looked at", "at once"]
+
+
+def test_what_one_server_has_is_not_known_of_another_behind_its_address(
+    shop: Shop, ways: list[str]
+) -> None:
+    token = write()
+    shop.settle()
+    shop.forget_positions()
+    cluster, link = shop.session.cluster, shop.session.primary
+    assert link is not None
+    with after(token):
+        cluster.note_server(link.node, "another")  # as another thread's connection has met it
+        assert opening._has_marks(shop.session, link)
+        cluster.note_server(link.node, "another")
+        assert shop.session.unmet(link.node)
+
+
+def test_a_look_at_what_is_not_committed_proves_nothing(shop: Shop, configured: Any) -> None:
+    configured(OPTIONS={"isolation_level": "read uncommitted"})
+    shop.warm()
+    token = write()
+    shop.settle()
+    shop.forget_positions()
+    with after(token):
+        assert asked(shop) == (0, 1)
 
 
 @pytest.fixture
