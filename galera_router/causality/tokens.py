@@ -85,19 +85,13 @@ class _Signer(signing.TimestampSigner):
         return _timestamp(int(time.time()))
 
 
-@functools.lru_cache(maxsize=1)
-def _timestamp(second: int) -> str:
-    return signing.b62_encode(second)
+_timestamp = functools.lru_cache(maxsize=1)(signing.b62_encode)
+_signer_of = functools.lru_cache(maxsize=1)(_Signer)
 
 
 def _signer() -> _Signer:
     """The one for the keys of the settings; ``signing.dumps`` makes one for each call."""
     return _signer_of(settings.SECRET_KEY, tuple(settings.SECRET_KEY_FALLBACKS))
-
-
-@functools.lru_cache(maxsize=1)
-def _signer_of(key: str | bytes, fallbacks: tuple[str | bytes, ...]) -> _Signer:
-    return _Signer(key, fallbacks)
 
 
 def _signed(text: str) -> str:

@@ -261,9 +261,9 @@ def keep_out_of_serialized(wrapper: Wrapper, app: str) -> None:
 
 
 def keep_out_of_flush(wrapper: Wrapper, tables: Collection[str]) -> None:
-    """Have ``flush``, which comes behind each ``TransactionTestCase`` too, leave ``tables`` alone.
+    """Let ``flush`` leave ``tables`` as they are; it runs after each ``TransactionTestCase``.
 
-    Why private: Django empties the table of every model that it has made.
+    Why private: Django empties the table of every managed model, and no setting says otherwise.
     """
     flush = wrapper.ops.sql_flush
 

@@ -66,7 +66,6 @@ class NodeConnection:
     Attributes:
         state: what a new connection would be without; None if nothing.
         ticket: the number of the last packet; the cursor that sent it has the same one.
-        drained: the ticket of the packet of which no answer is left, as its cursor has seen.
         unchecked: Django has asked for a health check; it is made before the next use.
         guarded: its session is as ``lost_update_guard`` wants it.
         before: the session variables that the open transaction has set, and their values before
@@ -93,8 +92,6 @@ class NodeConnection:
         self.state: str | None = None
         self._states: dict[str, str] = {}
         self.ticket = 0
-        self.drained = -1
-        self._lent = False
         self._largest: int | None = None
         self.unchecked = False
         self.guarded = False
@@ -168,15 +165,9 @@ class NodeConnection:
         finally:
             self.busy = 0.0
 
-    def query(self, statement: bytes, *, drained: bool = False) -> None:
-        """Send a statement; raises the driver's errors. Its rows, if any, are to be fetched.
-
-        Args:
-            statement: without parameters.
-            drained: :meth:`drain` was called, and nothing was sent since.
-        """
-        if not drained:
-            self.drain()
+    def query(self, statement: bytes) -> None:
+        """Send a statement; raises the driver's errors. Its rows, if any, are to be fetched."""
+        self.drain()
         self.busy = time.monotonic()
         try:
             self.connection.query(statement)
@@ -214,22 +205,12 @@ class NodeConnection:
             raise OperationalError(_TOO_LARGE, text)
 
     def drain(self) -> None:
-        """Let go of what a cursor has not read, such as the result sets of a CALL.
-
-        The driver is not asked again where the last cursor has found nothing left: each question
-        lets another thread run, while the transaction holds its locks.
-        """
-        known = self.drained == self.ticket and not self._lent
+        """Let go of what a cursor has not read, such as the result sets of a CALL."""
         self.ticket += 1
         if self.outstanding:
             self._take_answer()
-        while not known and self.connection.next_result() == 0:
+        while self.connection.next_result() == 0:
             self.connection.discard_result()
-
-    def lend(self) -> Any:
-        """The driver's connection for the application: what that leaves there is not known."""
-        self._lent = True
-        return self.connection
 
     def is_stale(self, *, ping: bool = False) -> bool:
         """Returns True if the connection, which is idle, is of no more use.

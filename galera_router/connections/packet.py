@@ -12,19 +12,21 @@ from MySQLdb.constants import CLIENT, CR
 Rows = tuple[tuple[Any, ...], ...]
 
 
+def _nothing(rows: int) -> None: ...
+
+
 @dataclass(slots=True)
 class Step:
     """A statement of ours that travels with one of the application's.
 
     Attributes:
         statement: without parameters.
-        done: called with the number of affected rows when the server has answered it; None if
-            nobody wants to know.
+        done: called with the number of affected rows when the server has answered it.
         told: called ahead of that with the rows of its answer; None if nobody wants them.
     """
 
     statement: bytes
-    done: Callable[[int], None] | None = None
+    done: Callable[[int], None] = _nothing
     told: Callable[[Rows], None] | None = None
 
 
@@ -81,8 +83,7 @@ class Packet:
             self.driver.discard_result()
         else:
             step.told(self.driver.store_result().fetch_row(0))
-        if step.done is not None:
-            step.done(rows)
+        step.done(rows)
 
     @property
     def encloses(self) -> bool:

@@ -209,8 +209,7 @@ class Marking:
         wanted: the transaction has come to a statement that may write or lock.
         done: the marker has been advanced in the transaction that the server has open.
         renewals: markers that were found missing.
-        direct: the driver's connection was used as well, or the application has named the table:
-            nobody knows what has become of the row.
+        direct: the driver's connection was used as well: nobody knows what that has done.
     """
 
     def __init__(self) -> None:

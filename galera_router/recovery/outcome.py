@@ -54,11 +54,11 @@ def commit(transaction: Transaction) -> None:
         Exception: the driver's error, where the server refused; it has rolled back.
     """
     session = transaction.session
-    link, drained = _alive(transaction)
+    link = _alive(transaction)
     doubt: Doubt | None = None
     while True:
         try:
-            link.query(b"COMMIT", drained=drained)
+            link.query(b"COMMIT")
         except ERRORS as error:
             if doubt is None and not is_lost(error):
                 _refused(transaction, error)
@@ -69,7 +69,7 @@ def commit(transaction: Transaction) -> None:
                 doubt = doubt or Doubt(transaction, link, error)
                 if doubt.settle(error, functools.partial(_replay, doubt, error)) is not None:
                     break
-            link, drained = _primary(transaction), False
+            link = _primary(transaction)
         else:
             mark = give_back(session, transaction.marking, link, committed=True)
             session.following.note_write(link.node, mark, link.server)
@@ -78,14 +78,12 @@ def commit(transaction: Transaction) -> None:
     session.following.note_commit(wrote=transaction.marking.wanted)
 
 
-def _alive(transaction: Transaction) -> tuple[NodeConnection, bool]:
-    """The connection for a COMMIT, and True if nothing is left on it to be read."""
+def _alive(transaction: Transaction) -> NodeConnection:
     link = _primary(transaction)
-    if not link.is_stale():
-        return link, True
-    error = MySQLdb.OperationalError(2013, "connection lost before COMMIT")  # it was not sent
-    rebuilding.recover(transaction, error)
-    return _primary(transaction), False
+    if link.is_stale():  # lost before it was sent
+        error = MySQLdb.OperationalError(2013, "connection lost before COMMIT")
+        rebuilding.recover(transaction, error)
+    return _primary(transaction)
 
 
 def _primary(transaction: Transaction) -> NodeConnection:

@@ -117,8 +117,7 @@ def prepare(transaction: Transaction) -> list[Step]:
     last = steps.pop()
 
     def done(rows: int) -> None:
-        if last.done is not None:
-            last.done(rows)
+        last.done(rows)
         transaction.to_primary(link)
 
     return [*steps, Step(last.statement, done)]

@@ -265,8 +265,7 @@ class Replay:
     def _done(step: Step, cursor: Any) -> None:
         if step.told is not None:
             step.told(cursor.fetchall())
-        if step.done is not None:
-            step.done(cursor.rowcount)
+        step.done(cursor.rowcount)
 
     def _still_open(self, cursor: Any) -> None:
         """A transaction that Galera aborts between two statements of a packet is told nothing.

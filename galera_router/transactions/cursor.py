@@ -303,8 +303,6 @@ class _Door:
             return
         if self._link is not None and self._ticket == self._link.ticket:
             super()._discard()  # type: ignore[misc]
-            if self.connection is not None:  # else nobody was asked
-                self._link.drained = self._ticket
             return
         connection, self.connection = self.connection, None
         try:

@@ -61,8 +61,8 @@ class Lane:
     """
 
     __slots__ = (
-        "answer", "begins", "kept", "link", "optimistic", "reads", "record", "rules",
-        "session", "state", "sync", "ticket", "transaction", "writes",
+        "answer", "begins", "kept", "link", "optimistic", "reads", "record", "rules", "session",
+        "state", "sync", "ticket", "transaction", "writes",
     )  # fmt: skip
 
     def __init__(

@@ -92,7 +92,7 @@ class NodeAlias:
             link.close()
 
     def driver(self) -> Any:
-        return self.connect().lend()
+        return self.connect().connection
 
     # --- what the session asks
 

@@ -354,8 +354,7 @@ def _beginning(transaction: Transaction, link: NodeConnection, wait: Wait) -> li
     *steps, last = wait.steps
 
     def done(rows: int) -> None:
-        if last.done is not None:
-            last.done(rows)
+        last.done(rows)
         wait.over = True
         _begun(transaction, link, wait)
 

@@ -352,8 +352,8 @@ class Session:
     def driver(self) -> Any:
         """The driver's connection to the primary, for what only it can answer."""
         if self._direct is not None:
-            return self._direct.lend()
-        return self._noted(self._for_direct_use).lend()
+            return self._direct.connection
+        return self._noted(self._for_direct_use).connection
 
     def _for_direct_use(self) -> NodeConnection:
         self.following.note_write()

@@ -19,7 +19,7 @@ from galera_router.connections.errors import (
 from galera_router.connections.packet import Step
 from galera_router.recovery import failover, outcome, rebuilding, variables
 from galera_router.recovery.failover import Patience
-from galera_router.recovery.marker import TABLE, MarkerGone, Marking, is_fenced, moved
+from galera_router.recovery.marker import MarkerGone, Marking, is_fenced, moved
 
 from .lane import open_lane
 from .statements import Statement
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 #: Set ahead of a statement that may end the transaction inside: gone if it has.
 _BEFORE = "galera_router_before"
 NO_SUCH_SAVEPOINT = 1305
-MARKERS = TABLE.encode()
 #: They commit once, and begin nothing.
 COMMITS = frozenset({"CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME", "GRANT", "REVOKE"})
 #: Errors of a statement that leave what was before it as it is.
@@ -56,8 +55,6 @@ def execute(transaction: Transaction, call: Call, failed: Exception | None = Non
     if statement.savepoint is None and not (statement.repeatable and call.buffered):
         transaction.needs_primary = True
         transaction.marking.wanted |= not statement.readable
-        if MARKERS in call.sql:  # a project's flush, say: the row may be gone behind the COMMIT
-            transaction.marking.direct = True
     patience: Patience | None = None
     while True:
         try:

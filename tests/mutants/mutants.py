@@ -143,10 +143,10 @@ MUTANTS = (
         "marker-given-back-early",
         "a marker goes back to the pool before its COMMIT is answered",
         "recovery/outcome.py",
-        '            link.query(b"COMMIT", drained=drained)\n        except ERRORS as error:\n'
+        '            link.query(b"COMMIT")\n        except ERRORS as error:\n'
         "            if doubt is None and not is_lost(error):",
         "            give_back(session, transaction.marking, link, committed=True)\n"
-        '            link.query(b"COMMIT", drained=drained)\n        except ERRORS as error:\n'
+        '            link.query(b"COMMIT")\n        except ERRORS as error:\n'
         "            if doubt is None and not is_lost(error):",
         (ONCE, BYTES, CHAOS),
     ),

@@ -242,18 +242,3 @@ def test_what_somebody_else_has_removed_is_proven_to_be_gone(warm: Shop) -> None
     packets = ["wait" if s.startswith(WAIT) else "sync" for s in waits]
     assert packets == ["wait", "sync", "wait", "sync"], "the proof asks once more, without waiting"
     assert sent["db1"] == sent["db3"] == []
-
-
-def test_a_marker_that_its_own_transaction_has_removed_is_thrown_away(warm: Shop) -> None:
-    with transaction.atomic():
-        Tag.objects.create(name="x")
-        with connection.cursor() as cursor:
-            cursor.execute("DELETE FROM galera_router_marker")
-    with warm.traffic() as sent:
-        assert Tag.objects.count() == 1
-        with transaction.atomic():
-            Tag.objects.create(name="y")
-        assert Tag.objects.count() == 2
-    assert not [s for node in sent.values() for s in node if s.startswith(WAIT)]
-    connects = [s for s in sent["db1"] if s.startswith("Connect")]
-    assert connects == [], "no marker was found missing, and no connection given up for it"
