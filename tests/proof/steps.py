@@ -30,7 +30,7 @@ def steps(seed: int) -> list[Step]:
     """All of them, the short ones first; ``seed`` is that of the chaos runs."""
     chaos = ("tests.chaos", "--seed", str(seed))
     return [
-        Step("10,000 serializable histories", ("tests.history", "--count", "10000"), 10),
+        Step("10,000 serializable histories", ("tests.history", "--histories", "10000"), 10),
         Step("programmes without a fault", _differential(0, 20), 20),
         Step("programmes cut at a byte", _differential(1, 60), 60),
         Step("programmes with an exception at a point", _differential(2, 60), 60),
