@@ -83,6 +83,7 @@ CHECKERS: dict[str, Command] = {
     # Originals that arrive when they have been given up.
     "late": _chaos("--faults", "late-commit"),
     # What a random programme or load hardly ever meets: a test for each.
+    "at-once": _tests("transactions/test_at_once.py"),
     "back": _tests("integration/test_back_in_time.py"),
     "caught": _tests("integration/test_interrupted_writes.py"),
     "conflicts": _tests("integration/test_conflicts.py", "another_node or as_a_whole"),
@@ -93,8 +94,10 @@ CHECKERS: dict[str, Command] = {
     "kept-keys": _tests("recovery/test_replay.py", "keys_is_kept"),
     "lagging": _tests("integration/test_failover.py", "lags_is_waited_for"),
     "locking": _tests("integration/test_locks.py"),
+    "lane": _tests("transactions/test_lane.py"),
     "limits": _fault("s09_soft_limits"),
     "lost-state": _tests("integration/test_connection_state.py", "not_moved or before_it"),
+    "marks": _tests("integration/causality/test_marks.py", "primary"),
     "named-nodes": _tests("integration/test_named_nodes.py"),
     "once": _tests("integration/test_exactly_once.py", "added_once"),
     "one-snapshot": _tests("integration/test_routing.py", "one_snapshot"),

@@ -57,6 +57,7 @@ CAUGHT, INTERRUPTS, LIMITS, PROMOTION = "caught", "interrupts", "limits", "promo
 GUARD, PROCEDURES, STATE = "guard", "procedures", "state"
 CONFLICTS, SAVEPOINTS, SWALLOWED, TOKENS = "conflicts", "savepoints", "swallowed", "tokens"
 ENDED, FENCE, SHARED = "ended", "fence", "shared"
+AT_ONCE, LANE, MARKS = "at-once", "lane", "marks"
 
 #: Whatever a checker finds here is a false alarm of its own, or a fault of the router.
 CONTROL = Mutant("control", "nothing: the router as it is", "", "", "", ())
@@ -469,6 +470,55 @@ MUTANTS = (
         "        if not harmless and not undone:",
         "        if False:",
         (CAUGHT,),
+    ),
+    # --- short cuts
+    Mutant(
+        "write-at-once-behind-another",
+        "a write begins on the kept connection although the primary may lack what is to be seen",
+        "transactions/opening.py",
+        "    if cluster.usual() is not node or _lags(session, node):",
+        "    if cluster.usual() is not node:",
+        (AT_ONCE,),
+    ),
+    Mutant(
+        "write-at-once-in-an-old-epoch",
+        "a transaction on a kept connection belongs to the epoch of the one before it",
+        "transactions/opening.py",
+        "    link.epoch = known.number\n    cluster.note_use()",
+        "    cluster.note_use()",
+        (AT_ONCE, FENCE),
+    ),
+    Mutant(
+        "primary-does-not-look",
+        "a primary is taken to have what a token names",
+        "transactions/opening.py",
+        "            link.query(look_for(mark))\n            link.rows()\n",
+        "            pass\n",
+        (MARKS, AT_ONCE),
+    ),
+    Mutant(
+        "uncommitted-rows-are-believed",
+        "a marker that is seen at READ UNCOMMITTED counts as committed",
+        "transactions/opening.py",
+        "    if session.wrapper.isolation_level == _UNCOMMITTED:",
+        "    if False:",
+        (AT_ONCE,),
+    ),
+    Mutant(
+        "lane-past-a-token",
+        "the fast lane stays open when a token or a block of reads() comes",
+        "transactions/lane.py",
+        "            scope.raw() is self.rules\n            and session.transaction",
+        "            session.transaction",
+        (LANE,),
+    ),
+    Mutant(
+        "lane-past-the-journal",
+        "what was read on the fast lane is not in the journal, and is not compared",
+        "transactions/lane.py",
+        "        journal.fresh.append((sql, *answer, statement.ordered))\n",
+        "",
+        (LANE,),
     ),
     # --- running again
     Mutant(
