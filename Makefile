@@ -77,7 +77,7 @@ mutants: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.mutants $(ARGS)
 
 histories: $(VENV)/.installed-dev
-	exec $(BIN)/python -m tests.history --count 10000 $(ARGS)
+	exec $(BIN)/python -m tests.history --histories 10000 $(ARGS)
 
 bench: $(VENV)/.installed-dev
 	exec $(BIN)/python -m tests.benchmarks $(ARGS)

@@ -134,24 +134,35 @@ def galera_atomic(
 ) -> Any:
     """``transaction.atomic`` for a cluster: as a decorator it runs the function again.
 
-    The function is run again after a deadlock, a replay that did not match or a change of its
-    tables, on the primary from the start if it had come there. It is not run again if anything
-    was committed since it began, on any database, in any thread that it has started, or if hooks
-    of ``on_commit`` were run: then the error goes on. It must therefore not have other effects
-    before its end; put those into ``on_commit``. From its third run on it queues with others that
-    fail as often, so that each gets its turn.
+    The function is run again, on the primary from the start if it had come there, after
+
+    - a conflict that a replay could not mend: a deadlock, a lock that was waited for in vain, a row
+      that somebody has changed;
+    - a replay that did not match, and a change of its tables;
+    - a ``FailoverImpossible`` that has left nothing from before missing;
+    - once, a server that takes no writes.
+
+    It is not run again if anything was committed since it began, on any database, in any thread
+    that it has started, or if hooks of ``on_commit`` were run: then the error goes on. It must
+    therefore not have other effects before its end; put those into ``on_commit``. From its third
+    run on it queues with others that fail as often, so that each gets its turn.
 
     As a context manager (``with galera_atomic():``) there is nothing to run again, and the error
     goes on. A decorated function inside another transaction leaves the repetition to the outermost
     one.
 
     Args:
-        using: the alias of the cluster (or of any database, where it is plain ``atomic``).
+        using: the alias of the cluster (or of any database, where it is plain ``atomic``); None is
+            ``default``. Or the function itself, where it stands as a decorator without arguments.
         savepoint: as in ``transaction.atomic``.
         durable: as in ``transaction.atomic``.
         attempts: runs in all, the first included.
 
+    Returns:
+        A decorator that is a context manager as well; for a function, the decorated one.
+
     Raises:
+        ConfigurationError: when it is called or entered: ``using`` is the alias of one node.
         TypeError: for a coroutine or a generator, neither of which can be run in one piece.
         ValueError: for fewer than one attempt.
     """

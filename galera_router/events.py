@@ -1,8 +1,8 @@
 """What galera_router tells of: one frozen dataclass for each kind of event.
 
 :mod:`galera_router.signals` has a signal for each of them. The log's lines are made from them, too.
-Seconds are seconds, with fractions. No event has the
-values of rows, parameters of statements or passwords in it.
+Durations are in seconds, with fractions. No event has the values of rows, parameters of statements
+or passwords in it.
 
 An event that this process has met in a statement is sent when that statement is done, in its
 thread. What the watchdog finds out about nodes is sent in the watchdog's thread.

@@ -1,4 +1,4 @@
-"""Everything that galera_router raises, in one tree.
+"""The errors of galera_router's own, in one tree.
 
 ::
 
@@ -12,7 +12,8 @@
         ├── CommitOutcomeUnknown    a COMMIT or autocommit write whose answer was lost
         └── ReadOnlyNode            a write sent to the alias of a single node
 
-Code that already handles ``django.db.OperationalError`` needs no change to handle these.
+Code that handles ``django.db.OperationalError`` handles every ``ClusterError``. A wrong argument is
+a ``ValueError`` or ``TypeError``; the error of a statement itself stays Django's.
 """
 
 from __future__ import annotations
@@ -35,22 +36,26 @@ class NotCommitted(GaleraRouterError, TransactionManagementError):
 
 
 class ClusterError(GaleraRouterError, OperationalError):
-    """An error that a running transaction meets."""
+    """An error that a query or a transaction meets."""
 
 
 class NoNodeAvailable(ClusterError):
-    """No node can serve; the message names each node and why it cannot."""
+    """No node can serve. The message names each node and why it cannot, or the one node that is to
+    be the primary and has not caught up.
+    """
 
 
 class FailoverImpossible(ClusterError):
-    """A node was lost and the open transaction cannot be replayed; the message says why.
+    """What was open cannot be moved, and the message says why.
 
-    Nothing of the transaction was committed.
+    A node was lost, another node is the primary now, or a statement was interrupted. Outside of a
+    transaction: what was set on the connection is gone. Nothing of the transaction was committed,
+    unless the message says so.
 
     Args:
         message: what was lost, and why that cannot be mended.
         again: the code may be run again as a whole: nothing that came before its transaction
-            is missing.
+            is missing. An attribute, too.
     """
 
     def __init__(self, message: str, *, again: bool = False) -> None:
@@ -76,6 +81,8 @@ class CommitOutcomeUnknown(ClusterError):
         node: the name of the node that was lost.
         connection_id: the server's number of the lost connection, as in its logs.
         writes: verb and table of each write, in order: ``UPDATE shop_book``.
+
+    The last three are attributes, too; empty where nothing is known.
     """
 
     def __init__(

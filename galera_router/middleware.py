@@ -45,7 +45,7 @@ class Runs:
         sessions: of the clusters that the view's transaction is on; none if it is not atomic.
         attempts: how many runs there were, and may be; None in the first one.
         turn: the place in the queue of those who have failed often; None as long as there is none.
-        failure: for which the run asks for another one.
+        failure: the error for which another run is asked; None if none is.
     """
 
     def __init__(self, request: HttpRequest) -> None:
@@ -152,8 +152,8 @@ class Runs:
 
 
 class GaleraMiddleware:
-    """First in MIDDLEWARE. Under ATOMIC_REQUESTS it runs a request again after a deadlock, a
-    replay that did not match or a change of its tables.
+    """First in MIDDLEWARE. Under ATOMIC_REQUESTS it runs a request again, up to ten times in all,
+    for the same reasons as :func:`~galera_router.galera_atomic` a function.
 
     A view outside a transaction is never run again. Nor is a request whose body cannot be read a
     second time, or that has committed something: on any database, by a middleware behind this
@@ -164,7 +164,7 @@ class GaleraMiddleware:
     brings one reads no older than that. See :mod:`galera_router.causality.carriers`.
 
     Raises:
-        ConfigurationError: one of the settings ``GALERA_…`` is wrong.
+        ConfigurationError: when it is loaded: one of the settings ``GALERA_…`` is wrong.
     """
 
     sync_capable = True

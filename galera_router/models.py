@@ -42,7 +42,7 @@ class Epoch(models.Model):
 
 
 class Marker(models.Model):
-    """One row per connection of a worker that has transactions to write; see ``markers``."""
+    """One row per marker, see ``galera_router.recovery.marker``; ``worker`` is its name."""
 
     worker = models.CharField(max_length=32, primary_key=True)
     seq = models.BigIntegerField()

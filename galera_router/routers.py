@@ -24,7 +24,15 @@ class GaleraRouter:
     _alone_in: list[Any] | None = None  # the listed routers, if none is behind this one
 
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
-        """The cluster's alias; it also names the secondary that the read will go to, if any."""
+        """What the routers behind this one choose, which is the alias of a node or of a cluster.
+
+        Returns:
+            That alias. A cluster's also has the attribute ``node``, the alias of the secondary that
+            the read will go to, if there is one.
+
+        Raises:
+            ConfigurationError: INSTALLED_APPS lacks the app.
+        """
         if self._alone_in is router.routers:
             chosen = _without_others(hints)
         else:
@@ -39,7 +47,11 @@ class GaleraRouter:
         return session.pin() if session is not None else chosen
 
     def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
-        """The cluster's alias: wherever the primary now is."""
+        """What the routers behind this one choose; in the place of a node, its cluster.
+
+        Raises:
+            ConfigurationError: INSTALLED_APPS lacks the app.
+        """
         if self._alone_in is router.routers:
             chosen = _without_others(hints)
         else:
@@ -48,7 +60,7 @@ class GaleraRouter:
         return cluster.alias if cluster is not None else chosen
 
     def allow_relation(self, obj1: models.Model, obj2: models.Model, **hints: Any) -> bool | None:
-        """All nodes of a cluster hold the same data."""
+        """Returns True for two aliases of one cluster, which hold the same data; else None."""
         first, second = obj1._state.db or "", obj2._state.db or ""
         if first == second:
             return None
@@ -58,7 +70,11 @@ class GaleraRouter:
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
         """Migrate through the cluster's alias only: the nodes replicate the rest.
 
-        Our own table is made on every cluster, and of use on nothing else.
+        Our own tables are made on every cluster, and on no other database.
+
+        Returns:
+            False for a node's alias, and for our app on what is no cluster; True for our app on a
+            cluster; else None, which is no opinion.
         """
         cluster = cluster_of(db)
         if app_label == APP:

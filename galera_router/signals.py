@@ -1,7 +1,8 @@
 """Signals that an application may subscribe to, each with one frozen event.
 
 Each is sent with the keyword argument ``event``, one of :mod:`galera_router.events`; ``sender`` is
-its class. :func:`send` is the one place that sends them and writes their lines to the log. An
+its class. :func:`send`, which is not for applications, sends them and writes their lines to the
+log; ``Promotion`` has none. An
 exception in a receiver goes no further, and Django logs it: the transaction that was just rescued
 is not the receiver's to break.
 

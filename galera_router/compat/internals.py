@@ -1,4 +1,4 @@
-"""What Django and mysqlclient keep private; no module outside this package touches it.
+"""What Django and mysqlclient keep private; besides, only the door touches it.
 
 Each function says why public API will not do; ``tests/integration/test_internals.py``
 tries each of them on every supported Django.

@@ -23,7 +23,7 @@ from .packet import several_statements
 if TYPE_CHECKING:
     from galera_router.cluster.node import Node
 
-#: called with every new link; the watchdog puts itself here
+#: Called, without arguments, when a connection was made; the monitor puts ``ensure`` here.
 on_new: Callable[[], None] = lambda: None  # noqa: E731
 
 # struct tcp_info of Linux: last_data_sent, last_data_recv (ms ago), bytes_acked, bytes_received.

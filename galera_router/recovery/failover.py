@@ -194,6 +194,7 @@ def on_primary(session: Session, action: Action) -> NodeConnection:
     for node in candidates(session, lambda: _elected(session), electable=True):
         try:
             link = session.to_primary(node, waits)
+            _keep_state(session)
             action(link)
         except LagsBehind as lag:
             waits.in_vain(node, lag)
@@ -203,6 +204,7 @@ def on_primary(session: Session, action: Action) -> NodeConnection:
             else:
                 _primary_failed(session, node, error, again=node in tried)
             tried.add(node)
+            _keep_state(session)
         else:
             return link
     raise AssertionError("the candidates end with an error")
@@ -262,26 +264,18 @@ def _elected(session: Session) -> Node | None:
 
 
 def _not_primary(session: Session, node: Node, error: Exception) -> None:
-    """Another node is to be tried; what was set on a connection cannot go there.
-
-    Raises:
-        FailoverImpossible: the application has set something on this one.
-    """
-    link = session.primary
+    """Another node is to be tried; what was set on a connection cannot go there."""
     undo(session)
     if is_fenced(error):
         session.cluster.epochs.over(node)
-    if link is not None and link.state is not None:
-        session.forgotten = link.state
+    if session.primary is not None and session.primary.state is not None:
         session.lose_primary(idle=True)
-        _keep_state(session)
 
 
 def _keep_state(session: Session) -> None:
     """Refuse to go on silently without what the application has set on its connection."""
     kept = session.primary
     if kept is not None and kept.state is not None and (_is_over(session, kept) or kept.is_stale()):
-        session.forgotten = kept.state
         session.lose_primary(idle=True)
     forgotten, session.forgotten = session.forgotten, None
     if forgotten is not None:
@@ -352,7 +346,7 @@ class Conflicts:
         self._met = 0
 
     def worth_while(self, error: Exception) -> bool:
-        """Wait for a moment, longer each time, unless there have been conflicts enough.
+        """Count a conflict and tell of it; returns True, after a pause, if it may be tried again.
 
         A lock is waited for once more only: each time takes as long as the server allows.
         """

@@ -66,7 +66,8 @@ class Entry:
         insert: it is an INSERT or REPLACE.
         error: the number of the error that the application was given instead.
         digest: takes the place of ``answer.rows`` when these are not kept.
-        savepoint: the name, where the statement sets a savepoint.
+        savepoint: the name, if it was set before the transaction came to the primary; there
+            :class:`~galera_router.recovery.marker.Marking` follows them.
         session: it sets a variable of the session, which ROLLBACK does not undo.
     """
 

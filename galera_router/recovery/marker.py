@@ -308,7 +308,7 @@ def acquire(session: Session, marking: Marking, link: NodeConnection) -> None:
 
 
 def take(session: Session, marking: Marking, link: NodeConnection) -> bool:
-    """:func:`acquire` as far as no server is needed; returns False if a marker has to be made."""
+    """Take a marker from the pool if one is wanted; returns False if one has to be made."""
     marking.epoch = link.epoch
     if marking.marker is None and _is_wanted(session, link):
         pool = pool_of(session.cluster)

@@ -128,6 +128,7 @@ def rollback(transaction: Transaction, link: NodeConnection) -> None:
     except ERRORS as error:
         if not is_lost(error):
             raise
+        link.end_state("SET TRANSACTION", "BEGIN", "START")  # it has gone back, as it was to
         session.lose_primary()
     else:
         if not transaction.uncertain:
@@ -187,6 +188,7 @@ def _confirm(transaction: Transaction, doubt: Doubt, error: Exception) -> NodeCo
         link = failover.on_primary(session, again)
     except ERRORS as refusal:
         raise doubt.unknown(str(refusal)) from refusal
+    doubt.note_lost_state()
     give_back(session, transaction.marking, link, committed=False)
     return link
 
@@ -271,7 +273,7 @@ class Doubt:
         if is_lost(error):
             if verdict(error) is Verdict.OUT and session.primary is not None:
                 session.cluster.mark_down(session.primary.node, error)
-            session.lose_primary()
+            session.lose_primary(told=True)  # when it is known what has become of the change
         else:
             failover.undo(session)
         self._marking.done = False
@@ -300,7 +302,7 @@ class Doubt:
             link.query(b"ROLLBACK")
             marker.seq, marker.node = row[0], link.node
             self._marking.done = False
-            self._session.forgotten = self.link.state
+            self.note_lost_state()
             mark = None if self._marking.direct else Mark(marker.worker, marker.seq)
             self._session.following.note_write(link.node, mark, link.server)
             self._session.following.found = True
@@ -336,7 +338,13 @@ class Doubt:
             refusal = rebuilding.impossible(
                 self.transaction, self.link, self._loss.error, str(refusal)
             )
+        else:
+            self.note_lost_state()
         self._refusal = refusal.error if isinstance(refusal, Refused) else refusal
+
+    def note_lost_state(self) -> None:
+        """What was set on the lost connection has gone, and the next statement says so."""
+        self._session.forgotten = self.link.state
 
     def unknown(self, reason: str) -> CommitOutcomeUnknown:
         """The error that says what there is to look for."""
@@ -351,7 +359,8 @@ class Doubt:
             f"The connection to {link.node.name} was lost when the transaction may have been"
             f" committed ({self._loss.error}), and what became of it cannot be found out: {reason}."
             f" Look before you repeat it. It was connection {link.thread_id}, with"
-            f" {', '.join(changes) or 'writes that were not recorded'}.",
+            f" {', '.join(changes) or 'writes that were not recorded'}."
+            f"{rebuilding.what_was_set(link)}",
             node=link.node.name,
             connection_id=link.thread_id,
             writes=changes,

@@ -28,7 +28,6 @@ from .replay import Replay
 if TYPE_CHECKING:
     from galera_router.transactions.transaction import Transaction
 
-
 #: How the message of a mismatch begins: at the first write, and after it.
 BEFORE = "Somebody has changed what this transaction had read on a secondary before its first write"
 AFTER = "Somebody has changed what this transaction had read before it was begun again"
@@ -187,7 +186,7 @@ def recover(transaction: Transaction, error: Exception) -> None:
     link = session.primary
     assert link is not None, "only a transaction on the primary is recovered"
     loss = Loss(link.node, error)
-    session.lose_primary()
+    session.lose_primary(told=True)
     transaction.to_pending()
     if verdict(error) is Verdict.OUT:
         session.cluster.mark_down(link.node, error)
@@ -230,8 +229,12 @@ def repeat(transaction: Transaction, error: Exception) -> None:
     session.tell(loss, found.node, len(transaction.journal))
 
 
-def renew_marker(transaction: Transaction) -> None:
+def renew_marker(transaction: Transaction, *, lose: bool = False) -> None:
     """The marker's row has gone: begin again with another one.
+
+    Args:
+        transaction: whose marker it is.
+        lose: what has met this has left answers on the connection.
 
     Raises:
         FailoverImpossible: the transaction cannot be replayed; nothing of it was committed.
@@ -239,13 +242,18 @@ def renew_marker(transaction: Transaction) -> None:
     session = transaction.session
     renew(session, transaction.marking)
     link = session.primary
+    if lose:
+        session.lose_primary(told=True)
     begun = transaction.is_on_primary
     transaction.to_pending()
     reason = obstacle(transaction, link) if begun else None
+    if lose and link is not None:
+        reason = reason or link.state
     if reason is not None:
+        also = what_was_set(link, reason) if lose else ""
         transaction.broken = FailoverImpossible(
             f"The marker of the transaction has gone, and it cannot be begun again: {reason}."
-            f" {transaction.told()}",
+            f" {transaction.told()}{also}",
             again=link is None or link.state is None,
         )
         raise transaction.broken
@@ -268,10 +276,11 @@ def primary_changed(transaction: Transaction, error: Exception) -> None:
     reason = obstacle(transaction, link) if begun else link.state
     if reason is not None:
         if link.state is not None:
-            session.lose_primary(idle=True)
+            session.lose_primary(idle=True, told=True)
         transaction.broken = FailoverImpossible(
             f"Another node than {link.node.name} is the primary of {session.cluster.alias!r} now,"
-            f" and the open transaction cannot be moved there: {reason}. {transaction.told()}",
+            f" and the open transaction cannot be moved there: {reason}. {transaction.told()}"
+            f"{what_was_set(link, reason)}",
             again=link.state is None and not transaction.partly,
         )
         raise transaction.broken from error
@@ -280,15 +289,22 @@ def primary_changed(transaction: Transaction, error: Exception) -> None:
 
 
 def refuse(transaction: Transaction, link: NodeConnection, error: Exception) -> None:
-    """Raise where the transaction cannot be replayed, and answer all that follows with it."""
+    """Raise unless the transaction may be replayed; further statements get the same error."""
     if not transaction.session.options.failover_enable:
         transaction.broken = error
         raise error
     reason = obstacle(transaction, link)
     if reason is None:
         return
+    if link.state is not None:
+        transaction.session.forgotten = None  # the error tells
     transaction.broken = impossible(transaction, link, error, reason)
     raise transaction.broken from error
+
+
+def what_was_set(link: NodeConnection | None, reason: str = "") -> str:
+    """What an error says of the state that is lost with ``link``, beside its ``reason``."""
+    return "" if link is None or link.state in (None, reason) else f" Also, {link.state}."
 
 
 def impossible(
@@ -297,7 +313,8 @@ def impossible(
     """The error for a transaction that was lost with ``link`` and cannot be replayed."""
     return FailoverImpossible(
         f"Node {link.node.name} of {transaction.session.cluster.alias!r} was lost ({error}) and the"
-        f" open transaction cannot be moved to another node: {reason}. {transaction.told()}",
+        f" open transaction cannot be moved to another node: {reason}. {transaction.told()}"
+        f"{what_was_set(link, reason)}",
         again=link.state is None and not transaction.partly,
     )
 

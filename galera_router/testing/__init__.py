@@ -7,7 +7,7 @@
         cluster.heal()
 
 The pytest plugin is ``galera_router.testing.plugin``; ``python -m galera_router.testing`` starts a
-cluster and waits.
+cluster and takes commands.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def to_primary(session: Session, node: Node, waits: CatchingUp) -> NodeConnectio
 def at_once(session: Session) -> NodeConnection | None:
     """The kept connection to the primary, if :func:`to_primary` would have nothing to do.
 
-    None where anything is unusual: then that, and what is around it, says what is to be done.
+    None where anything is unusual: then :func:`failover.on_primary` does what is to be done.
     """
     link = session.primary
     if link is None or link.state is not None or link.unchecked or session.forgotten is not None:
@@ -186,7 +186,6 @@ def ended(session: Session, link: NodeConnection) -> None:
         link.manual = False
     except ERRORS as error:  # what was to be final is: no failure of the transaction
         logger.info("%s: lost %s after its end: %s", session.cluster.alias, link.node.name, error)
-        session.forgotten = link.state
         session.lose_primary(idle=True)
 
 

@@ -285,7 +285,7 @@ def _is_whole(call: Call) -> bool:
 def _lost(
     session: Session, call: Call, link: NodeConnection, error: Exception, *, writing: bool
 ) -> Any:
-    session.lose_primary()
+    session.lose_primary(told=True)  # as each of the errors below does
     if verdict(error) is Verdict.OUT:
         session.cluster.mark_down(link.node, error)
     if not session.options.failover_enable:
@@ -331,7 +331,7 @@ def _in_doubt(
     node, verb = link.node.name, call.statement.verb
     told = link.thread_id, (verb,), f"{verb} has no marker ({error})"
     signals.send(OutcomeUnknown, session.cluster.alias, node, *told)
-    state = f" Also, {link.state}." if link.state is not None else ""
+    state = rebuilding.what_was_set(link)
     return CommitOutcomeUnknown(
         f"The connection to {link.node.name} was lost in {call.statement.verb} ({error}): the"
         " change is either there as a whole or not at all. Look before you repeat it. It was"

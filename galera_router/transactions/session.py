@@ -484,14 +484,19 @@ class Session:
         """The transaction that was open on the primary has ended."""
         opening.ended(self, link)
 
-    def lose_primary(self, *, idle: bool = False) -> None:
+    def lose_primary(self, *, idle: bool = False, told: bool = False) -> None:
         """The connection to the primary is of no more use.
+
+        What the application has set on it has gone with it; its next statement is told so.
 
         Args:
             idle: nothing was under way on it.
+            told: the caller sees to it that the application is told.
         """
         link, self.primary = self.primary, None
         if link is not None:
+            if link.state is not None and not told:
+                self.forgotten = link.state
             self.left = None if idle else link
             link.drop()
 

@@ -397,7 +397,7 @@ def _proven(
 
 
 def note_void(session: Session, wait: Wait, error: BaseException) -> bool:
-    """Returns True if ``error`` says that a token, void now, is of what the cluster lacks.
+    """Returns True if ``error`` proves a token void; what is void is replaced by what is there.
 
     Either the node is in another cluster, as when it was built anew; or it has all that there is,
     as when the cluster was begun again from an older node.

@@ -62,8 +62,7 @@ def execute(transaction: Transaction, call: Call, failed: Exception | None = Non
                 raise failed
             return _once(transaction, call)
         except MarkerGone:
-            transaction.session.lose_primary()
-            rebuilding.renew_marker(transaction)
+            rebuilding.renew_marker(transaction, lose=True)
         except ERRORS as error:
             failed = None
             patience = patience or Patience(transaction.session)
@@ -287,7 +286,7 @@ def note_error(
     journal, savepoint = transaction.journal, call.statement.savepoint
     transaction.uncertain |= call.statement.may_end_transaction
     if is_lost(error):
-        transaction.session.lose_primary()
+        transaction.session.lose_primary(told=True)
         _undone(transaction, error)
         transaction.broken = error
     elif verdict(error) in {Verdict.ROLLED_BACK, Verdict.CHANGED, Verdict.LOCK_WAIT}:

@@ -30,7 +30,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.chaos.settings")
 django.setup()
 
 from django.core.signals import request_finished, request_started  # noqa: E402
-from django.db import DatabaseError, connections  # noqa: E402
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections  # noqa: E402
 
 from galera_router.exceptions import (  # noqa: E402
     CommitOutcomeUnknown,
@@ -99,6 +99,7 @@ class Worker:
         self.ledger.end(operation)
         if operation.told in KNOWN:
             job.after(operation.told == "done")
+        _leave_block()
 
     def do(self, operation: Operation, job: jobs.Job) -> None:
         """Run it, and note what it says."""
@@ -115,6 +116,14 @@ class Worker:
                 )
         if self.requests:
             request_finished.send(sender=Worker)
+
+
+def _leave_block() -> None:
+    """Where an exception hits the end of a block, stock Django too stays in that block for ever."""
+    connected = connection.connection is not None
+    if connection.in_atomic_block or (connected and not connection.autocommit):
+        connection.close()
+        del connections[DEFAULT_DB_ALIAS]
 
 
 def _client(number: int, rng: random.Random, config: Config) -> jobs.Client:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.db import ProgrammingError, connection, transaction
+from django.db import IntegrityError, ProgrammingError, connection, transaction
 from django.db.models import F
 
 from galera_router.exceptions import CommitOutcomeUnknown, FailoverImpossible
+from galera_router.recovery import failover
 from galera_router.testing import GaleraNode
+from galera_router.transactions import waiting
+from galera_router.transactions.session import Session
+from tests.differential.interrupts import Interrupted
+from tests.faults.server import AfterAnswer
 from tests.integration.support import Shop
-from tests.shop.models import Author, Book, Tag
+from tests.shop.models import Author, Book, Shelf, Tag
 
 
 def run(sql: str) -> Any:
@@ -199,6 +205,84 @@ def test_a_temporary_table_is_used_and_never_silently_empty(shop: Shop) -> None:
     with pytest.raises(ProgrammingError):
         run("SELECT COUNT(*) FROM shop_scratch")
     assert tags(shop) == ["x"]
+
+
+# --- lost where nothing else is amiss -----------------------------------------------------
+
+
+def test_the_answer_to_a_rollback_is_lost_with_it(shop: Shop) -> None:
+    """That of the application's own block; the transaction itself is as it should be."""
+    with shop.proxied() as proxies:
+        run("SET @shop = 1")
+        proxies["db1"].swallow("^ROLLBACK", cut=True)
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            Tag.objects.create(name="undone")
+            raise ZeroDivisionError
+        missed_once()
+    assert tags(shop) == ["x"]
+
+
+def test_the_answer_to_our_own_rollback_is_lost_with_it(shop: Shop) -> None:
+    """Behind a statement that has failed by itself, as it would have on stock Django."""
+    with shop.proxied() as proxies:
+        shelf = Shelf.objects.create(code="s", room=1)
+        run("SET @shop = 1")
+        proxies["db1"].swallow("^ROLLBACK", cut=True)
+        with pytest.raises(IntegrityError):
+            Shelf.objects.create(code=shelf.code, room=2)
+        missed_once()
+
+
+def test_the_answer_to_our_own_question_is_lost_with_it(shop: Shop) -> None:
+    """The error of the application is the one of its statement; what is gone is told as well."""
+    with shop.proxied(OPTIONS={"wsrep_sync_use_gtid": True}) as proxies:
+        Tag.objects.create(name="first")
+        run("SET @shop = 1")
+        proxies["db1"].swallow("WSREP_LAST_SEEN_GTID", cut=True)
+        link = shop.session.primary
+        assert link is not None
+        assert waiting.ask_gtid(shop.session, link) is None
+        missed_once()
+
+
+def test_what_was_interrupted_takes_it_along(shop: Shop) -> None:
+    run("SET @shop = 1")
+    with suppress(Interrupted), AfterAnswer(1):
+        run("SELECT @shop")
+    missed_once()
+
+
+def test_a_marker_that_has_gone_takes_it_along(shop: Shop) -> None:
+    """Somebody has flushed the table: the packet with the marker leaves answers behind."""
+    Tag.objects.create(name="first")
+    run("SET @shop = 1")
+    shop.galera["db1"].query("DELETE FROM galera_router.galera_router_marker")
+    with pytest.raises(FailoverImpossible, match="SET"), transaction.atomic():
+        Tag.objects.create(name="lost")
+    Tag.objects.create(name="x")
+    assert tags(shop) == ["first", "x"]
+
+
+def test_a_connection_that_ends_just_before_its_use(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the look whether it is still good."""
+    run("SET @shop = 1")
+    keep_state = failover._keep_state
+
+    def then_cut(session: Session) -> None:
+        keep_state(session)
+        monkeypatch.setattr(failover, "_keep_state", keep_state)
+        cut(shop.writing)
+
+    monkeypatch.setattr(failover, "_keep_state", then_cut)
+    missed_once()
+
+
+def missed_once() -> None:
+    with pytest.raises(FailoverImpossible, match="SET"):
+        Tag.objects.create(name="missed")
+    Tag.objects.create(name="x")
 
 
 # --- LOCK TABLES --------------------------------------------------------------------------

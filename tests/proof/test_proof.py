@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import subprocess
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,18 +19,6 @@ def test_each_run_has_a_name_of_its_own() -> None:
     """Its output is kept under that."""
     names = [step.name for step in steps(1)]
     assert len(set(names)) == len(names)
-
-
-@pytest.mark.parametrize("step", steps(1), ids=lambda step: step.name)
-def test_each_run_is_one_that_its_module_knows(step: Step) -> None:
-    """An option that it does not have would end it at once."""
-    module, *arguments = step.words
-    assert find_spec(module) is not None
-    options = {word for word in arguments if word.startswith("--")}
-    if options:  # a module without any begins, whatever it is asked
-        command = [sys.executable, "-m", module, "--help"]
-        said = subprocess.run(command, cwd=proof.ROOT, capture_output=True, text=True, check=True)
-        assert options <= set(said.stdout.replace(",", " ").split()), said.stdout
 
 
 @pytest.mark.parametrize(("words", "good"), [(("this",), True), (("no_such_module",), False)])
