@@ -216,7 +216,7 @@ class NodeMonitor:
             self._unreachable(asked, answer.error, moment, links)
         else:
             self._lost_once = False
-            self._alive(asked, answer, moment, links)
+            self._alive(asked, answer, links)
 
     def _unreachable(
         self, asked: _Asked, error: Exception, moment: Moment, links: Sequence[NodeConnection]
@@ -244,9 +244,7 @@ class NodeMonitor:
             cut += [link for link in links if not link.busy and link.state is None]
         self._cut(cut, str(error))
 
-    def _alive(
-        self, asked: _Asked, answer: Answer, moment: Moment, links: Sequence[NodeConnection]
-    ) -> None:
+    def _alive(self, asked: _Asked, answer: Answer, links: Sequence[NodeConnection]) -> None:
         node, cluster = self.node, self.node.cluster
         turn = cluster.note_server(node, answer.server)
         foreign = membership.heard(node, answer)

@@ -32,11 +32,6 @@ def initialised() -> Mapping[str, Wrapper]:
     return {wrapper.alias: wrapper for wrapper in _all(initialized_only=True)}
 
 
-def existing(alias: str) -> Wrapper | None:
-    """The wrapper of ``alias``, if the running thread or async context has one."""
-    return initialised().get(alias)
-
-
 def find_quickly() -> None:
     """Have ``connections.all()`` find them in one step; may be repeated."""
     connections.all = _find_all  # type: ignore[method-assign]

@@ -24,7 +24,6 @@ class Following:
         wrote: it has written: its reads outside a transaction follow.
         behind: nodes not waited for since the last write.
         seen: the node that it has last read from, so that it never goes back in time.
-        commits: changes made final, ever. ``commits_before``: as many of them before this request.
         writes: those that may have changed something. ``writes_before``: before this request.
         told: where the last of these was, once it was asked for; of which writes that is, and
             where those of the request are counted.
@@ -41,7 +40,6 @@ class Following:
         self.wrote = False
         self.behind: set[Node] = set()
         self.seen: Node | None = None
-        self.commits = self.commits_before = 0
         self.writes = self.writes_before = 0
         self.told: tuple[object, dict[str, int] | None, Position] | None = None
         self.found = False
@@ -144,7 +142,6 @@ class Following:
         Args:
             wrote: it has come to a statement that may write.
         """
-        self.commits += 1
         runs.note_commit(self._session.cluster.alias)
         if not wrote:
             return

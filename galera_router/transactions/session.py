@@ -584,7 +584,7 @@ class Session:
             self.reader.unpin()
         following = self.following
         following.seen = None
-        following.commits_before, following.writes_before = following.commits, following.writes
+        following.writes_before = following.writes
         if following.turns:
             following.turns.clear()
         self.primary_only = False
