@@ -96,6 +96,7 @@ CHECKERS: dict[str, Command] = {
     "locking": _tests("integration/test_locks.py"),
     "lane": _tests("transactions/test_lane.py"),
     "limits": _fault("s09_soft_limits"),
+    "lost-besides": _tests("integration/test_connection_state.py", "lost_with_it or takes_it"),
     "lost-state": _tests("integration/test_connection_state.py", "not_moved or before_it"),
     "marks": _tests("integration/causality/test_marks.py", "primary"),
     "named-nodes": _tests("integration/test_named_nodes.py"),

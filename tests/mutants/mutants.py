@@ -57,7 +57,7 @@ CAUGHT, INTERRUPTS, LIMITS, PROMOTION = "caught", "interrupts", "limits", "promo
 GUARD, PROCEDURES, STATE = "guard", "procedures", "state"
 CONFLICTS, SAVEPOINTS, SWALLOWED, TOKENS = "conflicts", "savepoints", "swallowed", "tokens"
 ENDED, FENCE, SHARED = "ended", "fence", "shared"
-AT_ONCE, LANE, MARKS = "at-once", "lane", "marks"
+AT_ONCE, LANE, LOST_BESIDES, MARKS = "at-once", "lane", "lost-besides", "marks"
 
 #: Whatever a checker finds here is a false alarm of its own, or a fault of the router.
 CONTROL = Mutant("control", "nothing: the router as it is", "", "", "", ())
@@ -419,6 +419,14 @@ MUTANTS = (
         '    elif verb != "UNLOCK" and (call.statement.state or verb in {"BEGIN", "START"}):',
         "    elif False:",
         (STATE, BYTES, CHAOS),
+    ),
+    Mutant(
+        "state-goes-untold",
+        "what was set on a connection goes with it untold, where nothing else was lost",
+        "transactions/session.py",
+        "            if link.state is not None and not told:\n                self.forgotten",
+        "            if False:\n                self.forgotten",
+        (LOST_BESIDES,),
     ),
     Mutant(
         "implicit-commit-overlooked",
