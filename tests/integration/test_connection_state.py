@@ -222,6 +222,17 @@ def test_the_answer_to_a_rollback_is_lost_with_it(shop: Shop) -> None:
     assert tags(shop) == ["x"]
 
 
+def test_the_end_of_a_block_that_only_read_is_lost_with_it(shop: Shop) -> None:
+    """Nothing was to be committed, so that its reads are made again, and the block is well."""
+    with shop.proxied() as proxies:
+        run("SET @shop = 1")
+        rule = proxies["db1"].swallow("^COMMIT", cut=True)
+        with transaction.atomic():
+            assert Author.objects.count() == 0
+        assert rule.fired == 1
+        missed_once()
+
+
 def test_the_answer_to_our_own_rollback_is_lost_with_it(shop: Shop) -> None:
     """Behind a statement that has failed by itself, as it would have on stock Django."""
     with shop.proxied() as proxies:
