@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
@@ -79,6 +80,15 @@ def _due(cluster: Cluster) -> Node | None:
         return None
     node = cluster.candidate()
     return None if node is leader else node
+
+
+def _renew_lock() -> None:
+    """After a fork another thread's lock would never be released."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _first_to_try(cluster: Cluster) -> bool:

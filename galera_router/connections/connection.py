@@ -103,6 +103,7 @@ class NodeConnection:
         self.outstanding = False
         self.overdue = False
         self.server = ""
+        self.born = time.monotonic()
         self.epoch: int | None = None
         self.thread_id: int = connection.thread_id()
         # A tracer, say, that is to see the statements.

@@ -151,6 +151,7 @@ def door(base: Any) -> type:
     members = {
         "__module__": base.__module__,
         "buffered": hasattr(base, "scroll"),
+        "executemany_fallback": "loop",  # several statements in one would be taken for the first
         "_execute_as_driver": base.execute,
         "_query_as_driver": base._query,
     }

@@ -33,8 +33,10 @@ _reads: dict[str, Statement] = {}
 
 def known(template: Any) -> Statement:
     """What ``template`` is; reads are remembered."""
-    if type(template) is str and template in _reads:
-        return _reads[template]
+    if type(template) is str:
+        found = _reads.get(template)  # another thread may forget it at any time
+        if found is not None:
+            return found
     statement = classify(template)
     if type(template) is str and statement.repeatable and len(template) < CACHED_LENGTH:
         _reads[template] = statement

@@ -11,7 +11,7 @@ from MySQLdb.cursors import Cursor
 
 from galera_router import signals
 from galera_router.cluster import change, membership
-from galera_router.cluster.epoch import ASK, Epoch, is_absent, read
+from galera_router.cluster.epoch import ASK, WHO, Epoch, is_absent, read
 from galera_router.cluster.node import Node
 from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.position import Mark
@@ -143,18 +143,34 @@ def _is_stale(kept: NodeConnection) -> bool:
 def _end_left(session: Session, link: NodeConnection) -> None:
     """End what a lost connection has left on the same server, where it would hold its locks.
 
-    A server that was started anew counts its connections from the beginning. On another node
-    nothing is to be done: a commit there aborts the local transaction that is in its way.
+    On another node nothing is to be done: a commit there aborts the local transaction that is in
+    its way.
     """
     left, session.left = session.left, None
     if left is None or left.node is not link.node or left.thread_id >= link.thread_id:
         return
     try:
+        if not _is_of(link, left):
+            return
         link.query(b"KILL HARD CONNECTION %d" % left.thread_id)
     except ERRORS as error:
         if is_lost(error):
             raise
         logger.debug("%s: %s", session.cluster.alias, error)  # it has ended already
+
+
+def _is_of(link: NodeConnection, left: NodeConnection) -> bool:
+    """Returns True if both are of one server, which was not started anew in between.
+
+    Else the number of ``left`` may be somebody else's by now: a server counts its connections from
+    the beginning, and there may be several behind one address.
+    """
+    link.query(f"SELECT {WHO}, VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS"
+               " WHERE VARIABLE_NAME = 'UPTIME'".encode())  # fmt: skip
+    ((name, uptime),) = link.rows()
+    server = name.decode() if isinstance(name, bytes) else str(name)
+    same = not left.server or left.server == server
+    return same and float(uptime) >= time.monotonic() - left.born
 
 
 # --- transactions -------------------------------------------------------------------------

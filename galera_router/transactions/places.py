@@ -115,7 +115,7 @@ class Habits:
 
     def begins_on_primary(self, place: Place) -> bool:
         """Returns True if what is at ``place`` has nearly always written of late."""
-        return place in self.points and self.points[place] >= ENOUGH
+        return self.points.get(place, 0) >= ENOUGH
 
     def note(self, place: Place, wrote: bool) -> None:
         """Remember whether a run has come to a statement that only the primary takes."""

@@ -424,6 +424,7 @@ def _replay_failed(session: Session, link: NodeConnection, wait: Wait, error: Ex
         return True
     if waiting.is_late(link, wait, error) or verdict(error) is Verdict.LOCK_WAIT:
         waiting.pass_by(session, link)
+        end_snapshot(session, link)  # it may have been begun
     else:
         session.reader.lose(link, error, certain=True)
     return False
@@ -472,9 +473,22 @@ def _snapshot_error(
         transaction.to_pending()
         patience.spend(link.node, error)
     else:
-        if begun:
+        if begun and not (verdict(error) is Verdict.LOCK_WAIT and _stands(session, link)):
             writing.note_error(transaction, call, error)
+            if session.snapshot is not link:
+                end_snapshot(session, link)  # if the server has it open, nobody else would
         raise error
+
+
+def _stands(session: Session, link: NodeConnection) -> bool:
+    """Returns True if the snapshot is there as before; a lock wait undoes its statement alone."""
+    try:
+        return writing.in_transaction(link)
+    except ERRORS as error:
+        text = "%s: %s does not say whether its snapshot stands: %s"
+        logger.info(text, session.cluster.alias, link.node.name, error)
+        session.reader.drop(link)
+        return False
 
 
 def end_snapshot(session: Session, link: NodeConnection) -> None:

@@ -106,6 +106,7 @@ class Session:
         self.answers = Answers()
         self._held: list[Callable[[], None]] = []  # what is to be told when it is done
         self._unreported: Exception | None = None
+        self._handled: BaseException | None = None  # when the transaction began
         self._closed = False
         self.reset_options()
 
@@ -287,6 +288,8 @@ class Session:
     def set_autocommit(self, flag: bool) -> None:
         """Turn autocommit on or off; the server's own stays on, transactions are explicit."""
         if flag and self.transaction is not None:
+            if self._busy is not None:
+                self._forget_interrupted()
             if not self._is_blank(self.transaction):
                 self._end_for_good(self.transaction)
             self.transaction = None
@@ -295,8 +298,11 @@ class Session:
                 self._forget_interrupted()
             self.answers.rows = 0  # SET autocommit = 0, with stock Django
             self.transaction = Transaction(self, first=True)
+            self._handled = sys.exc_info()[1]
         if self._unreported is not None:
             self._report(flag)
+        if flag:
+            self._handled = None
 
     def _is_blank(self, transaction: Transaction) -> bool:
         """Returns True if nothing is to be ended: no server has heard of the transaction."""
@@ -316,9 +322,13 @@ class Session:
             self.commit()
 
     def _report(self, flag: bool) -> None:
-        """Tell the error of a block that Django has ended as if all were well."""
+        """Tell the error of a block that Django has ended as if all were well.
+
+        What was being handled when the block began does not end it.
+        """
         error, self._unreported = self._unreported, None
-        if error is not None and _says_nothing(sys.exc_info()[1]):
+        ends_it = sys.exc_info()[1]
+        if error is not None and (ends_it is self._handled or _says_nothing(ends_it)):
             internals.note_autocommit(self.wrapper, flag)
             raise error
 

@@ -169,6 +169,7 @@ class Transaction:
         partly: a part of it has been committed by a statement that commits by itself.
         committing: its COMMIT is under way.
         touched: something was to be done in it.
+        done: the primary has carried out a statement of it, and has not undone it.
         place: where in the code it was opened, or what runs it again.
         can_run_again: whoever has opened it runs it again if need be.
     """
@@ -189,7 +190,7 @@ class Transaction:
         self.partly = False
         self.committing = False
         self._lost: tuple[Call, NodeConnection | None] | None = None
-        self.touched = False
+        self.touched = self.done = False
         self.place: Place | None = None
         self.can_run_again = False
         if first:
@@ -297,6 +298,7 @@ class Transaction:
             self.state.commit(self)
         except ERRORS:  # of any other exception it is not known what it came before
             self.committing = False
+            self._start_over()
             raise
         if self.session.primary is not None:
             self._turn_autocommit_on(b"COMMIT")
@@ -304,6 +306,16 @@ class Transaction:
         self.move(Ended())
         if self.place is not None:
             self._note_place()
+
+    def _start_over(self) -> None:
+        """Its COMMIT has failed. Unless it is broken, what follows is another one.
+
+        Only without autocommit does anything follow: Django undoes its blocks.
+        """
+        if self.broken is not None or self.is_on_primary:
+            return
+        self.journal, self.marking = Journal(), Marking()
+        self.stays = self.uncertain = self.partly = self.done = False
 
     def rollback(self) -> None:
         """Undo it."""
@@ -402,8 +414,13 @@ class Transaction:
             )
             self._note_swallowed(savepoint)
             raise self.broken
-        if link is not None and self.journal.entries:
+        if link is None or not self.done:
+            return
+        try:
             rebuilding.refuse(self, link, FailoverImpossible("a statement was interrupted"))
+        except ERRORS:
+            self._note_swallowed(savepoint)
+            raise
 
     def _savepoints(self) -> list[str]:
         return self.marking.savepoints if self.stays else self.journal.savepoints()
@@ -458,7 +475,7 @@ class Transaction:
         self.marking.wanted = True
         if not isinstance(self.state, OnPrimary):
             self.rebuild()
-        self.marking.direct = True
+        self.marking.direct = self.done = True
         self.journal.prevent("the driver's connection was used directly")
         assert isinstance(self.state, OnPrimary)
         return self.state.link

@@ -78,7 +78,7 @@ def _once(transaction: Transaction, call: Call) -> Any:
         transaction.probed = call.statement.verb not in COMMITS
         if transaction.probed:
             before.append(Step(f"SAVEPOINT {_BEFORE}".encode()))
-    if call.statement.verb == "SET" and transaction.is_on_primary:
+    if call.statement.verb == "SET":
         variables.remember(link, call.sql)
     before += transaction.session.answers.ahead(call, link)
     rows = call.send(link, before)
@@ -200,7 +200,7 @@ def _what_is_left(transaction: Transaction, call: Call, error: Exception) -> tup
         return error, True
     try:
         # With autocommit turned off the server is in no transaction before the first change.
-        return error, not link.manual and not _in_transaction(link)
+        return error, not link.manual and not in_transaction(link)
     except ERRORS as lost:
         return lost, False
 
@@ -239,6 +239,7 @@ def _savepoint_failed(transaction: Transaction, error: Exception) -> None:
 
 def _note(transaction: Transaction, call: Call, link: NodeConnection) -> None:
     statement, journal = call.statement, transaction.journal
+    transaction.done = True
     note_state(call, link)
     if statement.savepoint is None:
         transaction.session.answers.note(call, link)
@@ -309,7 +310,7 @@ def note_error(
 
 def _undone(transaction: Transaction, error: Exception) -> None:
     """The server has the transaction open no more."""
-    transaction.undone = error
+    transaction.undone, transaction.done = error, False
     transaction.to_pending()
     transaction.journal.clear()
     transaction.marking.undone()
@@ -324,7 +325,7 @@ def settle(transaction: Transaction) -> None:
     assert link is not None
     try:
         same = transaction.probed and _is_same(link)
-        still_open = same or _in_transaction(link)
+        still_open = same or in_transaction(link)
         same = same or (still_open and not transaction.probed)
     except ERRORS as error:
         if is_lost(error):
@@ -346,7 +347,8 @@ def _is_same(link: NodeConnection) -> bool:
     return True
 
 
-def _in_transaction(link: NodeConnection) -> bool:
+def in_transaction(link: NodeConnection) -> bool:
+    """Returns True if the server has a transaction open on ``link``; it is asked."""
     link.query(b"SELECT @@in_transaction")
     return bool(link.rows()[0][0])
 
@@ -354,6 +356,7 @@ def _in_transaction(link: NodeConnection) -> bool:
 def _partly_committed(transaction: Transaction, link: NodeConnection, *, still_open: bool) -> None:
     transaction.partly = True
     transaction.marking = Marking()
+    transaction.marking.wanted = still_open  # what was begun inside may have written
     transaction.journal.clear()
     transaction.session.following.note_write(link.node)
     transaction.session.following.note_commit()

@@ -25,7 +25,7 @@ class Config:
         folder: where every process leaves its account.
         workloads: the kinds of transactions; empty for all.
         guard: whether ``lost_update_guard`` is on, so that what needs it may be tried.
-        hard: also the kinds that today's router fails.
+        hard: also the kinds that run only if they are asked for.
         alone: each client works on rows of its own.
     """
 

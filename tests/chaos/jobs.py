@@ -119,7 +119,7 @@ class Kind:
         guarded: it loses updates unless the router guards against that.
         loose: it has what no failover can move, so FailoverImpossible is an answer, and so is
             CommitOutcomeUnknown to a COMMIT that is lost.
-        fault: of today's router, that makes it fail; run only if asked for. "": none.
+        why_not: why it is run only if it is asked for. "": it is run.
     """
 
     make: Maker
@@ -127,7 +127,7 @@ class Kind:
     block: bool = False
     guarded: bool = False
     loose: bool = False
-    fault: str = ""
+    why_not: str = ""
 
 
 KINDS: dict[str, Kind] = {}
@@ -172,7 +172,7 @@ def choose(client: Client, wanted: tuple[str, ...], hard: bool = False) -> str:
     names = [
         name
         for name, kind in KINDS.items()
-        if (name in wanted or not (wanted or kind.fault) or (hard and not wanted))
+        if (name in wanted or not (wanted or kind.why_not) or (hard and not wanted))
         and (client.guarded or not kind.guarded)
     ]
     return client.rng.choices(names, [KINDS[name].weight for name in names])[0]

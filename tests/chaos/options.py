@@ -28,7 +28,7 @@ class Options:
         faults: the kinds that may strike; none: a calm run.
         workloads: the kinds of transactions; empty for all.
         guard: with the option ``lost_update_guard``, and the workloads that need it.
-        hard: also the workloads that today's router fails.
+        hard: also the workloads that run only if they are asked for.
         alone: each client on rows of its own, so that nobody is in another's way.
         stop_early: end at the first complaint that can be known while clients work.
         broken: how the router is to be broken, to try the checker on; None: not at all.
@@ -81,7 +81,7 @@ def parse(words: Sequence[str] | None = None) -> Options:
     )
     add("--workloads", type=names, default=(), help="with commas; all, if not given")
     add("--no-guard", dest="guard", action="store_false", help="without lost_update_guard")
-    add("--hard", action="store_true", help="also what today's router fails")
+    add("--hard", action="store_true", help="also what runs only if it is asked for")
     add("--alone", action="store_true", help="each client on rows of its own")
     add("--stop-early", action="store_true", help="end at the first complaint")
     add("--break", dest="broken", choices=BREAKS, help="break the router, to try the checker")

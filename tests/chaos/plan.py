@@ -104,11 +104,9 @@ LIGHT = (
     "cut-byte", "interrupt", "lose-markers", "alter-index", "alter-column", "lag",
 )  # fmt: skip
 
-#: Under these, faults of today's router show: they strike only where they are asked for.
+#: They strike only where they are asked for: with others beside them, not all can be well.
 HARSH = frozenset({
-    "cut-byte",  # S14: the loss of the connection reaches the application as it is
-    "interrupt",  # S1: the next operation of the thread fails, "commands out of sync"
-    "lose-markers",  # S10; and the outcome of a COMMIT whose answer is lost then is not known
+    "lose-markers",  # the outcome of a COMMIT whose answer is lost then is not known
     "stall-desynced",  # once a write was lost when its node then left the cluster
     "alter-index", "alter-column",  # 1213 is not run again where a SELECT or a CALL writes
 })  # fmt: skip

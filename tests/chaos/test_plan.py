@@ -94,7 +94,7 @@ def test_a_client_is_frozen_for_longer_in_a_long_run() -> None:
     assert 30 < max(strike.seconds for strike in long) <= HEAVY["client-freeze"].long
 
 
-def test_what_the_router_fails_does_not_strike_unless_asked_for() -> None:
+def test_what_is_harsh_does_not_strike_unless_asked_for() -> None:
     """Every kind is in one of the two groups."""
     assert set(DEFAULT) | HARSH == set(ALL)
     assert not set(DEFAULT) & HARSH

@@ -27,8 +27,10 @@ from django.db.transaction import TransactionManagementError
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from galera_router.exceptions import CommitOutcomeUnknown
 from galera_router.transactions.session import PinnedAlias
 from tests.integration.support import Shop, elsewhere
+from tests.integration.test_conflicts import HUNDRED, insist
 from tests.shop.models import Author, Book, Tag
 
 
@@ -259,6 +261,35 @@ def test_manual_transaction_management(shop: Shop) -> None:
     assert shop.everywhere("SELECT name FROM galera_router.shop_tag ORDER BY id") == [
         ("kept",), ("also kept",),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["unknown", "conflict"])
+def test_work_that_is_done_again_behind_a_commit_that_failed_is_there_once(
+    shop: Shop, how: str
+) -> None:
+    """Without autocommit what follows it is another transaction, as with stock Django."""
+    shop.stock()
+    with shop.proxied(OPTIONS={"commit_marker": False, "conflict_retries": 0}) as proxies:
+        transaction.set_autocommit(False)
+        try:
+            Book.objects.update(stock=1)
+            Tag.objects.create(name="work")
+            if how == "unknown":
+                proxies["db1"].swallow("^COMMIT", cut=True)
+                with pytest.raises(CommitOutcomeUnknown):
+                    transaction.commit()
+            else:
+                insist(shop.galera["db2"], HUNDRED)
+                with pytest.raises(OperationalError):
+                    transaction.commit()
+            there = Tag.objects.count()
+            assert there == (1 if how == "unknown" else 0)
+            if not there:
+                Tag.objects.create(name="work")
+            transaction.commit()
+        finally:
+            transaction.set_autocommit(True)
+    assert shop.everywhere("SELECT name FROM galera_router.shop_tag") == [("work",)]
 
 
 def test_closing_the_connection_inside_a_block(shop: Shop) -> None:

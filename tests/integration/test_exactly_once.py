@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Func, IntegerField, Value
+from MySQLdb.cursors import BaseCursor
 
 from galera_router.exceptions import CommitOutcomeUnknown
 from galera_router.testing import Proxy, Rule
@@ -420,3 +421,22 @@ def test_connections_that_fall_silent(
     assert crowd(TIMES, work, lambda: rules.append(fault(proxies["db1"], TIMES))) == [1] * TIMES
     assert rules[0].fired == TIMES
     assert shop.everywhere("SELECT DISTINCT stock FROM galera_router.shop_book") == [(12,)]
+
+
+@pytest.mark.skipif(
+    not hasattr(BaseCursor, "executemany_fallback"),
+    reason="mysqlclient before 2.3 has no such option",
+)
+@pytest.mark.parametrize("atomic", [True, False])
+def test_executemany_sends_one_statement_after_the_other(shop: Shop, atomic: bool) -> None:
+    """The driver would put several into one text, which would be taken for the first of them."""
+    shop.configure(OPTIONS={"executemany_fallback": "multi"})
+    for name in "abc":
+        Tag.objects.create(name=name)
+    block = transaction.atomic() if atomic else nullcontext()
+    with shop.traffic() as sent, block, connection.cursor() as cursor:
+        cursor.executemany("UPDATE shop_tag SET name = CONCAT(name, 'x') WHERE name = %s", [*"abc"])
+        assert cursor.rowcount == 3
+    assert sum("CONCAT(name, 'x')" in sql for sql in sent["db1"]) == 3
+    rows = shop.everywhere("SELECT name FROM galera_router.shop_tag ORDER BY name")
+    assert rows == [("ax",), ("bx",), ("cx",)]

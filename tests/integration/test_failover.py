@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import MySQLdb
 import pytest
 from django.db import OperationalError, ProgrammingError, connection, connections, transaction
 from django.db.models import F
@@ -753,3 +754,31 @@ def test_what_the_time_was_is_no_obstacle(shop: Shop) -> None:
         Tag.objects.create(name="two")
     assert before is not None
     assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_tag") == [(2,)]
+
+
+def victim(shop: Shop) -> Any:
+    """A connection of the same user's, with a lower number than the next one of ours."""
+    node = shop.galera["db1"]
+    return MySQLdb.connect(
+        host=node.host, port=node.port, user=shop.galera.user, password=shop.galera.password
+    )
+
+
+@pytest.mark.parametrize(
+    ("server", "age", "ended"), [("", 0, True), ("another", 0, False), ("", 1e6, False)]
+)
+def test_only_a_connection_of_ones_own_is_ended(
+    shop: Shop, server: str, age: float, ended: bool
+) -> None:
+    """Not one of another server behind the address, nor of one that was started anew since."""
+    Tag.objects.create(name="before")
+    session, other = shop.session, victim(shop)
+    left = session.primary
+    assert left is not None
+    session.lose_primary()
+    left.thread_id, left.born = other.thread_id(), left.born - age
+    left.server = server or left.server
+    Tag.objects.create(name="after")
+    with pytest.raises(MySQLdb.Error) if ended else contextlib.nullcontext():
+        other.query("SELECT 1")
+    other.close()

@@ -14,6 +14,7 @@ from django.db.backends.mysql.base import django_conversions
 from MySQLdb.constants import FIELD_TYPE
 
 from galera_router.exceptions import FailoverImpossible
+from galera_router.transactions import lane
 from tests.integration.support import Shop
 from tests.shop.models import Author, Book, Tag
 
@@ -148,3 +149,83 @@ def test_text_that_cannot_be_read_is_no_interruption(shop: Shop) -> None:
         Tag.objects.create(name="after")
         assert shop.session.primary is primary
     assert sorted(tags(shop)) == ["after", "before"]
+
+
+#: With each of these a transaction cannot be replayed; and how the error says so.
+NO_REPLAY: list[tuple[dict[str, Any], str]] = [
+    ({"failover_history_limit": 2}, "more than 2"),
+    ({"failover_history_limit": 0}, "more than 0"),
+    ({"failover_enable": False}, "interrupted"),
+]
+
+
+@pytest.mark.parametrize(("options", "told"), NO_REPLAY)
+def test_what_cannot_be_replayed_is_not_gone_on_from(
+    shop: Shop, options: dict[str, Any], told: str
+) -> None:
+    """A read that was interrupted has done nothing, but it has cost the connection."""
+    shop.configure(OPTIONS=options)
+    with pytest.raises(FailoverImpossible, match=told), transaction.atomic():
+        for name in "abc":
+            Tag.objects.create(name=name)
+        with interrupted("query"):
+            Tag.objects.count()
+        Tag.objects.create(name="after")
+    assert tags(shop) == []
+    Tag.objects.create(name="anew")
+    assert tags(shop) == ["anew"]
+
+
+@pytest.mark.parametrize(("options", "told"), NO_REPLAY)
+def test_a_first_read_that_was_interrupted_has_lost_nothing(
+    shop: Shop, options: dict[str, Any], told: str
+) -> None:
+    shop.configure(OPTIONS={**options, "optimistic_transactions": False})
+    Tag.objects.create(name="before")
+    with transaction.atomic():
+        with interrupted("query"):
+            Tag.objects.count()
+        Tag.objects.create(name="after")
+    assert sorted(tags(shop)) == ["after", "before"]
+
+
+@pytest.mark.parametrize(("options", "told"), [*NO_REPLAY, ({}, "SET left state")])
+def test_nor_where_an_inner_block_swallows_that(
+    shop: Shop, options: dict[str, Any], told: str
+) -> None:
+    """Django swallows the error of ROLLBACK TO SAVEPOINT; the outer block tells it."""
+    shop.configure(OPTIONS=options)
+    hooks: list[int] = []
+    with pytest.raises(FailoverImpossible, match=told), transaction.atomic():
+        transaction.on_commit(lambda: hooks.append(1))
+        with connection.cursor() as cursor:
+            if not options:
+                cursor.execute("SET @own = 1")
+        for name in "abc":
+            Tag.objects.create(name=name)
+        with interrupted("query", 2), transaction.atomic():  # behind the savepoint
+            Tag.objects.create(name="interrupted")
+    assert (tags(shop), hooks) == ([], [])
+
+
+def test_an_interrupted_commit_raises_what_has_interrupted_it(shop: Shop) -> None:
+    """What became of it is not known; the connection goes on as before."""
+    Tag.objects.create(name="before")
+    with interrupted("query", 2), transaction.atomic():
+        Tag.objects.create(name="in doubt")
+    assert connection.get_autocommit()
+    with transaction.atomic():
+        Tag.objects.create(name="after")
+    assert set(tags(shop)) >= {"before", "after"}
+
+
+def test_a_statement_that_another_thread_forgets_is_classified_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Forgetful(dict[str, Any]):
+        def __contains__(self, key: object) -> bool:
+            self.clear()
+            return True
+
+    monkeypatch.setattr(lane, "_reads", Forgetful({"SELECT 1": None}))
+    assert lane.known("SELECT 1").readable

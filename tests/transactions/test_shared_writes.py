@@ -7,10 +7,13 @@ import sys
 import threading
 
 import pytest
+from django.db import connection, transaction
 
 from galera_router import causal_token
 from galera_router.causality import scope, tokens
 from galera_router.cluster.position import Mark, Position
+from galera_router.exceptions import NotCommitted
+from tests.faults.server import routines_of
 from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Author
 
@@ -100,3 +103,13 @@ def test_equal_counts_of_two_requests_are_not_one_write(shop: Shop) -> None:
             write_in_another_thread(name)
             found.append(place_of_token())
     assert found[1].seqno > found[0].seqno
+
+
+def test_what_a_procedure_has_begun_is_in_no_token_yet(shop: Shop) -> None:
+    """It has committed, begun again and written: that is not committed."""
+    with routines_of(shop.galera["db1"]), transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("CALL shop_restart('one', 'two')")
+        Author.objects.count()  # the server is asked what the procedure has left
+        with pytest.raises(NotCommitted):
+            causal_token()

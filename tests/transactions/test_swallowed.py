@@ -34,6 +34,43 @@ def test_a_mismatch_that_is_met_in_ending_a_savepoint(shop: Shop, query: bool) -
     assert shop.everywhere("SELECT * FROM galera_router.shop_tag") == []
 
 
+def test_it_is_told_in_an_except_clause_as_well(shop: Shop) -> None:
+    """What is being handled there does not end the block."""
+    shop.stock()
+    hooks: list[int] = []
+    try:
+        Author.objects.get(name="nobody")
+    except Author.DoesNotExist:
+        with pytest.raises(ReplayMismatch), transaction.atomic():
+            transaction.on_commit(lambda: hooks.append(1))
+            Author.objects.get()
+            Tag.objects.create(name="one")
+            with contextlib.suppress(ValueError), transaction.atomic():
+                Tag.objects.create(name="two")
+                change(shop)
+                shop.writing.kill_connections()
+                raise ValueError from None
+    assert (shop.everywhere("SELECT * FROM galera_router.shop_tag"), hooks) == ([], [])
+
+
+def test_an_error_of_the_block_itself_comes_through(shop: Shop) -> None:
+    """It says that the block has failed, in an except clause or not."""
+    shop.stock()
+    try:
+        Author.objects.get(name="nobody")
+    except Author.DoesNotExist:
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            Author.objects.get()
+            Tag.objects.create(name="one")
+            with contextlib.suppress(ValueError), transaction.atomic():
+                Tag.objects.create(name="two")
+                change(shop)
+                shop.writing.kill_connections()
+                raise ValueError from None
+            raise ZeroDivisionError from None
+    assert shop.everywhere("SELECT * FROM galera_router.shop_tag") == []
+
+
 def test_a_rollback_that_was_asked_for_tells_nothing(shop: Shop) -> None:
     """As Django REST framework does with an exception that it answers by itself."""
     shop.stock()
