@@ -38,7 +38,7 @@ def locks() -> dict[str, Any]:
         f"{module.__name__}.{name}": value
         for module in modules()
         for name, value in vars(module).items()
-        if isinstance(value, LOCKS)
+        if type(value) in LOCKS
     }
 
 
