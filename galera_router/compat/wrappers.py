@@ -41,7 +41,8 @@ def _find_all(initialized_only: bool = False) -> list[Wrapper]:
     if not initialized_only:
         return list(_all())
     found = initialised()
-    return [found[alias] for alias in connections.settings if alias in found]
+    # Neither a comprehension, which is a call before Python 3.12, nor a call for each alias.
+    return [*map(found.__getitem__, filter(found.__contains__, connections.settings))]
 
 
 def keep_quickly(wrapper: Wrapper) -> None:

@@ -34,9 +34,10 @@ _reads: dict[str, Statement] = {}
 def known(template: Any) -> Statement:
     """What ``template`` is; reads are remembered."""
     if type(template) is str:
-        found = _reads.get(template)  # another thread may forget it at any time
-        if found is not None:
-            return found
+        try:
+            return _reads[template]
+        except KeyError:  # or another thread has just forgotten it
+            pass
     statement = classify(template)
     if type(template) is str and statement.repeatable and len(template) < CACHED_LENGTH:
         _reads[template] = statement

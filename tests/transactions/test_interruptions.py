@@ -224,8 +224,10 @@ def test_a_statement_that_another_thread_forgets_is_classified_anew(
 ) -> None:
     class Forgetful(dict[str, Any]):
         def __contains__(self, key: object) -> bool:
-            self.clear()
             return True
 
-    monkeypatch.setattr(lane, "_reads", Forgetful({"SELECT 1": None}))
+        def __getitem__(self, key: str) -> Any:
+            raise KeyError(key)
+
+    monkeypatch.setattr(lane, "_reads", Forgetful())
     assert lane.known("SELECT 1").readable
