@@ -58,6 +58,8 @@ GUARD, PROCEDURES, STATE = "guard", "procedures", "state"
 CONFLICTS, SAVEPOINTS, SWALLOWED, TOKENS = "conflicts", "savepoints", "swallowed", "tokens"
 ENDED, FENCE, SHARED = "ended", "fence", "shared"
 AT_ONCE, LANE, LOST_BESIDES, MARKS = "at-once", "lane", "lost-besides", "marks"
+EXCEPT_CLAUSE, FAILED_COMMITS = "except-clause", "failed-commits"
+GOING_ON, LOCK_WAITS = "going-on", "lock-waits"
 
 #: Whatever a checker finds here is a false alarm of its own, or a fault of the router.
 CONTROL = Mutant("control", "nothing: the router as it is", "", "", "", ())
@@ -478,6 +480,38 @@ MUTANTS = (
         "        if not harmless and not undone:",
         "        if False:",
         (CAUGHT,),
+    ),
+    Mutant(
+        "interrupted-read-forgets",
+        "a block goes on without what came before an interrupted read, where it has no journal",
+        "transactions/transaction.py",
+        "        if link is None or not self.done:",
+        "        if link is None or not self.journal.entries:",
+        (GOING_ON,),
+    ),
+    Mutant(
+        "told-outside-of-handlers-alone",
+        "what Django has swallowed is not told where a block runs in an except clause",
+        "transactions/session.py",
+        "(ends_it is self._handled or _says_nothing(ends_it))",
+        "_says_nothing(ends_it)",
+        (EXCEPT_CLAUSE,),
+    ),
+    Mutant(
+        "failed-commit-lives-on",
+        "without autocommit the work of a COMMIT that has failed is done again with what follows",
+        "transactions/transaction.py",
+        "        self.journal, self.marking = Journal(), Marking()\n        self.stays",
+        "        self.stays",
+        (FAILED_COMMITS,),
+    ),
+    Mutant(
+        "lock-wait-ends-a-snapshot",
+        "a lock wait on a secondary is taken for the end of a snapshot that is open there still",
+        "transactions/reading.py",
+        "if begun and not (verdict(error) is Verdict.LOCK_WAIT and _stands(session, link)):",
+        "if begun:",
+        (LOCK_WAITS,),
     ),
     # --- short cuts
     Mutant(
