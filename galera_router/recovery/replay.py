@@ -217,9 +217,13 @@ class Replay:
         self._link.busy = time.monotonic()
         try:
             yield cursor
-        finally:
+        except BaseException:
             self._link.busy = self._link.until = 0.0
-            cursor.close()
+            with contextlib.suppress(self._error):  # of a connection that is lost: 2014, say
+                cursor.close()
+            raise
+        self._link.busy = self._link.until = 0.0
+        cursor.close()
 
     def _ask(self, statement: bytes) -> tuple[Any, ...]:
         """The rows of a statement of ours, behind all that is to be sent."""

@@ -11,6 +11,7 @@ import pytest
 from MySQLdb.cursors import Cursor, DictCursor
 
 from galera_router.exceptions import ReplayMismatch
+from galera_router.recovery import replay
 from galera_router.recovery.journal import Answer, Entry
 from tests.integration.support import Shop
 from tests.recovery.support import Away, tables
@@ -46,6 +47,28 @@ def differs(away: Away, text: str) -> None:
     with pytest.raises(ReplayMismatch) as caught:
         away.replay(phrase="Look")
     assert str(caught.value) == f"Look: {text}."
+
+
+class Stop(BaseException):
+    """What a signal's handler raises, say."""
+
+
+def test_what_interrupts_a_replay_comes_through(
+    away: Away, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver's complaint of what is left unread does not take its place."""
+
+    class Interrupted(Cursor):
+        def execute(self, query: Any, args: Any = None) -> Any:
+            raise Stop
+
+        def close(self) -> None:
+            raise MySQLdb.ProgrammingError(2014, "Commands out of sync")
+
+    away.run("SELECT name FROM item")
+    monkeypatch.setattr(replay, "Cursor", Interrupted)
+    with pytest.raises(Stop):
+        away.replay()
 
 
 # --- inserts --------------------------------------------------------------------------------
