@@ -13,6 +13,9 @@ These are taken for an explanation:
   any other conflict, which is about locks, it is enough that the other one tried.
 - For an operation that no failover can move (`Kind.loose`): any fault at that time.
 - A fault that alters a table at that time.
+- For an operation that inserts what may be there (``INSERT IGNORE``): another client inserted into
+  the same table. The server locks gaps of its unique index, which is a conflict of rows that have
+  nothing to do with each other; and in a replay the rows get other keys, which are read.
 - While a heavy fault strikes that may take a node out of the cluster: another client inserted
   into the same table. The numbers of ``AUTO_INCREMENT`` are dealt out anew then, and a key that the
   node gave may be given again.
@@ -102,7 +105,7 @@ def _explained(operation: Operation, others: Others, windows: Sequence[Window]) 
     during = [one for one in windows if _overlap((one.begin, one.end), operation.begin, end)]
     heavy = [one for one in during if one.strike.kind in HEAVY]
     since = min([operation.begin, *(one.begin for one in heavy)]) - EARLIER
-    anew = any(one.strike.kind in LEAVE for one in heavy)
+    anew = bool(operation.may) or any(one.strike.kind in LEAVE for one in heavy)
     is_mismatch = operation.error.startswith("ReplayMismatch")
     return (
         (operation.loose and bool(during))

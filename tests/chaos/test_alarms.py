@@ -116,6 +116,15 @@ def test_a_snapshot_may_lag_while_a_fault_strikes() -> None:
     assert len(found(MISMATCH, replace(OTHER, begin=6.0, end=6.5), windows=[KILL])) == 1
 
 
+def test_who_inserts_what_may_be_there_meets_the_gaps_of_others() -> None:
+    """``INSERT IGNORE``: another one inserted into the same table, whatever the rows."""
+    ignoring = replace(RERUN, expect=(), may=(("name", "1.0.1/0"),), writes=("name a",))
+    other = replace(OTHER, expect=(("name", "2.0.1/0"),), writes=("name b",))
+    assert found(ignoring, other) == []
+    assert len(found(ignoring, replace(other, expect=(("entry", "2.0.1"),)))) == 1
+    assert len(found(replace(ignoring, may=(), expect=ignoring.may), other)) == 1
+
+
 def test_keys_are_dealt_out_anew_when_a_node_leaves() -> None:
     """Then who inserts into the same table may have got the same key."""
     other = replace(OTHER, writes=("counter 2",))

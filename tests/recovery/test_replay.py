@@ -58,7 +58,7 @@ def test_what_interrupts_a_replay_comes_through(
 ) -> None:
     """The driver's complaint of what is left unread does not take its place."""
 
-    class Interrupted(Cursor):
+    class Interrupted(Cursor):  # type: ignore[misc]
         def execute(self, query: Any, args: Any = None) -> Any:
             raise Stop
 
