@@ -46,7 +46,7 @@ class NoNodeAvailable(ClusterError):
 
 
 class FailoverImpossible(ClusterError):
-    """What was open cannot be moved, and the message says why.
+    """A transaction, or what was set on a connection, cannot be moved. The message says why.
 
     A node was lost, another node is the primary now, or a statement was interrupted. Outside of a
     transaction: what was set on the connection is gone. Nothing of the transaction was committed,

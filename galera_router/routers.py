@@ -24,11 +24,11 @@ class GaleraRouter:
     _alone_in: list[Any] | None = None  # the listed routers, if none is behind this one
 
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
-        """What the routers behind this one choose, which is the alias of a node or of a cluster.
+        """Choose the database to read from, as the routers behind this one would.
 
         Returns:
-            That alias. A cluster's also has the attribute ``node``, the alias of the secondary that
-            the read will go to, if there is one.
+            Its alias. That of a cluster also has the attribute ``node``, the alias of the secondary
+            that the read will go to, if there is one.
 
         Raises:
             ConfigurationError: INSTALLED_APPS lacks the app.
@@ -47,7 +47,10 @@ class GaleraRouter:
         return session.pin() if session is not None else chosen
 
     def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
-        """What the routers behind this one choose; in the place of a node, its cluster.
+        """Choose the database to write to, as the routers behind this one would.
+
+        Returns:
+            Its alias; for the alias of a node, that of the node's cluster.
 
         Raises:
             ConfigurationError: INSTALLED_APPS lacks the app.

@@ -2,9 +2,8 @@
 
 Each is sent with the keyword argument ``event``, one of :mod:`galera_router.events`; ``sender`` is
 its class. :func:`send`, which is not for applications, sends them and writes their lines to the
-log; ``Promotion`` has none. An
-exception in a receiver goes no further, and Django logs it: the transaction that was just rescued
-is not the receiver's to break.
+log; ``Promotion`` has none. An exception in a receiver goes no further, and Django logs it: the
+transaction that was just rescued is not the receiver's to break.
 
 An event that is met in the middle of a statement is kept until that is done, so that a receiver may
 use the database.

@@ -293,26 +293,26 @@ def read(rows: Iterable[Sequence[Any]], cluster_id: str) -> tuple[str, Epoch | N
     """The answer to :data:`ASK`: the server's name, and the epoch of this cluster."""
     server, found = "", None
     for name, cluster, *rest in rows:
-        server = _text(name)
-        if _text(cluster) == cluster_id:
+        server = text_of(name)
+        if text_of(cluster) == cluster_id:
             found = _epoch(*rest)
     return server, found
 
 
 def _epoch(number: Any, server: Any, address: Any, member: Any, *rest: Any) -> Epoch:
     flips, held, told, age, drained = rest
-    reason, by = _unsigned(_text(told))
+    reason, by = _unsigned(text_of(told))
     return Epoch(
         number=int(number),
-        server=_text(server),
-        address=_text(address),
-        member=_text(member),
+        server=text_of(server),
+        address=text_of(address),
+        member=text_of(member),
         flips=int(flips),
         held=bool(int(held)),
         reason=reason,
         by=by,
         began=time.monotonic() - int(age) / 1e6,
-        drained=Drained.read(_text(drained or "")),
+        drained=Drained.read(text_of(drained or "")),
     )
 
 
@@ -326,7 +326,8 @@ def _unsigned(text: str) -> tuple[str, str]:
     return (found[1], found[2]) if found is not None else (text, "")
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A text of the server, which a connection without a charset gives as bytes."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""What Django and mysqlclient keep private; besides, only the door touches it.
+"""Uses private parts of Django and mysqlclient. Besides, only the door (cursor, lane) does.
 
 Each function says why public API will not do; ``tests/integration/test_internals.py``
 tries each of them on every supported Django.

@@ -1,4 +1,4 @@
-"""What the application could notice if it were given the answers of a replay.
+"""Compares the answers of a replay with those that the application has seen.
 
 What nobody can notice is no difference: the order of rows that tie, which of them a LIMIT has cut
 off, the last digits of a float that was added up in another order, a key that cannot be asked for.

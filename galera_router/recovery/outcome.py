@@ -343,8 +343,9 @@ class Doubt:
         self._refusal = refusal.error if isinstance(refusal, Refused) else refusal
 
     def note_lost_state(self) -> None:
-        """What was set on the lost connection has gone, and the next statement says so."""
-        self._session.forgotten = self.link.state
+        """Have the next statement raise an error if something was set on the lost connection."""
+        if self.link.state is not None:
+            self._session.forgotten = self.link.state
 
     def unknown(self, reason: str) -> CommitOutcomeUnknown:
         """The error that says what there is to look for."""

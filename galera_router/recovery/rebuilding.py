@@ -250,10 +250,9 @@ def renew_marker(transaction: Transaction, *, lose: bool = False) -> None:
     if lose and link is not None:
         reason = reason or link.state
     if reason is not None:
-        also = what_was_set(link, reason) if lose else ""
         transaction.broken = FailoverImpossible(
             f"The marker of the transaction has gone, and it cannot be begun again: {reason}."
-            f" {transaction.told()}{also}",
+            f" {transaction.told()}{what_was_set(link if lose else None, reason)}",
             again=link is None or link.state is None,
         )
         raise transaction.broken
@@ -303,7 +302,10 @@ def refuse(transaction: Transaction, link: NodeConnection, error: Exception) -> 
 
 
 def what_was_set(link: NodeConnection | None, reason: str = "") -> str:
-    """What an error says of the state that is lost with ``link``, beside its ``reason``."""
+    """Returns a sentence for an error's message about the state that is lost with ``link``.
+
+    It is empty if there is none, or if it is the ``reason`` that the message gives already.
+    """
     return "" if link is None or link.state in (None, reason) else f" Also, {link.state}."
 
 

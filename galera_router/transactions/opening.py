@@ -11,7 +11,7 @@ from MySQLdb.cursors import Cursor
 
 from galera_router import signals
 from galera_router.cluster import change, membership
-from galera_router.cluster.epoch import ASK, WHO, Epoch, is_absent, read
+from galera_router.cluster.epoch import ASK, WHO, Epoch, is_absent, read, text_of
 from galera_router.cluster.node import Node
 from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.position import Mark
@@ -168,8 +168,7 @@ def _is_of(link: NodeConnection, left: NodeConnection) -> bool:
     link.query(f"SELECT {WHO}, VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS"
                " WHERE VARIABLE_NAME = 'UPTIME'".encode())  # fmt: skip
     ((name, uptime),) = link.rows()
-    server = name.decode() if isinstance(name, bytes) else str(name)
-    same = not left.server or left.server == server
+    same = not left.server or left.server == text_of(name)
     return same and float(uptime) >= time.monotonic() - left.born
 
 

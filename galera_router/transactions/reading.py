@@ -424,7 +424,7 @@ def _replay_failed(session: Session, link: NodeConnection, wait: Wait, error: Ex
         return True
     if waiting.is_late(link, wait, error) or verdict(error) is Verdict.LOCK_WAIT:
         waiting.pass_by(session, link)
-        end_snapshot(session, link)  # it may have been begun
+        _end(session, link)  # it may have been begun, and nothing was seen of it
     else:
         session.reader.lose(link, error, certain=True)
     return False
@@ -473,27 +473,34 @@ def _snapshot_error(
         transaction.to_pending()
         patience.spend(link.node, error)
     else:
-        if begun and not (verdict(error) is Verdict.LOCK_WAIT and _stands(session, link)):
+        if begun and not (verdict(error) is Verdict.LOCK_WAIT and _stands(transaction, link)):
             writing.note_error(transaction, call, error)
             if session.snapshot is not link:
-                end_snapshot(session, link)  # if the server has it open, nobody else would
+                _end(session, link)  # if the server has it open, nobody else would
         raise error
 
 
-def _stands(session: Session, link: NodeConnection) -> bool:
-    """Returns True if the snapshot is there as before; a lock wait undoes its statement alone."""
+def _stands(transaction: Transaction, link: NodeConnection) -> bool:
+    """Returns True if a lock wait has left the snapshot as it was; False if it is undone.
+
+    If the server does not answer, the snapshot is lost, and what was read in it is read again.
+    """
     try:
         return writing.in_transaction(link)
     except ERRORS as error:
-        text = "%s: %s does not say whether its snapshot stands: %s"
-        logger.info(text, session.cluster.alias, link.node.name, error)
-        session.reader.drop(link)
-        return False
+        transaction.session.reader.lose(link, error, certain=False)
+        transaction.to_pending()
+        rebuilding.refuse(transaction, link, error)
+        return True
 
 
 def end_snapshot(session: Session, link: NodeConnection) -> None:
     """End the read-only transaction on a secondary; nobody waits for the answer."""
     session.following.seen = link.node
+    _end(session, link)
+
+
+def _end(session: Session, link: NodeConnection) -> None:
     if session.reader.kept(link.node) is not link:
         return
     try:

@@ -287,22 +287,20 @@ class Session:
 
     def set_autocommit(self, flag: bool) -> None:
         """Turn autocommit on or off; the server's own stays on, transactions are explicit."""
+        if self._busy is not None:
+            self._forget_interrupted()
+        handled = self._handled
         if flag and self.transaction is not None:
-            if self._busy is not None:
-                self._forget_interrupted()
+            self._handled = None
             if not self._is_blank(self.transaction):
                 self._end_for_good(self.transaction)
             self.transaction = None
         elif not flag and self.transaction is None:
-            if self._busy is not None:
-                self._forget_interrupted()
             self.answers.rows = 0  # SET autocommit = 0, with stock Django
             self.transaction = Transaction(self, first=True)
             self._handled = sys.exc_info()[1]
         if self._unreported is not None:
-            self._report(flag)
-        if flag:
-            self._handled = None
+            self._report(flag, handled)
 
     def _is_blank(self, transaction: Transaction) -> bool:
         """Returns True if nothing is to be ended: no server has heard of the transaction."""
@@ -321,14 +319,16 @@ class Session:
         if by_hand or not transaction.is_untouched:
             self.commit()
 
-    def _report(self, flag: bool) -> None:
-        """Tell the error of a block that Django has ended as if all were well.
+    def _report(self, flag: bool, handled: BaseException | None) -> None:
+        """Raise the error of a block that Django has ended as if all were well.
 
-        What was being handled when the block began does not end it.
+        Args:
+            flag: autocommit as it is now.
+            handled: what was being handled when the block began; that does not end the block.
         """
         error, self._unreported = self._unreported, None
         ends_it = sys.exc_info()[1]
-        if error is not None and (ends_it is self._handled or _says_nothing(ends_it)):
+        if error is not None and (ends_it is handled or _says_nothing(ends_it)):
             internals.note_autocommit(self.wrapper, flag)
             raise error
 

@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection, connections, transaction
 
 from galera_router.cluster.nodes import LAG_REMEMBERED
 from galera_router.exceptions import ReplayMismatch
 from galera_router.testing.admin import open_connection
 from tests.integration.support import OPTIMISTIC, Shop
 from tests.shop.models import Author, Book, Tag
+
+WAIT = "SET SESSION lock_wait_timeout = 1"
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def waiting(shop: Shop) -> Shop:
     shop.configure(
         HOST=node.host,
         PORT=node.port,
-        OPTIONS={**OPTIMISTIC, "init_command": "SET SESSION lock_wait_timeout = 1"},
+        OPTIONS={**OPTIMISTIC, "init_command": WAIT},
     )
     shop.warm()
     return shop
@@ -87,6 +89,21 @@ def test_what_was_read_before_is_compared(waiting: Shop) -> None:
         rename(waiting)
         Tag.objects.create(name="x")
     assert waiting.everywhere("SELECT * FROM galera_router.shop_tag") == []
+
+
+def test_a_snapshot_that_is_lost_when_it_is_asked_for_is_compared(waiting: Shop) -> None:
+    """Its reads are made again on the next connection."""
+    with waiting.galera.proxies() as proxies:
+        second, options = proxies["db2"], {**OPTIMISTIC, "init_command": WAIT}
+        waiting.configure(proxies=proxies, HOST=second.host, PORT=second.port, OPTIONS=options)
+        with pytest.raises(ReplayMismatch), transaction.atomic():
+            assert Author.objects.get().name == "Ann"
+            rule = second.swallow("@@in_transaction", cut=True)
+            meet_a_lock(waiting)
+            assert rule.fired == 1
+            rename(waiting)
+            Author.objects.count()
+        connections.close_all()
 
 
 def test_an_inner_block_goes_back_to_its_savepoint(waiting: Shop) -> None:
