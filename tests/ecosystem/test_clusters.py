@@ -55,6 +55,7 @@ def several(shop: Shop, tmp_path: Path) -> Iterator[Shop]:
         settle(shop)
         yield shop
     connections.close_all()
+    shop.galera.heal()
     node.query(f"DROP DATABASE {REPORTS}")
 
 
@@ -135,7 +136,6 @@ def test_the_second_cluster_loses_its_primary(several: Shop) -> None:
         assert tag._state.db == "reports"
     rows = several.galera["db2"].query(f"SELECT id, name FROM {REPORTS}.shop_tag")
     assert rows == [(tag.pk, "changed")]
-    several.galera.heal()
 
 
 def test_a_plain_database_is_left_alone(several: Shop) -> None:

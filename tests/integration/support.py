@@ -225,12 +225,18 @@ FEW, TOO_MANY = 10, 1040
 
 
 @contextmanager
-def full(galera: GaleraCluster, node: GaleraNode) -> Iterator[None]:
-    """The node takes no new connections for the time of the block, and keeps those that it has."""
+def full(galera: GaleraCluster, node: GaleraNode, beyond: int = 0) -> Iterator[None]:
+    """The node takes no new connections for the time of the block, and keeps those that it has.
+
+    It has ``beyond`` more than it may have: so many may be closed and nobody gets in. With any at
+    all, the administrator cannot connect again either.
+    """
     ((before,),) = node.query("SELECT @@GLOBAL.max_connections")
     login = {"host": node.host, "port": node.port, "user": galera.user, "passwd": galera.password}
     with ExitStack() as stack:
         stack.callback(node.query, "SET GLOBAL max_connections = %s", [before])
+        for _ in range(beyond):
+            stack.enter_context(closing(MySQLdb.connect(**login)))
         node.query("SET GLOBAL max_connections = %s", [FEW])
         with pytest.raises(MySQLdb.OperationalError) as refused:
             for _ in range(FEW + 1):
