@@ -187,7 +187,7 @@ class GaleraMiddleware:
         try:
             response = self._run(request)
             if rules.writes or brought is not NOTHING:
-                aliases = _to_be_told(brought)
+                aliases = _to_be_told(rules, brought)
                 self._carrier.write(response, last_write.tokens_of(aliases), brought)
             return keep_scope(response) if brought.needs or rules.outages else response
         finally:
@@ -213,7 +213,7 @@ class GaleraMiddleware:
         try:
             response = await self._run_async(request)
             if rules.writes or brought is not NOTHING:
-                aliases = _to_be_told(brought)
+                aliases = _to_be_told(rules, brought)
                 tokens = await sync_to_async(last_write.tokens_of)(aliases)
                 self._carrier.write(response, tokens, brought)
             return keep_scope(response) if brought.needs or rules.outages else response
@@ -264,11 +264,13 @@ class GaleraMiddleware:
         return HttpResponse(status=500)
 
 
-def _to_be_told(brought: Brought) -> list[str]:
+def _to_be_told(rules: scope.Scope, brought: Brought) -> list[str]:
     """The clusters of which the client is to be given a token.
 
     The request has written there; or what it has brought is void, or too much.
     """
+    if brought is NOTHING and not rules.needs:
+        return list(rules.writes or ())
     return list(dict.fromkeys([*scope.written(), *scope.void(), *brought.crowded]))
 
 

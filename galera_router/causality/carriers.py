@@ -16,16 +16,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from http.cookies import Morsel
 from typing import Any
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from galera_router.causality.after import accepted, includes
+from galera_router.causality.cookies import Kind
 from galera_router.causality.scope import Needs
 from galera_router.causality.tokens import mark
 from galera_router.exceptions import ConfigurationError
@@ -107,32 +107,18 @@ class Carrier:
             brought: by the request.
         """
         for alias, token in tokens.items():
-            vary = []
             if self.cookie:
-                self._set_cookie(response, alias, token)
-                self._take_back(response, brought.cookies.get(alias, {}), token)
-                vary.append("Cookie")
+                name = f"{_named(self.cookie, alias, '_')}.{mark(token)}"
+                response.cookies[name] = self._kind.cookie(name, token)
+                if brought is not NOTHING:
+                    self._take_back(response, brought.cookies.get(alias, {}), token)
             if self.header:
-                name = _named(self.header, alias, "-")
-                response.headers[name] = token
-                vary.append(name)
-            patch_vary_headers(response, vary)
-
-    def _set_cookie(self, response: HttpResponseBase, alias: str, token: str) -> None:
-        assert self.cookie is not None
-        name = f"{_named(self.cookie, alias, '_')}.{mark(token)}"
-        morsel = self._morsel.copy()
-        morsel.set(name, token, token)  # a signed text has nothing to be quoted
-        response.cookies[name] = morsel
+                response.headers[_named(self.header, alias, "-")] = token
+            _vary(response, _varied(self.cookie, self.header, alias))
 
     @functools.cached_property
-    def _morsel(self) -> Morsel[str]:
-        """A cookie with the attributes, as ``set_cookie`` makes it, but without ``Expires``."""
-        response = HttpResponse()
-        response.set_cookie("x", "x", max_age=self.age, httponly=True, **self.attributes)
-        morsel = response.cookies["x"]
-        morsel["expires"] = ""
-        return morsel
+    def _kind(self) -> Kind:
+        return Kind(self.age, self.attributes)
 
     def _take_back(
         self, response: HttpResponseBase, cookies: Mapping[str, str], token: str
@@ -155,10 +141,25 @@ class Carrier:
         return [part.strip() for part in text.split(",")] if text else []
 
 
+@functools.lru_cache
 def _named(name: str, alias: str, separator: str) -> str:
     if alias == DEFAULT_DB_ALIAS:
         return name
     return name + separator + re.sub(r"[^0-9A-Za-z]", separator, alias)
+
+
+@functools.lru_cache
+def _varied(cookie: str | None, header: str | None, alias: str) -> tuple[str, ...]:
+    """The headers of a request that a response with a token depends on."""
+    found = ["Cookie"] if cookie else []
+    return (*found, _named(header, alias, "-")) if header else tuple(found)
+
+
+def _vary(response: HttpResponseBase, names: tuple[str, ...]) -> None:
+    if "Vary" in response.headers:
+        patch_vary_headers(response, names)
+    elif names:
+        response.headers["Vary"] = ", ".join(names)
 
 
 def carrier() -> Carrier:

@@ -6,13 +6,17 @@ The signature is Django's, so ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` apply.
 from __future__ import annotations
 
 import functools
+import hashlib
+import hmac
 import json
 import time
+from binascii import b2a_base64
 from typing import Any
 
 from django.conf import settings
 from django.core import signing
-from django.utils.crypto import salted_hmac
+from django.core.signals import setting_changed
+from django.utils.encoding import force_bytes
 
 from galera_router import signals
 from galera_router.cluster.position import EVERYTHING, Mark, Position, is_mark, is_position
@@ -22,17 +26,20 @@ _SALT = "galera_router.token"
 _LONGEST = 1000  # characters; nobody signs more
 _MARK = 8  # characters of a signature
 _JSON = json.JSONEncoder(separators=(",", ":"))
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def dump(alias: str, position: Position | Mark) -> str:
     """``position`` of the cluster ``alias`` as text."""
-    parts: list[str | int]
     if isinstance(position, Mark):
-        parts = [alias, position.worker, position.seqno]
+        text = f'[{_quoted(alias)},"{position.worker}",{position.seqno}]'
     else:
-        parts = [alias, position.cluster_id, position.seqno, position.node, position.gtid]
-    # As sign_object() does it, which makes an encoder each time.
-    return _signer().sign(signing.b64_encode(_JSON.encode(parts).encode("latin-1")).decode())
+        parts = alias, position.cluster_id, position.seqno, position.node, position.gtid
+        text = _JSON.encode(parts)
+    return _signer().sign_object_of(text)
+
+
+_quoted = functools.lru_cache(_JSON.encode)
 
 
 def load(text: str, max_age: int | None) -> tuple[str, Position | Mark] | None:
@@ -70,28 +77,43 @@ class _Signer(signing.TimestampSigner):
 
     def __init__(self, key: str | bytes, fallbacks: tuple[str | bytes, ...]) -> None:
         super().__init__(key=key, fallback_keys=list(fallbacks), salt=_SALT)
-        self._begun = salted_hmac(f"{_SALT}signer", b"", key, algorithm=self.algorithm)
+        # What Django's salted_hmac() makes of it.
+        salted = f"{_SALT}signer".encode() + force_bytes(key)
+        self._derived = hashlib.new(self.algorithm, salted).digest()
+
+    def sign_object_of(self, text: str) -> str:
+        """As Django's ``sign_object`` of what ``text`` says in JSON."""
+        value = f"{_base64(text.encode())}:{_timestamp(int(time.time()))}"
+        return f"{value}:{self.signature(value)}"
 
     def signature(self, value: str | bytes, key: str | bytes | None = None) -> str:
         """As Django's; with a fallback key it is Django's."""
         if isinstance(value, bytes) or (key is not None and key != self.key):
             return super().signature(value, key)
-        hmac = self._begun.copy()
-        hmac.update(value.encode())
-        return signing.b64_encode(hmac.digest()).decode()
-
-    def timestamp(self) -> str:
-        """As Django's, written out once a second."""
-        return _timestamp(int(time.time()))
+        return _base64(hmac.digest(self._derived, value.encode(), self.algorithm))
 
 
+def _base64(data: bytes) -> str:
+    """As Django's ``b64_encode``."""
+    return b2a_base64(data, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
+
+
+#: Written out once a second.
 _timestamp = functools.lru_cache(maxsize=1)(signing.b62_encode)
-_signer_of = functools.lru_cache(maxsize=1)(_Signer)
 
 
+@functools.lru_cache(maxsize=1)
 def _signer() -> _Signer:
     """The one for the keys of the settings; ``signing.dumps`` makes one for each call."""
-    return _signer_of(settings.SECRET_KEY, tuple(settings.SECRET_KEY_FALLBACKS))
+    return _Signer(settings.SECRET_KEY, tuple(settings.SECRET_KEY_FALLBACKS))
+
+
+def _forget_signer(*, setting: str, **more: Any) -> None:
+    if setting.startswith("SECRET_KEY"):
+        _signer.cache_clear()
+
+
+setting_changed.connect(_forget_signer)
 
 
 def _signed(text: str) -> str:

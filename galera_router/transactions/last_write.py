@@ -48,14 +48,18 @@ def token_of(session: Session) -> str:
     """The token of what was committed last; empty if there is nothing to name."""
     if not session.options.wsrep_sync_after_write:
         return ""
-    alias = session.cluster.alias
-    if session.following.writes != session.following.writes_before or alias in scope.written():
+    following, alias = session.following, session.cluster.alias
+    given = scope.needs(alias)
+    if following.writes != following.writes_before or alias in scope.written():
         # What was given before the write was committed before it; what was given since may not.
-        known = session.following.given
-        since = [need.position for need in scope.needs(alias) if need not in known]
-        return tokens.dump(alias, functools.reduce(later, since, _where(session)))
-    given = [need.position for need in scope.needs(alias)]
-    return tokens.dump(alias, functools.reduce(later, given)) if given else ""
+        where = _where(session)
+        for need in given:
+            if need not in following.given:
+                where = later(where, need.position)
+        return tokens.dump(alias, where)
+    if not given:
+        return ""
+    return tokens.dump(alias, functools.reduce(later, [need.position for need in given]))
 
 
 def tokens_of(aliases: Iterable[str]) -> Mapping[str, str]:
@@ -63,9 +67,12 @@ def tokens_of(aliases: Iterable[str]) -> Mapping[str, str]:
 
     To be called in the thread whose connections the request has used.
     """
-    sessions = [session_of(alias) for alias in aliases]
-    tokens = {c.cluster.alias: token_of(c) for c in sessions if c is not None}
-    return {alias: token for alias, token in tokens.items() if token}
+    found = {}
+    for alias in aliases:
+        session = session_of(alias)
+        if session is not None and (token := token_of(session)):
+            found[session.cluster.alias] = token
+    return found
 
 
 def _session(alias: str) -> Session:
