@@ -319,7 +319,22 @@ def note_refusal(session: Session, error: Exception) -> bool:
         return False
     refusal = DISK_FULL if is_full_disk(error) else READ_ONLY
     session.cluster.mark_refusing(link.node, refusal, error)
-    return session.options.failover_enable and _elected(session) not in (None, link.node)
+    obstacle = _why_stay(session, link)
+    if obstacle is not None:
+        text = "%s: %s takes no writes, and nothing is written elsewhere: %s"
+        logger.info(text, session.cluster.alias, link.node.name, obstacle)
+    return obstacle is None
+
+
+def _why_stay(session: Session, link: NodeConnection) -> str | None:
+    """Why no other node is written to in the place of that of ``link``; None if one is."""
+    if not session.options.failover_enable:
+        return "failover_enable is False"
+    if link.state is not None:
+        return link.state
+    if _elected(session) in (None, link.node):
+        return session.cluster.complaints(electable=True)
+    return None
 
 
 def undo(session: Session) -> None:

@@ -124,7 +124,7 @@ def test_at_the_commit(shop: EitherShop) -> None:
 
 
 @both(stock=False)
-def test_where_all_nodes_are_read_only(shop: EitherShop) -> None:
+def test_where_all_nodes_are_read_only(shop: EitherShop, caplog: pytest.LogCaptureFixture) -> None:
     """The application is told, as by one server, and is not kept waiting."""
     _now_read_only(shop)
     for name in ("db2", "db3"):
@@ -136,21 +136,27 @@ def test_where_all_nodes_are_read_only(shop: EitherShop) -> None:
                 work()
             assert told.value.args[0] == READ_ONLY
 
+    caplog.set_level("INFO", "galera_router")
     in_time(3.0, write, lambda: None)
     assert tags(shop) == ["before"]
+    assert "nothing is written elsewhere: db1: is read-only; db2: is read-only" in caplog.text
 
 
 @both(stock=False)
-def test_what_was_set_on_the_connection_is_not_left_behind(shop: EitherShop) -> None:
-    """It is on no other node: the server's error is the application's."""
+def test_what_was_set_on_the_connection_is_not_left_behind(
+    shop: EitherShop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is on no other node: the server's error is the application's, and the log says why."""
     _now_read_only(shop)
     _raw("SET @shop = 1")
+    caplog.set_level("INFO", "galera_router")
     with pytest.raises(OperationalError) as told:
         raw_update()
     assert told.value.args[0] == READ_ONLY
     with connection.cursor() as cursor:
         cursor.execute("SELECT @shop")
         assert cursor.fetchone() == (1,)
+    assert "nothing is written elsewhere: SET left state on its connection" in caplog.text
 
 
 @pytest.fixture
