@@ -48,12 +48,14 @@ class Call:
         statement: what it is.
         sql: the bytes to send.
         query: the driver's own way to send them.
+        writes: it may write, whatever it looks like: a secondary has refused it.
     """
 
     cursor: Any
     statement: Statement
     sql: bytes
     query: Callable[[bytes], Any]
+    writes: bool = False
 
     def send(
         self,

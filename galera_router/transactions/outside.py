@@ -64,6 +64,7 @@ def execute(session: Session, call: Call) -> Any:
             return reading.outside(session, call, node)
         except reading.NeedsPrimary as needs:
             if needs.writes:
+                call.writes = True
                 return _write(session, call)
     return _directly(session, call, failover.connect_primary(session), writing=False)
 

@@ -457,7 +457,7 @@ class Session:
         self.lose_primary()
         if self.transaction is not None:
             self.transaction.interrupted(call)
-        elif call is not None and not call.statement.readable:
+        elif call is not None and (call.writes or not call.statement.readable):
             self.following.note_write()
             self.following.note_commit()  # it may be there
         self._busy = None

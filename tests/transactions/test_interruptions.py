@@ -87,6 +87,26 @@ def test_its_connections_are_not_used_again(shop: Shop) -> None:
     assert shop.session.primary is not primary
 
 
+def test_a_read_that_writes_counts_as_a_write_wherever_it_is_interrupted(shop: Shop) -> None:
+    """A function may do so, outside a transaction: the next read does not go back behind it."""
+    shop.galera["db1"].query(
+        "CREATE OR REPLACE FUNCTION galera_router.shop_tagged(v TEXT) RETURNS INT BEGIN"
+        " INSERT INTO galera_router.shop_tag (name) VALUES (v); RETURN 1; END"
+    )
+    for count in range(1, 8):  # of all packets, the COMMIT's among them
+        shop.settle()
+        Tag.objects.exists()
+        before = shop.session.following.writes
+        with interrupted("query", count), connection.cursor() as cursor:
+            cursor.execute("SELECT shop_tagged('x')")
+            Tag.objects.exists()
+        there = shop.galera["db1"].query("SELECT COUNT(*) FROM galera_router.shop_tag")
+        Tag.objects.exists()  # what was interrupted is found now
+        written = shop.session.following.writes > before
+        assert written or there == [(0,)], f"interrupted at packet {count}"
+        Tag.objects.all().delete()
+
+
 def test_an_interrupted_rollback_leaves_nothing(shop: Shop) -> None:
     with contextlib.suppress(ValueError), interrupted("query", 2), transaction.atomic():
         Tag.objects.create(name="undone")
