@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
 
 from galera_router.cluster.epoch import (
     ASK,
@@ -35,6 +34,7 @@ from galera_router.connections.errors import (
     refuses_writes,
     verdict,
 )
+from galera_router.connections.packet import text_of
 
 logger = logging.getLogger("galera_router")
 
@@ -91,7 +91,7 @@ def has_gone(server: Server, epoch: Epoch) -> bool | None:
 
 def _address_has_gone(server: Server, address: str) -> bool | None:
     server.query(_VIEW)
-    addresses = _text(server.rows()[0][1]).split(",") if address else []
+    addresses = text_of(server.rows()[0][1]).split(",") if address else []
     if not addresses or not _UNKNOWN_ADDRESSES.isdisjoint([address, *addresses]):
         return None
     return address not in addresses
@@ -100,7 +100,7 @@ def _address_has_gone(server: Server, address: str) -> bool | None:
 def _itself(server: Server) -> tuple[str, str]:
     """The server's address for clients, and its number as a member of its view."""
     server.query(_SELF)
-    status = {_text(name): _text(value) for name, value in server.rows()}
+    status = {text_of(name): text_of(value) for name, value in server.rows()}
     addresses = status.get("wsrep_incoming_addresses", "").split(",")
     index = int(status.get("wsrep_local_index", "-1"))
     address = addresses[index] if 0 <= index < len(addresses) else ""
@@ -172,10 +172,6 @@ def quoted(text: str) -> str:
 
 def _plain(text: str) -> str:
     return "".join(letter for letter in text if letter.isalnum() or letter == "-")
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 # --- on the way to the primary ------------------------------------------------------------

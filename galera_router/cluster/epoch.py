@@ -30,6 +30,7 @@ from django.db.utils import OperationalError
 
 from galera_router import signals
 from galera_router.connections.errors import errno
+from galera_router.connections.packet import text_of
 from galera_router.events import PrimaryChanged
 
 if TYPE_CHECKING:
@@ -324,11 +325,6 @@ def signed(reason: str) -> str:
 def _unsigned(text: str) -> tuple[str, str]:
     found = _SIGNED.fullmatch(text)
     return (found[1], found[2]) if found is not None else (text, "")
-
-
-def text_of(value: Any) -> str:
-    """A text of the server, which a connection without a charset gives as bytes."""
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def is_absent(error: BaseException) -> bool:

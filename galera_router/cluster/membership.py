@@ -22,7 +22,7 @@ from galera_router.cluster.probe import WHO, Answer, started
 from galera_router.cluster.registry import clusters_met
 from galera_router.connections.connection import NodeConnection, links
 from galera_router.connections.errors import Verdict
-from galera_router.connections.packet import Rows, next_answer, several_statements
+from galera_router.connections.packet import Rows, next_answer, several_statements, text_of
 
 logger = logging.getLogger("galera_router")
 
@@ -270,10 +270,10 @@ def identity(cluster: Cluster) -> str:
 def identity_of(server: Server) -> str:
     """The identity of the cluster that ``server`` is in; without Galera, its own name."""
     server.query(QUESTION)
-    found = "".join(_text(value) for _, value in server.rows())
+    found = "".join(text_of(value) for _, value in server.rows())
     if not found:
         server.query(WHO)
-        found = "".join(_text(value) for (value,) in server.rows())
+        found = "".join(text_of(value) for (value,) in server.rows())
     return found
 
 
@@ -310,7 +310,7 @@ def _ask(link: NodeConnection) -> Rows:
     told = link.rows()
     if several:
         next_answer(link.connection)
-        link.server = "".join(_text(name) for (name,) in link.rows())
+        link.server = "".join(text_of(name) for (name,) in link.rows())
         link.node.cluster.note_server(link.node, link.server)
     return told
 
@@ -321,10 +321,10 @@ def judge(link: NodeConnection, rows: Iterable[Iterable[object]]) -> None:
     Raises:
         ForeignNode: its node is in another cluster.
     """
-    identity = "".join(_text(value) for _, value in rows)
+    identity = "".join(text_of(value) for _, value in rows)
     if not identity:
         link.query(WHO + _ALONE)
-        identity = "".join(_text(value) for (value,) in link.rows())
+        identity = "".join(text_of(value) for (value,) in link.rows())
     if identity in ("", _NOT_JOINED):  # it is joining, and takes no statements yet
         return
     known, sure = membership(link.node.cluster), True
@@ -344,10 +344,6 @@ def expel(node: Node, error: ForeignNode) -> None:
     for link in links() if error.news else ():
         if link.node is node:
             link.cut()
-
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _renew_locks() -> None:

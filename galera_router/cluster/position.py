@@ -15,6 +15,7 @@ from typing import Any
 
 from galera_router.connections.begin import UNHURRIED
 from galera_router.connections.errors import errno
+from galera_router.connections.packet import text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +102,13 @@ def is_mark(worker: object, seqno: object) -> bool:
 
 def position(rows: Iterable[tuple[Any, ...]], gtid: str = "") -> Position | None:
     """The answer to :data:`ASK`; None from a server that belongs to no cluster."""
-    status = {_text(name): _text(value) for name, value in rows}
+    status = {text_of(name): text_of(value) for name, value in rows}
     cluster_id = status.get("wsrep_cluster_state_uuid", "")
     seqno = status.get("wsrep_last_committed", "")
     if not seqno.isdecimal() or not is_position(cluster_id, int(seqno), gtid):
         return None
     node = status.get("wsrep_gcomm_uuid", "")[:_NODE_LENGTH]
     return Position(cluster_id, int(seqno), node, gtid)
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def reach(target: Position, seconds: float) -> bytes:

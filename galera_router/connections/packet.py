@@ -109,3 +109,8 @@ def next_answer(driver: Any) -> None:
 def several_statements(connection: Any) -> bool:
     """Returns True if one packet may carry several statements (the driver's default)."""
     return bool(connection.client_flag & CLIENT.MULTI_STATEMENTS)
+
+
+def text_of(value: Any) -> str:
+    """A text of the server, which a connection without a charset gives as bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -11,7 +11,7 @@ from MySQLdb.cursors import Cursor
 
 from galera_router import signals
 from galera_router.cluster import change, membership
-from galera_router.cluster.epoch import ASK, WHO, Epoch, is_absent, read, text_of
+from galera_router.cluster.epoch import ASK, WHO, Epoch, is_absent, read
 from galera_router.cluster.node import Node
 from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.position import Mark
@@ -19,7 +19,7 @@ from galera_router.compat import internals
 from galera_router.connections.begin import BEGIN, PRIME, SYNCED
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS, Verdict, is_lost, verdict
-from galera_router.connections.packet import Packet, Step, several_statements
+from galera_router.connections.packet import Packet, Step, several_statements, text_of
 from galera_router.events import PrimaryChanged
 from galera_router.recovery.failover import CatchingUp, LagsBehind, tell_wait
 from galera_router.recovery.marker import look_for
