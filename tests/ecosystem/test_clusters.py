@@ -134,6 +134,7 @@ def test_the_second_cluster_loses_its_primary(several: Shop) -> None:
         tag.name = "changed"
         tag.save()
         assert tag._state.db == "reports"
+    several.galera["db2"].wait_applied()  # db3 may be the primary
     rows = several.galera["db2"].query(f"SELECT id, name FROM {REPORTS}.shop_tag")
     assert rows == [(tag.pk, "changed")]
 
