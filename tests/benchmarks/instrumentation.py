@@ -1,8 +1,9 @@
 """What it costs to be watched: ``python -m tests.benchmarks.instrumentation``.
 
 CPU seconds and calls of one request, as in ``tests.benchmarks.calls``, with Prometheus (with
-``--several`` of several processes) and with OpenTelemetry, beside the same without. Each is a
-process of its own; the ratio is the median of many rounds, in each of which all take their turn.
+``--several`` of several processes) and with OpenTelemetry and its SDK, beside the same without.
+Each is a process of its own; the ratio is the median of many rounds, in each of which all take
+their turn.
 """
 
 from __future__ import annotations

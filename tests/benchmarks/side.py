@@ -336,9 +336,24 @@ def configure(given: dict[str, Any]) -> Any:
         from galera_router import expand
 
         given["DATABASES"] = expand(given["DATABASES"])
+    if any("opentelemetry" in name for name in given.get("GALERA_INSTRUMENTATION", ())):
+        record()
     settings.configure(**given)
     django.setup()
     return Commands(kind)
+
+
+def record() -> None:
+    """Have OpenTelemetry's own SDK take what is told, with one span around all requests."""
+    from opentelemetry import context, metrics, trace
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+
+    metrics.set_meter_provider(MeterProvider(metric_readers=[InMemoryMetricReader()]))
+    trace.set_tracer_provider(TracerProvider())
+    span = trace.get_tracer(__name__).start_span("all requests")
+    context.attach(trace.set_span_in_context(span))
 
 
 def main() -> None:
