@@ -180,12 +180,11 @@ def writes(alias: str) -> int:
     return found.get(alias, 0) if found else 0
 
 
-def note_write(alias: str) -> None:
-    """Something may have been changed on the cluster ``alias``."""
-    found = current().writes
-    if found is not None:
+def count_write(record: dict[str, int] | None, alias: str) -> None:
+    """Something may have been changed on the cluster ``alias``, by a block with this ``record``."""
+    if record is not None:
         with _counting:  # a write that is not counted would be missing in the token
-            found[alias] = found.get(alias, 0) + 1
+            record[alias] = record.get(alias, 0) + 1
 
 
 def written() -> list[str]:

@@ -80,9 +80,10 @@ def commit(transaction: Transaction) -> None:
 
 def _alive(transaction: Transaction) -> NodeConnection:
     link = _primary(transaction)
-    if link.is_stale():  # lost before it was sent
-        error = MySQLdb.OperationalError(2013, "connection lost before COMMIT")
-        rebuilding.recover(transaction, error)
+    if not link.is_stale():
+        return link
+    error = MySQLdb.OperationalError(2013, "connection lost before COMMIT")
+    rebuilding.recover(transaction, error)
     return _primary(transaction)
 
 

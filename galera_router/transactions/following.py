@@ -117,12 +117,16 @@ class Following:
         """How many writes of the request at hand, of all its threads, this thread waits for."""
         return self._record[1]
 
-    def follow(self) -> None:
-        """What another thread of this request has written must be waited for like our own."""
+    def follow(self) -> dict[str, int] | None:
+        """What another thread of this request has written must be waited for like our own.
+
+        Returns:
+            Where the writes of the request are counted; None outside of requests.
+        """
         record = scope.current().writes
         if record is None:
             self._shared = False
-            return
+            return None
         known, followed = self._record
         if known is not record:
             followed, self._shared = 0, False
@@ -131,6 +135,7 @@ class Following:
             self.behind = set(self._session.cluster.nodes)
             self.own, self._shared = None, True
         self._record = record, written
+        return record
 
     def follow_none(self, record: dict[str, int] | None) -> None:
         """No thread of this request has written, as ``record`` says."""
@@ -142,11 +147,11 @@ class Following:
         Args:
             wrote: it has come to a statement that may write.
         """
-        runs.note_commit(self._session.cluster.alias)
+        alias = self._session.cluster.alias
+        runs.note_commit(alias)
         if not wrote:
             return
-        self.follow()
+        scope.count_write(self.follow(), alias)
         self.writes += 1
-        scope.note_write(self._session.cluster.alias)
         record, followed = self._record
         self._record = record, followed + 1

@@ -192,8 +192,10 @@ def begin(link: NodeConnection) -> list[Step]:
 
 def ended(session: Session, link: NodeConnection) -> None:
     """The transaction on ``link`` has ended: undo what :func:`begin` may have set."""
-    link.end_state("SET TRANSACTION", "BEGIN", "START")
-    link.before.clear()
+    if link.state is not None:
+        link.end_state("SET TRANSACTION", "BEGIN", "START")
+    if link.before:
+        link.before.clear()
     if not link.manual:
         return
     try:

@@ -127,8 +127,9 @@ class OnPrimary(State):
     def commit(self, transaction: Transaction) -> None:
         if transaction.uncertain:
             writing.settle(transaction)
-        if isinstance(transaction.state, OnPrimary):
-            outcome.commit(transaction)
+            if not transaction.is_on_primary:  # it has ended by itself
+                return
+        outcome.commit(transaction)
 
     def rollback(self, transaction: Transaction) -> None:
         outcome.rollback(transaction, self.link)
@@ -265,7 +266,7 @@ class Transaction:
     @property
     def is_on_primary(self) -> bool:
         """Returns True if the primary has it open."""
-        return isinstance(self.state, OnPrimary)
+        return type(self.state) is OnPrimary
 
     # --- what the session asks
 

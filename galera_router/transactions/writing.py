@@ -80,7 +80,8 @@ def _once(transaction: Transaction, call: Call) -> Any:
             before.append(Step(f"SAVEPOINT {_BEFORE}".encode()))
     if call.statement.verb == "SET":
         variables.remember(link, call.sql)
-    before += transaction.session.answers.ahead(call, link)
+    if call.statement.asks:
+        before += transaction.session.answers.ahead(call, link)
     rows = call.send(link, before)
     _note(transaction, call, link)
     if call.statement.repeatable:

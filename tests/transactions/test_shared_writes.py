@@ -90,7 +90,7 @@ def test_two_threads_note_their_writes_at_once(shop: Shop) -> None:
 
 def note() -> None:
     for _ in range(NOTED):
-        scope.note_write("default")
+        scope.count_write(scope.current().writes, "default")
 
 
 def test_equal_counts_of_two_requests_are_not_one_write(shop: Shop) -> None:
