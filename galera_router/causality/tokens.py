@@ -15,7 +15,6 @@ from typing import Any
 
 from django.conf import settings
 from django.core import signing
-from django.core.signals import setting_changed
 from django.utils.encoding import force_bytes
 
 from galera_router import signals
@@ -102,18 +101,12 @@ def _base64(data: bytes) -> str:
 _timestamp = functools.lru_cache(maxsize=1)(signing.b62_encode)
 
 
-@functools.lru_cache(maxsize=1)
+_signer_of = functools.lru_cache(maxsize=1)(_Signer)
+
+
 def _signer() -> _Signer:
     """The one for the keys of the settings; ``signing.dumps`` makes one for each call."""
-    return _Signer(settings.SECRET_KEY, tuple(settings.SECRET_KEY_FALLBACKS))
-
-
-def _forget_signer(*, setting: str, **more: Any) -> None:
-    if setting.startswith("SECRET_KEY"):
-        _signer.cache_clear()
-
-
-setting_changed.connect(_forget_signer)
+    return _signer_of(settings.SECRET_KEY, tuple(settings.SECRET_KEY_FALLBACKS))
 
 
 def _signed(text: str) -> str:

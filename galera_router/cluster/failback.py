@@ -146,7 +146,7 @@ def move(node: Node, reason: str, *, held: bool = False, unless_held: bool = Fal
         unless_held: do nothing if an operator has put the primary where it is.
 
     Raises:
-        NotPrimary: there are no tables for it, or somebody has just moved it.
+        NotPrimary: there are no tables for it, it is drained, or somebody has just moved it.
         Error: the driver's: the node cannot be reached, or something there is in the way.
     """
     cluster = node.cluster
@@ -158,6 +158,8 @@ def move(node: Node, reason: str, *, held: bool = False, unless_held: bool = Fal
         if old is not None and (old.server == name or (unless_held and old.held)):
             cluster.epochs.show(node, name, old, synced=synced)
             return Moved(old, 0.0)
+        if old is not None and name in old.drained.servers.values():
+            raise NotPrimary("it is drained: undo that first")
         seconds = _insist(lambda: change.make_primary(server, identity, old, reason, held=held))
         synced = cluster.epochs.changes
         name, made = change.ask(server, identity, synced=False)

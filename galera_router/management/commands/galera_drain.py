@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from galera_router.cluster import drain as draining
 from galera_router.cluster.drain import CannotDrain, drain, undrain, wait_idle
 from galera_router.cluster.node import Node
 from galera_router.connections.errors import ERRORS
@@ -31,12 +32,13 @@ class Command(BaseCommand):
             "--timeout",
             type=float,
             default=60.0,
-            help="seconds to wait until it is idle; 0: do not wait (default: 60)",
+            help="seconds to wait until it is idle, 4 at least; 0: do not wait (default: 60)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         cluster = find_cluster(options["database"])
         node = named(cluster.nodes, options["node"])
+        _check_timeout(options["timeout"])
         try:
             if options["undo"]:
                 self._undo(node)
@@ -66,3 +68,12 @@ class Command(BaseCommand):
                 " It stays drained: run this again to go on waiting, or --undo."
             )
         self.stdout.write(f"{node.name} is idle. It can be stopped.")
+
+
+def _check_timeout(seconds: float) -> None:
+    """Raise CommandError for a time in which not every process has heard."""
+    if seconds and not seconds >= draining.HEARD:
+        raise CommandError(
+            f"--timeout={seconds:g}: every process has heard of it after {draining.HEARD:g} s."
+            " Give at least that, or 0 to not wait."
+        )

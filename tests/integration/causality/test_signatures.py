@@ -52,6 +52,17 @@ def test_another_key_is_used_at_once() -> None:
         assert tokens.load(after, 60) == ("default", MARK)
 
 
+def test_a_key_that_is_rotated_in_a_running_process_is_used_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever does so sends no signal."""
+    before = tokens.dump("default", MARK)
+    monkeypatch.setattr(settings, "SECRET_KEY_FALLBACKS", [settings.SECRET_KEY])
+    monkeypatch.setattr(settings, "SECRET_KEY", "another")
+    assert signing.loads(tokens.dump("default", MARK), salt=SALT) == parts(MARK)
+    assert tokens.load(before, 60) == ("default", MARK)
+
+
 def test_a_token_of_an_older_key_is_read() -> None:
     before = tokens.dump("default", MARK)
     with override_settings(SECRET_KEY="another", SECRET_KEY_FALLBACKS=[settings.SECRET_KEY]):
