@@ -105,6 +105,10 @@ MAY_DIFFER: dict[str, tuple[str, Programme]] = {
             _("cursor_fetch", 1, "nextset"),
         ),
     ),
+    "usable with an answer left unread": (
+        "unread",
+        _in("thread", _("unread", 0, "CALL two_sets()"), _("usable"), _("close")),
+    ),
     "a table made under locks": (
         "locked",
         _in(
