@@ -29,7 +29,7 @@ from galera_router.conf.nodes import (
 from galera_router.conf.options import DEFAULTS, from_text, split_options
 from galera_router.conf.single import check_name, check_single, is_mysql
 from galera_router.conf.texts import nearly, wrong
-from galera_router.conf.urls import lift_settings, nodes_from_hosts, settings_from_url
+from galera_router.conf.urls import lift_settings, nodes_from_hosts, settings_from_url, with_commas
 
 Path = tuple[object, ...]
 
@@ -103,7 +103,7 @@ def _settings(path: Path, value: Any) -> dict[str, Any]:
     if "URL" in settings:
         settings = _merge_url(path, settings)
     elif _has_host_list(settings):
-        nodes = nodes_from_hosts((*path, "HOST"), _hosts(settings.pop("HOST")))
+        nodes = nodes_from_hosts((*path, "HOST"), with_commas(settings.pop("HOST")))
         settings = lift_settings(from_text(settings)) | {"NODES": nodes}
     check_name(path, settings)
     for key in settings:
@@ -129,13 +129,8 @@ def _merge_url(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _has_host_list(settings: dict[str, Any]) -> bool:
     host = settings.get("HOST")
-    several = isinstance(host, str) and "," in _hosts(host)
+    several = isinstance(host, str) and "," in with_commas(host)
     return several and "NODES" not in settings and is_mysql(settings)
-
-
-def _hosts(text: str) -> str:
-    """django-environ leaves the commas encoded if something else in the URL is not."""
-    return text.replace("%2C", ",")
 
 
 def _cluster(alias: Any, settings: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -43,7 +43,7 @@ def settings_from_url(path: Path, url: str) -> dict[str, Any]:
     match = _URL.fullmatch(url)
     if match is None:
         raise wrong(path, "must be a URL such as mysql://user:password@db1,db2,db3/name.")
-    scheme, hosts = match["scheme"].lower(), match["hosts"]
+    scheme, hosts = match["scheme"].lower(), with_commas(match["hosts"])
     scheme = _SCHEMES.get(scheme, scheme)
     if not is_mysql(_parse(path, f"{scheme}:///name")):
         _check_scheme(path, scheme, hosts)
@@ -58,6 +58,11 @@ def settings_from_url(path: Path, url: str) -> dict[str, Any]:
         del one["HOST"]
         return lift_settings(from_text(one) | {"NODES": nodes_from_hosts(path, hosts)})
     return from_text(one | host_settings(path, hosts))
+
+
+def with_commas(hosts: str) -> str:
+    """Returns ``hosts`` with its commas as they are: no name and no path of a socket has one."""
+    return re.sub("%2c", ",", hosts, flags=re.IGNORECASE)
 
 
 def _check_scheme(path: Path, scheme: str, hosts: str) -> None:

@@ -159,6 +159,16 @@ def test_what_env_db_makes_of_several_hosts() -> None:
     assert [result[alias]["PORT"] for alias in result] == [3307] * 4
 
 
+@pytest.mark.parametrize("comma", ["%2C", "%2c", ","])
+def test_a_comma_between_hosts_may_be_encoded(comma: str) -> None:
+    """Some tools do that to each part of a URL."""
+    expected = [("default_db1", "a"), ("default_db2", "b")]
+    for url in (f"mysql://u:p@a{comma}b/name", {"URL": f"mysql://u:p@a{comma}b/name"}):
+        found = expand({"default": url})
+        nodes = [(alias, found[alias]["HOST"]) for alias in found if alias != "default"]
+        assert nodes == expected
+
+
 def test_a_list_of_hosts_written_by_hand() -> None:
     settings = {"ENGINE": MYSQL, "HOST": "db1:3307, /run/x.sock,::1,[::2]:3308", "PORT": 3306}
     result = expand({"a": settings})
