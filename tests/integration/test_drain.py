@@ -248,9 +248,7 @@ def test_a_wrong_name_is_told(busy: Shop) -> None:
 @pytest.mark.parametrize("seconds", ["0.1", "-1", "nan"])
 def test_a_time_in_which_not_all_have_heard_is_refused(busy: Shop, seconds: str) -> None:
     """Nothing is drained then."""
-    with pytest.raises(
-        CommandError, match=r"--timeout=.*: every process .* after 0\.6 s"
-    ):
+    with pytest.raises(CommandError, match=r"--timeout=.*: every process .* after 0\.6 s"):
         run("db2", f"--timeout={seconds}")
     assert busy.everywhere(f"SELECT drained FROM {EPOCHS}") == [("",)]
 
