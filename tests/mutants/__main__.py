@@ -71,6 +71,8 @@ def main() -> int:
                 verdict = "found" if trial.found else "not found"
                 print(f"{mutant.name}: {trial.checker} {trial.seed} {verdict}"
                       f" in {trial.seconds:.0f} s", flush=True)  # fmt: skip
+                if mutant.is_control and trial.found:
+                    print(trial.said, flush=True)
         except CheckerFailed as failure:
             print(failure, flush=True)
         trials += mine
