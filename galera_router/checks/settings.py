@@ -33,18 +33,28 @@ def check(found: list[Cluster]) -> list[CheckMessage]:
             *_writes_to_nodes(),
             *_middleware(found),
             *_carried(found),
-            *_token(),
+            *_token(found),
         ]
     return messages
 
 
-def _token() -> list[CheckMessage]:
+def _token(found: list[Cluster]) -> list[CheckMessage]:
     """The settings of the token's cookie and header, which the middleware will refuse."""
     try:
-        carrier()
+        age = carrier().age
     except ConfigurationError as wrong:
         return [error(19, str(wrong), "docs/causality.md has these settings.")]
-    return []
+    late = [c.alias for c in found if (c.config.options.max_lag or 0.0) > age]
+    return [_expires(age, late)] if late and _has_middleware() else []
+
+
+def _expires(age: int, late: list[str]) -> CheckMessage:
+    return warning(
+        22,
+        f"max_lag of {listed(late)} is longer than GALERA_COOKIE_AGE ({age} s): a node that lags is"
+        " still read from when a client's token has expired, and may not have what it has written.",
+        "Make GALERA_COOKIE_AGE longer than max_lag.",
+    )
 
 
 def _router() -> list[CheckMessage]:

@@ -273,6 +273,18 @@ def test_a_setting_of_the_token(
         only("E019", f"{name} ", said)
 
 
+def test_a_token_that_expires_before_a_node_counts_as_behind() -> None:
+    use_nodes({}, {}, OPTIONS={"max_lag": 400})
+    only("W022", "max_lag of 'default' is longer than GALERA_COOKIE_AGE (300 s)", "Make GALERA_")
+    with override_settings(GALERA_COOKIE_AGE=400):
+        assert found() == []
+    with override_settings(MIDDLEWARE=[]):
+        assert "W022" not in str(found())
+    for fine in (300, None):
+        use_nodes({}, {}, OPTIONS={"max_lag": fine})
+        assert found() == []
+
+
 # The app
 
 
