@@ -275,7 +275,7 @@ def test_a_setting_of_the_token(
 
 def test_a_token_that_expires_before_a_node_counts_as_behind() -> None:
     use_nodes({}, {}, OPTIONS={"max_lag": 400})
-    only("W022", "max_lag of 'default' is longer than GALERA_COOKIE_AGE (300 s)", "Make GALERA_")
+    only("W022", "max_lag of default is longer than GALERA_COOKIE_AGE (300 s)", "Make GALERA_")
     with override_settings(GALERA_COOKIE_AGE=400):
         assert found() == []
     with override_settings(MIDDLEWARE=[]):
