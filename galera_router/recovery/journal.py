@@ -69,6 +69,7 @@ class Entry:
         savepoint: the name, if it was set before the transaction came to the primary; there
             :class:`~galera_router.recovery.marker.Marking` follows them.
         session: it sets a variable of the session, which ROLLBACK does not undo.
+        plain: it neither locks nor writes, as far as its text tells.
     """
 
     statement: bytes
@@ -79,6 +80,7 @@ class Entry:
     digest: bytes | None = None
     savepoint: str | None = None
     session: bool = False
+    plain: bool = False
 
     @property
     def read_only(self) -> bool:
@@ -110,7 +112,7 @@ class Journal:
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         #: Reads that the fast lane has noted, and that nobody has asked for since.
-        self.fresh: list[tuple[bytes, Rows, int, int, Any, bool]] = []
+        self.fresh: list[tuple[bytes, Rows, int, int, Any, bool, bool]] = []
         self.count = self.rows = 0
         self.full = False
         self.obstacle = None
@@ -130,8 +132,9 @@ class Journal:
         return self._entries
 
     def _unpack(self) -> None:
-        for sql, rows, rowcount, lastrowid, columns, ordered in self.fresh:
-            self._entries.append(Entry(sql, Answer(rows, rowcount, lastrowid, columns), ordered))
+        for sql, rows, rowcount, lastrowid, columns, ordered, plain in self.fresh:
+            answer = Answer(rows, rowcount, lastrowid, columns)
+            self._entries.append(Entry(sql, answer, ordered, plain=plain))
         self.fresh.clear()
 
     def clear(self) -> None:

@@ -87,10 +87,10 @@ class Replay:
         for step in begin:
             self._add(step.statement, functools.partial(self._done, step), None)
         for entry in entries:
-            if not entry.read_only:  # it may lock: see _still_open
+            if not entry.plain:  # it may lock or write: see _still_open
                 self._flush()
             self._replay(entry)
-            if not entry.read_only:
+            if not entry.plain:
                 self._flush()
         self._flush()
 
@@ -275,7 +275,7 @@ class Replay:
         """A transaction that Galera aborts between two statements of a packet is told nothing.
 
         What follows in the packet runs outside a transaction (seen: 10.11.19). So a statement
-        that locks travels alone, and behind several reads the server is asked.
+        that locks or writes travels alone, and behind several reads the server is asked.
         """
         row = cursor.fetchone() if cursor.description is not None else None
         if row is None:

@@ -121,7 +121,7 @@ class Call:
         if statement.savepoint is not None:
             return Entry(self.sql)
         entry = Entry(self.sql, self._answer(), statement.ordered, statement.insert)
-        entry.session = statement.verb == "SET"
+        entry.session, entry.plain = statement.verb == "SET", statement.plain
         return entry
 
     def failed(self, number: int) -> Entry:

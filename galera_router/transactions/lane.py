@@ -112,7 +112,7 @@ class Lane:
         journal.count += 1
         journal.rows += cursor.rowcount
         answer = cursor._rows, cursor.rowcount, cursor.lastrowid, cursor.description
-        journal.fresh.append((sql, *answer, statement.ordered))
+        journal.fresh.append((sql, *answer, statement.ordered, statement.plain))
         if journal.rows > ROWS_KEPT:
             journal.bound()
         self.session.enter_lane(self)

@@ -47,6 +47,7 @@ class Statement:
     ``impatient``: says how long it will wait for a lock (NOWAIT, WAIT n).
     ``sets_next``: is for the next transaction alone (SET TRANSACTION …).
     ``asks``: asks for the key or the rows of the statement before it.
+    ``plain``: repeatable, and calls the server's own functions alone: it neither locks nor writes.
     """
 
     verb: str
@@ -61,6 +62,7 @@ class Statement:
     impatient: bool
     sets_next: bool = False
     asks: bool = False
+    plain: bool = False
 
 
 def _words(text: str) -> frozenset[str]:
@@ -123,6 +125,22 @@ _CALLS = _words(
 _CALL = re.compile(
     rf"(?<![\w$`])(?:UNIX_TIMESTAMP\s*\(\s*\)|(?:{'|'.join(_CALLS - {'UNIX_TIMESTAMP'})})\s*\()"
 )
+# What may stand before a parenthesis in a read and is no function of the application's. One that
+# is missing here costs a replay a round trip.
+_NO_STORED_FUNCTIONS = _words(
+    "ABS ALL AND ANY AS AVG BETWEEN BINARY BIT_AND BIT_OR BIT_XOR BY CASE CAST CEIL CEILING CHAR"
+    " CHAR_LENGTH COALESCE CONCAT CONCAT_WS CONVERT CONVERT_TZ COUNT CROSS DATE DATE_ADD"
+    " DATE_FORMAT DATE_SUB DATEDIFF DATETIME DAY DAYOFMONTH DAYOFWEEK DAYOFYEAR DECIMAL DENSE_RANK"
+    " DISTINCT DIV ELSE EXCEPT EXISTS EXTRACT FIELD FIRST_VALUE FLOOR FROM FROM_UNIXTIME GREATEST"
+    " GROUP_CONCAT HAVING HEX HOUR IF IFNULL IN INDEX INSTR INTERSECT INTERVAL IS ISNULL JOIN"
+    " JSON_ARRAYAGG JSON_CONTAINS JSON_EXTRACT JSON_LENGTH JSON_OBJECTAGG JSON_UNQUOTE JSON_VALUE"
+    " LAG LAST_DAY LAST_VALUE LEAD LEAST LEFT LENGTH LIKE LIMIT LOCATE LOWER LPAD LTRIM MAX MD5"
+    " MICROSECOND MIN MINUTE MOD MONTH NOT NTILE NULLIF OFFSET ON OR OVER PARTITION POW POWER"
+    " QUARTER RANK REGEXP REPLACE REVERSE RIGHT ROUND ROW_NUMBER RPAD RTRIM SECOND SELECT SHA1 SHA2"
+    " SIGN SIGNED SOME SQRT STDDEV_POP STDDEV_SAMP STR_TO_DATE SUBSTR SUBSTRING SUM THEN TIME"
+    " TIMESTAMPDIFF TRIM TRUNCATE UNION UNSIGNED UPPER USE USING VALUES VAR_POP VAR_SAMP VARCHAR"
+    " WEEK WEEKDAY WHEN WHERE WITH XOR YEAR YEARWEEK"
+)
 _SYSTEM_SCHEMA = re.compile(
     r"(?<![\w$`.])(`?)(?:INFORMATION_SCHEMA|PERFORMANCE_SCHEMA|MYSQL|SYS)\1\s*\."
 )
@@ -135,6 +153,8 @@ _COMMENT = r"/\*(?!M?!)[^*]*(?:\*(?!/)[^*]*)*(?:\*/|\Z)|--(?=[\0- \x7f]|\Z)[^\n]
 _END = "\n\x01"
 _GAP = "\x02"  # what is left of a literal, a quoted name or a comment
 _QUOTED_CALL = re.compile(r"\x02\s*\(")
+# Behind a point it is a stored function, whatever its name.
+_CALLED = re.compile(r"(?:(\.)[\s\x02]*)?([\w$]+)[\s\x02]*\(")
 _SKIP = re.compile(rf"`[^`]*(?:`(?:[., =]*`[^`]*`)*|\Z)|{_QUOTED}|{_COMMENT}", re.DOTALL)
 _SKIP_EACH = re.compile(rf"`[^`]*(?:`|\Z)|{_QUOTED}|{_COMMENT}", re.DOTALL)
 _NAME_CALLED = re.compile(r"[`?]\s*\(")
@@ -183,10 +203,11 @@ def _classify(sql: str) -> Statement:
     opaque = hidden or multi
     savepoint = _savepoint(sql) if verb in _SAVEPOINTS and not opaque else None
     readable = verb in _READS and not opaque and _readable(verb, upper, code, words)
+    repeatable = readable and verb in _PLAIN_READS and _repeatable(upper, words)
     return _statement(
         verb,
         readable,
-        readable and verb in _PLAIN_READS and _repeatable(upper, words),
+        repeatable,
         "ORDER" in words and ("ORDER", "BY") in pairwise(words),
         verb in _WRITES or (verb == "ANALYZE" and not _ANALYZE_TABLE.isdisjoint(words[1:2])),
         savepoint,
@@ -196,6 +217,7 @@ def _classify(sql: str) -> Statement:
         "NOWAIT" in words or "WAIT" in words,
         words[:2] == ["SET", "TRANSACTION"],
         not _ASKS.isdisjoint(words) and _ASKED.search(_visible(upper)) is not None,
+        repeatable and not _may_call_stored(code),
     )
 
 
@@ -256,6 +278,11 @@ def _repeatable(upper: str, words: list[str]) -> bool:
         return False
     perhaps = "SCHEMA" in upper or "MYSQL" in upper or "SYS" in upper
     return not (perhaps and _SYSTEM_SCHEMA.search(_visible(upper)))
+
+
+def _may_call_stored(code: str) -> bool:
+    """Returns True unless each call is one of a function of the server's own."""
+    return any(point or name not in _NO_STORED_FUNCTIONS for point, name in _CALLED.findall(code))
 
 
 def _savepoint(sql: str) -> Savepoint | None:

@@ -232,9 +232,9 @@ MUTANTS = (
         "undone-in-a-savepoint-is-replayed",
         "a replay leaves ROLLBACK TO SAVEPOINT out",
         "recovery/replay.py",
-        "            self._replay(entry)\n            if not entry.read_only:",
+        "            self._replay(entry)\n            if not entry.plain:",
         '            entry.statement.startswith(b"ROLLBACK TO") or self._replay(entry)\n'
-        "            if not entry.read_only:",
+        "            if not entry.plain:",
         (SAVEPOINTS, COMMITS, BYTES),
     ),
     Mutant(
@@ -558,7 +558,7 @@ MUTANTS = (
         "lane-past-the-journal",
         "what was read on the fast lane is not in the journal, and is not compared",
         "transactions/lane.py",
-        "        journal.fresh.append((sql, *answer, statement.ordered))\n",
+        "        journal.fresh.append((sql, *answer, statement.ordered, statement.plain))\n",
         "",
         (LANE,),
     ),

@@ -66,7 +66,8 @@ class Away:
     def note(self, statement: bytes, answer: Answer) -> Entry:
         """Note a statement with an ``answer`` of the test's own."""
         found = classify(statement)
-        entry = Entry(statement, answer, found.ordered, found.insert, session=found.verb == "SET")
+        entry = Entry(statement, answer, found.ordered, found.insert, plain=found.plain)
+        entry.session = found.verb == "SET"
         self.entries.append(entry)
         return entry
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import MySQLdb
 import pytest
+from django.db import transaction
 from MySQLdb.cursors import Cursor, DictCursor
 
 from galera_router.exceptions import ReplayMismatch
@@ -15,6 +16,7 @@ from galera_router.recovery import replay
 from galera_router.recovery.journal import Answer, Entry
 from tests.integration.support import Shop
 from tests.recovery.support import Away, tables
+from tests.shop.models import Author, Tag
 
 ITEM = (
     "id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(60) UNIQUE, n INT NOT NULL DEFAULT 7,"
@@ -43,6 +45,21 @@ def away(shop: Shop) -> Iterator[Away]:
         away.close()
 
 
+@pytest.fixture
+def sell(away: Away) -> Iterator[None]:
+    """A function that writes."""
+    node = away.shop.galera.nodes[0]
+    node.query(
+        "CREATE OR REPLACE FUNCTION galera_router.sell(pk INT) RETURNS INT BEGIN"
+        " UPDATE item SET n = n + 1 WHERE id = pk; RETURN 1; END"
+    )
+    away.shop.settle()
+    yield
+    for link in (away.first, away.second):
+        link.query(b"ROLLBACK")
+    node.query("DROP FUNCTION galera_router.sell")
+
+
 def differs(away: Away, text: str) -> None:
     with pytest.raises(ReplayMismatch) as caught:
         away.replay(phrase="Look")
@@ -69,6 +86,57 @@ def test_what_interrupts_a_replay_comes_through(
     monkeypatch.setattr(replay, "Cursor", Interrupted)
     with pytest.raises(Stop):
         away.replay()
+
+
+@pytest.fixture
+def packets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a replay sends, packet by packet."""
+    sent: list[str] = []
+
+    class Noting(Cursor):  # type: ignore[misc]
+        def execute(self, query: Any, args: Any = None) -> Any:
+            sent.append(bytes(query).decode())
+            return super().execute(query, args)
+
+    monkeypatch.setattr(replay, "Cursor", Noting)
+    return sent
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM item WHERE id = 3 RETURNING name",
+        "SELECT name FROM item WHERE id = 3 FOR UPDATE",
+        "SELECT name FROM item WHERE id = 3 LOCK IN SHARE MODE",
+        "INSERT INTO item (name) VALUES ('d') RETURNING id",
+        "UPDATE item SET n = 5 WHERE id = 3",
+        "SELECT sell(3)",
+        "SET @a = 1",
+    ],
+)
+def test_what_may_lock_or_write_travels_alone(
+    away: Away, sell: None, packets: list[str], sql: str
+) -> None:
+    """In a packet of several it would run outside the transaction if Galera has aborted that."""
+    away.run("SELECT id FROM item WHERE id = 1")
+    away.run(sql)
+    away.run("SELECT id FROM item WHERE id = 2")
+    away.run("SELECT n FROM item WHERE id = 2")
+    away.replay()
+    verb = sql.split()[0]
+    (alone,) = [sent for sent in packets if sql.split(" id = 3")[0].split(" (")[0] in sent]
+    assert (alone.split()[0], alone.count(";")) == (verb, 0)
+    assert any("id = 2\n;\nSELECT n" in sent for sent in packets), "plain reads share one"
+
+
+def test_reads_of_the_fast_lane_share_a_packet(shop: Shop, packets: list[str]) -> None:
+    shop.stock()
+    shop.warm()
+    with transaction.atomic():
+        for _ in range(3):
+            assert Author.objects.count() == 1
+        Tag.objects.create(name="x")
+    assert [sent.count("COUNT(*)") for sent in packets] == [3]
 
 
 # --- inserts --------------------------------------------------------------------------------

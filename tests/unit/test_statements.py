@@ -181,6 +181,28 @@ def test_repeatable(sql: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sql", "plain"),
+    [
+        (DJANGO_SELECT, True),
+        ("SELECT COUNT(*), COALESCE(SUM(a), 0) FROM t WHERE a IN (1) AND (b = 'f(' OR (c))", True),
+        ("SELECT a FROM t WHERE EXISTS(SELECT 1 FROM u) UNION (SELECT lower(b) FROM u)", True),
+        ("SELECT sell(1)", False),
+        ("SELECT a FROM t WHERE a = sell /* */ (b)", False),
+        ("SELECT shop.lower(a) FROM t", False),
+        ("SELECT `shop` . lower(a) FROM t", False),
+        ("SELECT `sell`(1)", False),
+        ("SELECT NOW()", False),
+        ("SELECT a FROM t FOR UPDATE", False),
+        ("SELECT a FROM t LOCK IN SHARE MODE", False),
+        ("DELETE FROM t RETURNING a", False),
+        ("INSERT INTO t VALUES (1) RETURNING a", False),
+    ],
+)
+def test_plain(sql: str, plain: bool) -> None:
+    assert classify(sql).plain is plain
+
+
+@pytest.mark.parametrize(
     ("sql", "ordered"),
     [
         (DJANGO_SELECT, True),
