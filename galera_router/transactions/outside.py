@@ -35,7 +35,7 @@ from . import reading
 from .answers import LONG
 from .cursor import Call
 from .transaction import Transaction
-from .writing import COMMITS, note_state
+from .writing import COMMITS, note_failure, note_state
 
 if TYPE_CHECKING:
     from .session import Session
@@ -254,6 +254,7 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
         if is_lost(error):
             return _lost(session, call, link, error, writing=writing)
         if not failover.note_refusal(session, error) or not _is_whole(call):
+            _note_failure(session, call, link)
             raise
         return _elsewhere(session, call, error, writing=writing)
     session.cluster.mark_up(link.node)
@@ -266,6 +267,19 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
     else:
         session.following.seen = link.node
     return rows
+
+
+def _note_failure(session: Session, call: Call, link: NodeConnection) -> None:
+    """A procedure, say, may have committed before it failed, and left something."""
+    note_failure(call, link)
+    if call.statement.may_end_transaction:
+        _may_be_there(session)
+
+
+def _may_be_there(session: Session) -> None:
+    """Own reads wait for it, and nothing around it may run again."""
+    session.following.note_write()
+    session.following.note_commit()
 
 
 def _elsewhere(session: Session, call: Call, error: Exception, *, writing: bool) -> Any:
@@ -290,6 +304,8 @@ def _lost(
     if verdict(error) is Verdict.OUT:
         session.cluster.mark_down(link.node, error)
     if not session.options.failover_enable:
+        if writing:
+            _may_be_there(session)
         raise error
     if writing:
         raise _in_doubt(session, call, link, error) from error
@@ -327,8 +343,7 @@ def _read_again(session: Session, call: Call, old: NodeConnection, lost: Excepti
 def _in_doubt(
     session: Session, call: Call, link: NodeConnection, error: Exception
 ) -> CommitOutcomeUnknown:
-    session.following.note_write()
-    session.following.note_commit()  # it may be there: nothing around it may run again
+    _may_be_there(session)
     node, verb = link.node.name, call.statement.verb
     told = link.thread_id, (verb,), f"{verb} has no marker ({error})"
     signals.send(OutcomeUnknown, session.cluster.alias, node, *told)

@@ -33,6 +33,8 @@ _BEFORE = "galera_router_before"
 NO_SUCH_SAVEPOINT = 1305
 #: They commit once, and begin nothing.
 COMMITS = frozenset({"CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME", "GRANT", "REVOKE"})
+#: What fails in them does not undo what they have done before: a lock that was taken, say.
+_DONE_IN_PARTS = frozenset({"CALL", "EXECUTE", "BEGIN", "SELECT", "WITH", "DO"})
 #: Errors of a statement that leave what was before it as it is.
 _LEAVE_ALL = (MySQLdb.IntegrityError, MySQLdb.DataError, MySQLdb.ProgrammingError)
 #: What may be left after the others of these is told by the server alone.
@@ -75,9 +77,7 @@ def _once(transaction: Transaction, call: Call) -> Any:
     assert link is not None
     _advance_if_due(transaction, link)
     if call.statement.may_end_transaction:
-        transaction.probed = call.statement.verb not in COMMITS
-        if transaction.probed:
-            before.append(Step(f"SAVEPOINT {_BEFORE}".encode()))
+        _probe(transaction, call, before)
     if call.statement.verb == "SET":
         variables.remember(link, call.sql)
     if call.statement.asks:
@@ -87,6 +87,16 @@ def _once(transaction: Transaction, call: Call) -> Any:
     if call.statement.repeatable:
         transaction.session.lane = open_lane(transaction, call, link)
     return rows
+
+
+def _probe(transaction: Transaction, call: Call, before: list[Step]) -> None:
+    transaction.probed = False
+    if call.statement.verb not in COMMITS:
+
+        def done(rows: int) -> None:
+            transaction.probed = True
+
+        before.append(Step(f"SAVEPOINT {_BEFORE}".encode(), done))
 
 
 def _beginning(transaction: Transaction) -> list[Step]:
@@ -153,7 +163,7 @@ def _again(transaction: Transaction, call: Call, error: Exception, patience: Pat
         _recover(transaction, error)
     elif statement.savepoint is not None and kind is Verdict.ROLLED_BACK:
         _savepoint_failed(transaction, error)
-    elif kind is Verdict.LOCK_WAIT and not undone:
+    elif kind is Verdict.LOCK_WAIT and not undone and not _has_begun(transaction, call):
         _wait_once_more(transaction, call, error)
     elif _is_repeatable(transaction, call, error) and rebuilding.may_repeat(transaction, error):
         rebuilding.repeat(transaction, error)
@@ -165,10 +175,20 @@ def _again(transaction: Transaction, call: Call, error: Exception, patience: Pat
 
 def _is_repeatable(transaction: Transaction, call: Call, error: Exception) -> bool:
     """Returns True if ``error`` is no reason against running the transaction again."""
+    if _has_begun(transaction, call):
+        return False
+    return refuses_writes(error) or (is_conflict(error) and not call.statement.impatient)
+
+
+def _has_begun(transaction: Transaction, call: Call) -> bool:
+    """Returns True if a part of the statement that failed may be there, or be final.
+
+    A procedure that meets a conflict may have committed before. A conflict that the savepoint ahead
+    of it has met is none of its own.
+    """
     statement = call.statement
-    if refuses_writes(error):  # what went ahead of it, or it: a procedure may have done a part
-        return not (transaction.is_on_primary and statement.may_end_transaction)
-    return is_conflict(error) and not statement.impatient
+    sent = transaction.probed or (transaction.is_on_primary and statement.verb in COMMITS)
+    return statement.may_end_transaction and sent
 
 
 def _spend(transaction: Transaction, call: Call, error: Exception, patience: Patience) -> None:
@@ -209,6 +229,8 @@ def _what_is_left(transaction: Transaction, call: Call, error: Exception) -> tup
 def _is_in_question(transaction: Transaction, call: Call, error: Exception) -> bool:
     """Returns True if ``error`` does not tell what has become of the transaction."""
     if verdict(error) is Verdict.LOCK_WAIT:
+        return True
+    if is_conflict(error) and _has_begun(transaction, call):  # it may have begun another one
         return True
     if not transaction.is_on_primary or verdict(error) not in _OF_THE_STATEMENT or moved(error):
         return False
@@ -275,6 +297,15 @@ def note_state(call: Call, link: NodeConnection) -> None:
         # What turns autocommit off, or another role on, leaves no place for a transaction of ours.
         apart = verb == "SET" and call.statement.may_end_transaction
         link.note_state(verb, kind="SET AUTOCOMMIT" if apart else verb)
+        if verb == "BEGIN" and call.statement.state:  # compound: COMMIT ends a part of it alone
+            link.note_state(verb, kind="BEGIN NOT")
+
+
+def note_failure(call: Call, link: NodeConnection) -> None:
+    """Note what the statement may have left on its connection before it failed."""
+    statement = call.statement
+    if statement.verb in _DONE_IN_PARTS or (statement.may_end_transaction and b";" in call.sql):
+        note_state(call, link)
 
 
 def note_error(
@@ -287,11 +318,14 @@ def note_error(
     """
     journal, savepoint = transaction.journal, call.statement.savepoint
     transaction.uncertain |= call.statement.may_end_transaction
+    asked = verdict(error) is Verdict.LOCK_WAIT or _has_begun(transaction, call)
+    if transaction.session.primary is not None:
+        note_failure(call, transaction.session.primary)
     if is_lost(error):
         transaction.session.lose_primary(told=True)
         _undone(transaction, error)
         transaction.broken = error
-    elif verdict(error) in {Verdict.ROLLED_BACK, Verdict.CHANGED, Verdict.LOCK_WAIT}:
+    elif is_conflict(error) and (undone or not asked):
         # The server has undone everything. What follows runs in a new transaction, as with
         # stock Django, and cannot be replayed as if the two had been one.
         _undone(transaction, error)

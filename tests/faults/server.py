@@ -15,11 +15,18 @@ from tests.faults.support import EitherShop
 
 _TAG = "INSERT INTO galera_router.shop_tag (name) VALUES"
 
+_FAIL = "SIGNAL SQLSTATE '45000'"
+
 #: Stored routines of the shop: kind and name, then the rest of what makes them.
 ROUTINES = {
     "PROCEDURE shop_add": f"(tag TEXT) {_TAG} (tag)",
     "PROCEDURE shop_count": "(OUT found INT) SELECT COUNT(*) INTO found FROM"
     " galera_router.shop_tag",
+    "PROCEDURE shop_fail": f"(tag TEXT) BEGIN {_TAG} (tag); {_FAIL}; END",
+    "PROCEDURE shop_hide": "() BEGIN CREATE TEMPORARY TABLE galera_router.shop_book"
+    f" (id INT PRIMARY KEY); {_FAIL}; END",
+    "PROCEDURE shop_meet": f"(tag TEXT, number INT) BEGIN {_TAG} (tag); COMMIT; START TRANSACTION;"
+    f" {_TAG} ('left'); SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = number; END",
     "PROCEDURE shop_remember": "() SET @shop = 7",
     "PROCEDURE shop_restart": f"(one TEXT, two TEXT) BEGIN {_TAG} (one); COMMIT;"
     f" START TRANSACTION; {_TAG} (two); END",

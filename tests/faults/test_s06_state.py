@@ -5,10 +5,11 @@ A secondary's connection knows nothing of it, so reads go where it was set.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import CharField, Func, Value
 
 from tests.faults.known import both
@@ -69,6 +70,18 @@ def test_a_temporary_table_is_read_from_in_a_later_block(shop: EitherShop) -> No
     run("CREATE TEMPORARY TABLE shop_book (id INT PRIMARY KEY)")
     with transaction.atomic():
         assert Book.objects.count() == 0
+
+
+@both()
+@pytest.mark.usefixtures("routines")
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_temporary_table_of_a_procedure_that_fails(shop: EitherShop, atomic: bool) -> None:
+    shop.stock()
+    with transaction.atomic() if atomic else contextlib.nullcontext():
+        with pytest.raises(OperationalError, match="1644"):
+            run("CALL shop_hide()")
+        assert Book.objects.count() == 0
+    assert Book.objects.count() == 0
 
 
 @both()

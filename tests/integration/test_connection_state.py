@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, ProgrammingError, connection, transaction
+from django.db import DatabaseError, IntegrityError, ProgrammingError, connection, transaction
 from django.db.models import F
 
 from galera_router.exceptions import CommitOutcomeUnknown, FailoverImpossible
@@ -441,3 +441,22 @@ def test_a_frozen_node_takes_its_state_with_it(shop: Shop) -> None:
         Tag.objects.create(name="x")
     Tag.objects.create(name="anew")
     assert shop.galera["db1"].frozen
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "BEGIN NOT ATOMIC DO GET_LOCK('shop', 0); SIGNAL SQLSTATE '45000'; END",
+        "SELECT GET_LOCK('shop', 0), (SELECT 1 UNION SELECT 2)",
+        "DO GET_LOCK('shop', 0), EXTRACTVALUE('<', '/')",
+    ],
+)
+def test_a_lock_of_what_has_failed_is_kept_and_missed(shop: Shop, sql: str, atomic: bool) -> None:
+    shop.stock()
+    with suppress(DatabaseError), transaction.atomic() if atomic else nullcontext():
+        run(sql)
+    assert shop.galera["db1"].query("SELECT IS_FREE_LOCK('shop')") == [(0,)]
+    cut(shop.writing)
+    with pytest.raises(FailoverImpossible, match=sql.split()[0]):
+        Tag.objects.create(name="x")
