@@ -241,11 +241,18 @@ class Transaction:
     def to_pending(self) -> None:
         """No server has it open any more."""
         if type(self.state) is not Pending:
+            self._note_seen()
             self.move(Pending())
 
     def _end(self) -> None:
         if not isinstance(self.state, Ended):
+            self._note_seen()
             self.move(Ended())
+
+    def _note_seen(self) -> None:
+        """However it ends, what is read next must not be older than what it has read."""
+        if type(self.state) is OnPrimary or type(self.state) is OnSecondary:
+            self.session.following.seen = self.state.link.node
 
     def to_snapshot(
         self, link: NodeConnection, needs: tuple[Need, ...], writes: int, *, unsynced: bool = False

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
+from MySQLdb import MySQLError
 
-from galera_router import causal_token
+from galera_router import causal_token, reads
 from galera_router.causality import scope, tokens
 from galera_router.cluster.position import Mark, Position
+from tests.differential.interrupts import Interrupted
+from tests.faults.server import AfterAnswer
 from tests.integration.support import Shop
 from tests.shop.models import Author, Shelf, Tag
 
@@ -39,6 +42,88 @@ def test_what_was_locked_in_a_block_that_is_undone(lagging: Shop) -> None:
         assert Author.objects.select_for_update().get().name == "Bob"
         raise ValueError
     assert Author.objects.get().name == "Bob"
+
+
+def look() -> None:
+    """Lock the author on the primary, where the name has just been changed."""
+    assert Author.objects.select_for_update().get().name == "Bob"
+
+
+def undone_by_a_conflict(shop: Shop) -> None:
+    connection.conflict_retries = 0  # type: ignore[attr-defined]
+    look()
+    shop.galera["db3"].query("UPDATE galera_router.shop_author SET name = 'Bob!'")
+    shop.galera["db1"].wait_applied()
+    Tag.objects.count()
+
+
+def interrupted(shop: Shop) -> None:
+    look()
+    with AfterAnswer(1):
+        Tag.objects.count()
+
+
+def closed(shop: Shop) -> None:
+    look()
+    connection.close()
+
+
+def lost(shop: Shop) -> None:
+    connection.failover_enable = False  # type: ignore[attr-defined]
+    look()
+    shop.galera["db1"].kill_connections()
+    Tag.objects.count()
+
+
+@pytest.mark.parametrize("end", [undone_by_a_conflict, interrupted, closed, lost])
+def test_what_was_locked_in_a_block_that_ends_otherwise(
+    lagging: Shop, end: Callable[[Shop], None]
+) -> None:
+    lagging.galera["db1"].query("UPDATE galera_router.shop_author SET name = 'Bob'")
+    with contextlib.suppress(DatabaseError, MySQLError, Interrupted), transaction.atomic():
+        end(lagging)
+    assert Author.objects.get().name in ("Bob", "Bob!")
+
+
+def test_what_was_read_in_a_block_whose_commit_is_lost(shop: Shop) -> None:
+    with shop.proxied() as proxies:
+        Author.objects.create(name="Ann")
+        shop.warm()
+        nodes = [shop.galera[name] for name in ("db2", "db3")]
+        for node in nodes:
+            node.hold_applier()
+        shop.galera["db1"].query("UPDATE galera_router.shop_author SET name = 'Bob'")
+        with transaction.atomic(), reads("primary"):
+            assert Author.objects.get().name == "Bob"
+            rule = proxies["db1"].swallow("^COMMIT", cut=True)
+        assert rule.fired
+        timers = [threading.Timer(LAG, node.release_applier) for node in nodes]
+        for timer in timers:
+            timer.start()
+        assert Author.objects.get().name == "Bob"
+        for timer in timers:
+            timer.join()
+
+
+def test_what_was_read_in_a_snapshot_that_is_lost(shop: Shop) -> None:
+    """The next read is on the node that lags, the other one is down."""
+    Author.objects.create(name="Ann")
+    first, second = shop.galera["db2"], shop.galera["db3"]
+    shop.configure(HOST=first.host, PORT=first.port, OPTIONS={"failover_enable": False})
+    shop.warm()
+    shop.settle()
+    shop.forget()
+    second.hold_applier()
+    shop.galera["db1"].query("UPDATE galera_router.shop_author SET name = 'Bob'")
+    first.wait_applied()
+    with contextlib.suppress(DatabaseError), transaction.atomic():
+        assert Author.objects.get().name == "Bob"
+        first.kill()
+        Tag.objects.count()
+    timer = threading.Timer(LAG, second.release_applier)
+    timer.start()
+    assert Author.objects.get().name == "Bob"
+    timer.join()
 
 
 def test_a_key_that_another_client_has_just_taken(lagging: Shop) -> None:
