@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import MySQLdb
 from MySQLdb.constants import CR
+from MySQLdb.cursors import Cursor
 
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import ERRORS
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Bytes from which on a statement may be more than the server takes, and what may go with it.
 LARGE, SPARE = 256 * 1024, 1024
+#: What of a cursor class makes its rows.
+_OF_ROWS = ("_fetch_type", "_fetch_row", "_do_get_result", "_post_get_result", "_query")
 #: Said of a connection that was cut inside an answer.
 NO_COLUMNS = "the answer has no columns"
 
@@ -132,7 +135,8 @@ class Call:
         cursor = self.cursor
         if cursor.description is None:
             return Answer(None, cursor.rowcount, cursor.lastrowid)
-        return Answer(cursor._rows, cursor.rowcount, cursor.lastrowid, cursor.description)
+        rows = cursor._rows if cursor.gives_tuples else cursor.tuples()
+        return Answer(rows, cursor.rowcount, cursor.lastrowid, cursor.description)
 
     def put_answer(self, rows: tuple[Any, ...] | None, rowcount: int) -> int:
         """Give the cursor an answer that came another way than by its own connection."""
@@ -150,14 +154,18 @@ class Call:
 @functools.cache
 def door(base: Any) -> type:
     """The cursor class ``base`` as a door to the cluster."""
+    buffered = hasattr(base, "scroll")
+    tuples = not buffered or all(getattr(base, name) == getattr(Cursor, name) for name in _OF_ROWS)
     members = {
         "__module__": base.__module__,
-        "buffered": hasattr(base, "scroll"),
+        "buffered": buffered,
+        "gives_tuples": tuples,
         "executemany_fallback": "loop",  # several statements in one would be taken for the first
         "_execute_as_driver": base.execute,
         "_query_as_driver": base._query,
     }
-    return type(base.__name__, (_Door, base), members)
+    bases = (_Door, base) if tuples else (_OtherRows, _Door, base)
+    return type(base.__name__, bases, members)
 
 
 class _Door:
@@ -165,9 +173,11 @@ class _Door:
 
     Attributes:
         buffered: it holds its whole answer on the client.
+        gives_tuples: its rows are the driver's tuples, which nobody can change.
     """
 
     buffered: bool
+    gives_tuples: bool
     _execute_as_driver: Any
     _query_as_driver: Any
     connection: Any
@@ -312,6 +322,30 @@ class _Door:
             super()._discard()  # type: ignore[misc]
         finally:
             self.connection = connection
+
+
+class _OtherRows:
+    """For a class whose rows are no tuples: dictionaries, say, that the application may change.
+
+    What is noted of an answer is taken from the driver's result once more.
+    """
+
+    _stored: Any = None
+    _result: Any
+
+    def _post_get_result(self) -> None:
+        self._stored = self._result
+        super()._post_get_result()  # type: ignore[misc]
+
+    def _discard(self) -> None:
+        self._stored = None
+        super()._discard()  # type: ignore[misc]
+
+    def tuples(self) -> tuple[tuple[Any, ...], ...]:
+        """The rows of the answer that has just come."""
+        self._stored.data_seek(0)
+        rows: tuple[tuple[Any, ...], ...] = self._stored.fetch_row(0)
+        return rows
 
 
 def is_sending(frame: FrameType, cursor: Any) -> bool:

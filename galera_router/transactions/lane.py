@@ -111,7 +111,8 @@ class Lane:
         journal = self.transaction.journal
         journal.count += 1
         journal.rows += cursor.rowcount
-        answer = cursor._rows, cursor.rowcount, cursor.lastrowid, cursor.description
+        rows = cursor._rows if cursor.gives_tuples else cursor.tuples()
+        answer = rows, cursor.rowcount, cursor.lastrowid, cursor.description
         journal.fresh.append((sql, *answer, statement.ordered, statement.plain))
         if journal.rows > ROWS_KEPT:
             journal.bound()
