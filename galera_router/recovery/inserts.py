@@ -23,6 +23,7 @@ class Insert:
         assigns: it has the form INSERT … SET column = value.
         ignore: it may insert fewer rows than it names.
         returning: what it returns: a column's name, ``*``, or None for anything else.
+        updates: it has ON DUPLICATE KEY UPDATE.
     """
 
     table: bytes
@@ -34,6 +35,7 @@ class Insert:
     assigns: bool
     ignore: bool
     returning: tuple[bytes | None, ...]
+    updates: bool = False
 
 
 _MODIFIERS = frozenset({b"LOW_PRIORITY", b"DELAYED", b"HIGH_PRIORITY", b"IGNORE", b"INTO"})
@@ -88,6 +90,7 @@ def _parse(found: tuple[Token, ...]) -> Insert:
         assigns,
         ignore,
         returning,
+        duplicate,
     )
 
 

@@ -310,11 +310,88 @@ def key_returned(sql: str | bytes) -> bool:
 
 def is_drawn(table: bytes, column: bytes) -> bool:
     """Returns True if a model says that the server draws the keys of ``column``."""
-    return (_table_parts(table)[-1].lower(), column.decode("utf-8", "replace")) in _drawn()
+    return _drawn().get(_table_parts(table)[-1].lower()) == column
 
 
 @functools.cache
-def _drawn() -> frozenset[tuple[str, str]]:
+def _drawn() -> dict[str, bytes | None]:
+    """The column whose keys the server draws, by table; None where the model has none."""
     models = apps.get_models(include_auto_created=True, include_swapped=True)
-    fields = [(model._meta.db_table, model._meta.auto_field) for model in models]
-    return frozenset((table.lower(), str(field.column).lower()) for table, field in fields if field)
+    fields = [(model._meta.db_table.lower(), model._meta.auto_field) for model in models]
+    return {table: str(auto.column).lower().encode() if auto else None for table, auto in fields}
+
+
+def key_drawn(statement: bytes, answer: Answer, *, backslashes: bool = True) -> int | None:
+    """The key that ``LAST_INSERT_ID()`` gives behind an insert.
+
+    The server tells in ``lastrowid`` also a key that was given to it, or that of a row which was
+    only updated; it returns whatever the statement says.
+
+    Args:
+        statement: what was sent.
+        answer: the answer to it; the first of its rows will do.
+        backslashes: a backslash escapes, in the session's SQL mode.
+
+    Returns:
+        0 if it has drawn none, and ``LAST_INSERT_ID()`` gives what it gave before it; None if
+        that cannot be told.
+    """
+    if not (answer.lastrowid if answer.rows is None else answer.rows):
+        return 0
+    insert = parse(statement, backslashes=backslashes)
+    if insert is None:
+        return None
+    if insert.updates:
+        updated = len(insert.rows) == 1 and answer.rows is None and answer.rowcount == 2
+        return 0 if updated else None
+    parts = _table_parts(insert.table)
+    known = len(parts) == 1 and parts[0].lower() in _drawn()
+    auto = _drawn()[parts[0].lower()] if known else None
+    if known and auto is None and answer.rows is not None:
+        return 0
+    given = _is_given(insert, auto, answer.lastrowid or 0)
+    if given is None or given:
+        return None if given is None else 0
+    return (answer.lastrowid if answer.rows is None else _key_in(insert, auto, answer)) or None
+
+
+def _is_given(insert: Insert, auto: bytes | None, key: int) -> bool | None:
+    """Returns True if the statement gives the key of each row; None if that cannot be told."""
+    if auto is not None and insert.names is not None:
+        if auto not in insert.names:
+            return False
+        position = insert.names.index(auto)
+        said = {_says(row[position], auto=True) for row in insert.rows}
+        drawing = all(_is_drawing(row[position]) for row in insert.rows)
+        return True if said == {True} else False if insert.rows and drawing else None
+    values = [value for row in insert.rows for value in row]
+    certain = values and key and all(_is_other(value, key) for value in values)
+    return False if certain else None
+
+
+def _is_drawing(value: Value) -> bool:
+    return len(value) == 1 and (
+        value[0].word in (b"NULL", b"DEFAULT") or value[0].text in (b"0", b"'0'")
+    )
+
+
+def _is_other(value: Value, key: int) -> bool:
+    """Returns True if ``value`` is certainly not ``key``."""
+    if _is_drawing(value):
+        return True
+    if not is_literal(value) or len(value) != 1:
+        return False
+    try:
+        return float(value[0].text.strip(b"'")) != key
+    except ValueError:
+        return not value[0].text.strip(b"' ")[:1].isdigit()
+
+
+def _key_in(insert: Insert, auto: bytes | None, answer: Answer) -> int:
+    """The key in the first row that was returned; 0 if it is not there."""
+    names = insert.returning
+    if names == (b"*",):
+        names = tuple(name.encode().lower() for name in answer.names)
+    row = answer.rows[0] if answer.rows else ()
+    key = row[names.index(auto)] if auto in names and len(row) == len(names) else 0
+    return key if isinstance(key, int) else 0

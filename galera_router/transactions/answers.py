@@ -7,13 +7,21 @@ connection knows nothing of them, and what we send along with a statement change
 from __future__ import annotations
 
 import weakref
+from collections import deque
+from typing import Any
 
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.packet import Step
+from galera_router.recovery.journal import Answer, Rows
+from galera_router.recovery.keys import key_drawn
 from galera_router.recovery.lexer import Token, tokens
 
 from .cursor import Call
 
+_Link = weakref.ref[NodeConnection] | None
+_Insert = tuple[bytes, Rows | None, int, int, Any, _Link]
+#: Inserts that are looked through for the last one that has drawn a key.
+INSERTS = 8
 #: Bytes of a statement that is worth looking through.
 LONG = 64 * 1024
 
@@ -26,10 +34,12 @@ class Answers:
     """
 
     def __init__(self) -> None:
-        self._key = 0
+        self._key: int | None = None  # None if none was drawn; 0 if it is not known
         self.rows = 0  # of the last statement; as after what sets a connection up
         # On which the server knows the key by itself; not kept alive: it would never be closed.
-        self._link: weakref.ref[NodeConnection] | None = None
+        self._link: _Link = None
+        # Those that nobody has looked through yet: nearly always nobody asks.
+        self._inserts: deque[_Insert] = deque(maxlen=INSERTS)
 
     def note(self, call: Call, link: NodeConnection | None) -> None:
         """A statement has been answered on ``link``; None if not by a server."""
@@ -37,9 +47,12 @@ class Answers:
         self.rows = -1 if cursor.description is not None else cursor.rowcount
         if not statement.insert:
             return
-        key = _key(call)
-        if key:
-            self._key, self._link = key, weakref.ref(link) if link is not None else None
+        rows = None
+        if cursor.description is not None:
+            rows = cursor._rows if cursor.gives_tuples else cursor.tuples()
+        known = weakref.ref(link) if link is not None else None
+        told = rows and rows[:1], cursor.rowcount, cursor.lastrowid, cursor.description
+        self._inserts.append((call.sql, *told, known))
 
     def failed(self) -> None:
         """A statement has ended with an error."""
@@ -51,25 +64,32 @@ class Answers:
 
     def ahead(self, call: Call, link: NodeConnection) -> list[Step]:
         """What has to be sent ahead of ``call`` so that it is given the right key."""
-        if not call.statement.asks or not self._key:
+        if not call.statement.asks:
             return []
-        if self._link is not None and self._link() is link:
+        if self._inserts:
+            self._find_key(backslashes=b"\\" in link.connection.literal("'"))
+        if self._key is None or (self._link is not None and self._link() is link):
             return []
         return [Step(b"SET LAST_INSERT_ID = %d" % self._key)]
+
+    def _find_key(self, *, backslashes: bool) -> None:
+        link: _Link = None
+        full = len(self._inserts) == INSERTS
+        for sql, rows, rowcount, lastrowid, columns, link in reversed(self._inserts):
+            answer = Answer(rows, rowcount, lastrowid, columns)
+            key = key_drawn(sql, answer, backslashes=backslashes)
+            if key != 0:
+                self._key, self._link = key or 0, link
+                break
+        else:
+            if full:  # the server knows it unless it was drawn on yet another connection
+                self._key, self._link = 0, link
+        self._inserts.clear()
 
     def fill_in(self, call: Call) -> None:
         """Write the number of rows into a statement that asks for it."""
         if call.statement.asks and b"ROW_COUNT" in call.sql.upper() and len(call.sql) < LONG:
             call.sql = _with_rows(call.sql, self.rows)
-
-
-def _key(call: Call) -> int:
-    cursor = call.cursor
-    if cursor.description is None:
-        return int(cursor.lastrowid or 0)
-    first = cursor._rows[0] if cursor._rows else ()
-    value = first[0] if isinstance(first, tuple) and len(first) == 1 else 0
-    return value if isinstance(value, int) else 0
 
 
 def _with_rows(sql: bytes, rows: int) -> bytes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
-from django.db import connection
+import pytest
+from django.db import connection, transaction
 
+from galera_router.transactions.answers import INSERTS
 from tests.integration.support import Shop
-from tests.shop.models import Book, Tag
+from tests.shop.models import Author, Book, Tag
 
 INSERT = "INSERT INTO shop_tag (name) VALUES ('raw')"
 
@@ -52,6 +55,72 @@ def test_an_insert_that_uses_the_key(shop: Shop) -> None:
     key = execute(INSERT)
     execute("INSERT INTO shop_tag (name) VALUES (LAST_INSERT_ID()) RETURNING id")
     assert Tag.objects.filter(name=str(key)).count() == 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO shop_tag (id, name) VALUES (50000, 'given')",
+        "INSERT INTO shop_tag SET id = 50000, name = 'given'",
+        "INSERT INTO shop_tag (id, name) VALUES (NULL, 'drawn'), (DEFAULT, 'drawn')",
+        "INSERT INTO shop_tag (name) VALUES ('it''s \\'drawn')",
+        "INSERT INTO shop_tag (name) SELECT name FROM shop_author",
+        "INSERT INTO shop_tag (id, name) VALUES (50000, 'given') RETURNING id",
+        "INSERT INTO shop_tag (name) VALUES ('drawn') RETURNING name, id",
+        "INSERT INTO shop_tag (name) VALUES ('drawn') RETURNING *",
+        "INSERT INTO shop_shelf (code, room) VALUES ('a', 77) RETURNING room",
+        "INSERT INTO shop_shelf (code, room) VALUES ('a', 77)",
+        "INSERT IGNORE INTO shop_author (name) VALUES ('Ann')",
+        "INSERT IGNORE INTO shop_author (name) VALUES ('Ann') RETURNING id",
+        "INSERT INTO shop_author (name) VALUES ('Ann') ON DUPLICATE KEY UPDATE name = 'Bea'",
+        "REPLACE INTO shop_author (name) VALUES ('Ann')",
+        "REPLACE INTO shop_author (name) VALUES ('Bea')",
+        "REPLACE INTO shop_author (id, name) VALUES (50000, 'Bea')",
+    ],
+)
+@pytest.mark.parametrize("atomic", [True, False])
+def test_the_key_is_the_servers(shop: Shop, sql: str, atomic: bool) -> None:
+    """Not one that was given, or that of a row that was only updated."""
+    Author.objects.create(name="Ann")
+    with transaction.atomic() if atomic else nullcontext():
+        execute(INSERT)
+        execute(sql)
+        link = shop.session.primary
+        assert link is not None
+        link.query(b"SELECT LAST_INSERT_ID()")
+        rows = link.rows()
+        shop.writing.kill_connections()
+        assert execute("SELECT LAST_INSERT_ID()") == rows[0]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO shop_tag (id, name) VALUES (50000 + 1, 'given')",
+        "INSERT INTO shop_tag VALUES (50000, 'given')",
+        "INSERT INTO shop_tag (id, name) SELECT 50000, 'given'",
+    ],
+)
+def test_a_key_that_cannot_be_told_is_none(shop: Shop, sql: str) -> None:
+    """Given or drawn: the text leaves it open."""
+    with transaction.atomic():
+        execute(INSERT)
+        execute(sql)
+        shop.writing.kill_connections()
+        assert execute("SELECT LAST_INSERT_ID()") == (0,)
+
+
+@pytest.mark.parametrize("more", [0, 3, INSERTS + 1])
+@pytest.mark.parametrize("lose", [True, False])
+def test_the_key_is_that_of_the_last_insert_that_drew_one(
+    shop: Shop, more: int, lose: bool
+) -> None:
+    key = execute(INSERT)
+    for number in range(more):
+        execute(f"INSERT INTO shop_tag (id, name) VALUES ({50000 + number}, 'given')")
+    if lose:
+        shop.writing.kill_connections()
+    assert execute("SELECT LAST_INSERT_ID()") == (0 if lose and more > INSERTS else key,)
 
 
 def test_of_a_write_whose_answer_was_lost(shop: Shop) -> None:
