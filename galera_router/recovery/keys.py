@@ -129,6 +129,8 @@ def with_keys(
     """
     assert entry.answer is not None
     values = _told(insert, entry.answer, table)
+    if insert.updates:  # what was returned may be a row's that was there before
+        values = {name: column for name, column in values.items() if name == table.auto}
     if table.auto in values:
         keys = values[table.auto]
         values[table.auto] = [None if key in there else key for key in keys]

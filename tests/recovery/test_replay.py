@@ -242,6 +242,27 @@ def test_an_upsert_does_not_meet_another_row_than_it_did(away: Away) -> None:
     assert away.ask("SELECT name, n FROM item WHERE id = 1") == [("other", 1)]
 
 
+@pytest.mark.parametrize("column", ["n", "id, n", "*"])
+def test_an_upsert_is_not_given_the_values_of_the_row_that_it_updates(
+    away: Away, column: str
+) -> None:
+    """What is returned is what the row had, not what the insert has named."""
+    away.run(
+        "INSERT INTO item (name, n) VALUES ('a', 1 + 1)"
+        f" ON DUPLICATE KEY UPDATE uuid = VALUES(n) RETURNING {column}"
+    )
+    before = away.run("SELECT n, uuid FROM item WHERE name = 'a'")
+    assert before.rows == ((1, "2"),)
+    away.replay()
+    assert away.ask("SELECT n, uuid FROM item WHERE name = 'a'") == list(before.rows)
+
+
+def test_a_row_that_replaces_another_is_given_what_was_told_of_it(away: Away) -> None:
+    told = away.run("REPLACE INTO item (name, n) VALUES ('a', 1 + 1) RETURNING n, uuid")
+    away.replay()
+    assert away.ask("SELECT n, uuid FROM item WHERE name = 'a'") == list(told.rows or ())
+
+
 def test_a_row_that_has_taken_the_key_is_not_replaced(away: Away) -> None:
     told = away.run("REPLACE INTO item (name) VALUES ('d')")
     away.lose()
