@@ -39,12 +39,14 @@ class Table:
         auto: the one whose keys are drawn by AUTO_INCREMENT, if there is one.
         computed: those whose default is an expression, with its text.
         generated: those that cannot be set.
+        invisible: those that an INSERT without names does not set, and ``*`` does not return.
     """
 
     columns: tuple[bytes, ...]
     auto: bytes | None = None
     computed: dict[bytes, str] = field(default_factory=dict)
     generated: frozenset[bytes] = frozenset()
+    invisible: frozenset[bytes] = frozenset()
 
     @classmethod
     def of(cls, rows: Sequence[tuple[Any, ...]]) -> Table:
@@ -55,7 +57,17 @@ class Table:
             next((name for name, _, extra, _ in named if "auto_increment" in extra.lower()), None),
             {name: text for name, text, *_ in named if text and not _CONSTANT.fullmatch(text)},
             frozenset(name for name, _, _, generated in named if generated != "NEVER"),
+            frozenset(name for name, _, extra, _ in named if "INVISIBLE" in extra.upper()),
         )
+
+    def names_of(self, insert: Insert) -> tuple[bytes, ...]:
+        """The columns that ``insert`` sets, in its order."""
+        return self.visible if insert.names is None else insert.names
+
+    @property
+    def visible(self) -> tuple[bytes, ...]:
+        """Those that ``*`` stands for, in order."""
+        return tuple(name for name in self.columns if name not in self.invisible)
 
 
 # How information_schema writes a default that is always the same.
@@ -166,7 +178,7 @@ def _told(insert: Insert, answer: Answer, table: Table) -> dict[bytes, list[Any]
 def _returned(insert: Insert, answer: Answer, table: Table) -> Sequence[bytes | None]:
     if insert.returning == (b"*",):
         names = answer.names
-        return [name.encode().lower() for name in names] if names else table.columns
+        return [name.encode().lower() for name in names] if names else table.visible
     return insert.returning
 
 
@@ -185,7 +197,7 @@ def _first_key(insert: Insert, answer: Answer, table: Table) -> dict[bytes, list
 
 def _draws(insert: Insert, table: Table, row: int) -> bool:
     """Returns True if the key of ``row`` is left to the server."""
-    names = table.columns if insert.names is None else insert.names
+    names = table.names_of(insert)
     if table.auto not in names:
         return True
     position = names.index(table.auto)
@@ -204,7 +216,7 @@ class _Edits:
     def __init__(self, statement: bytes, insert: Insert, table: Table, literal: Literal) -> None:
         self._statement, self._insert, self._table = statement, insert, table
         self._literal = literal
-        self._names = table.columns if insert.names is None else insert.names
+        self._names = table.names_of(insert)
         self._edits: list[tuple[int, int, bytes]] = []
         self._new: list[tuple[bytes, list[bytes]]] = []
         self.put_in: set[bytes] = set()
@@ -217,6 +229,8 @@ class _Edits:
         auto = name == self._table.auto
         if name in self._names:
             self._replace(self._names.index(name), name, values, auto=auto)
+        elif self._insert.names is None:  # it has no place for an invisible one
+            return
         elif (auto and any(values)) or name in self._table.computed:
             self.put_in.add(name)
             self._new.append((name, [self._literal(value) for value in values]))

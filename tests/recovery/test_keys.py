@@ -20,6 +20,14 @@ TABLE = Table(
 )
 
 
+HIDDEN = Table(
+    (b"secret", b"id", b"a", b"at"),
+    b"id",
+    {b"at": "uuid()"},
+    invisible=frozenset({b"secret", b"at"}),
+)
+
+
 def literal(value: Any) -> bytes:
     return b"NULL" if value is None else repr(value).encode()
 
@@ -233,3 +241,25 @@ def test_one_row_and_its_key(sql: str | bytes) -> None:
 )
 def test_not_just_one_row_and_its_key(sql: str | bytes) -> None:
     assert not key_returned(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "rows", "expected"),
+    [
+        ("INSERT INTO t VALUES (NULL, 1)", None, "INSERT INTO t VALUES (7, 1)"),
+        ("INSERT INTO t VALUES (NULL, 1) RETURNING id", ((7,),), "(7, 1) RETURNING id"),
+        ("INSERT INTO t VALUES (NULL, 1) RETURNING *", ((7, 1),), "(7, 1) RETURNING *"),
+        ("INSERT INTO t VALUES (NULL, 1) RETURNING id, at", ((7, "u"),), "(7, 1) RETURNING id, at"),
+        ("INSERT INTO t VALUES (7, 1) RETURNING at", (("u",),), None),
+        ("INSERT INTO t (a) VALUES (1) RETURNING at", (("u",),), "(`at`, a) VALUES ('u', 1)"),
+    ],
+)
+def test_an_invisible_column_has_no_place_without_its_name(
+    sql: str, rows: Any, expected: str | None
+) -> None:
+    entry = insert(sql, rows, lastrowid=7)
+    parts = keys.told(entry)
+    assert parts is not None
+    found = keys.with_keys(entry, parts, HIDDEN, literal)
+    assert (found is None) == (expected is None)
+    assert found is None or (expected or "") in found.statement.decode()

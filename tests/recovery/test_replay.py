@@ -242,6 +242,26 @@ def test_an_upsert_does_not_meet_another_row_than_it_did(away: Away) -> None:
     assert away.ask("SELECT name, n FROM item WHERE id = 1") == [("other", 1)]
 
 
+@pytest.mark.parametrize("returning", ["", " RETURNING id", " RETURNING *", " RETURNING id, at"])
+def test_keys_of_a_table_with_invisible_columns(away: Away, returning: str) -> None:
+    """They stand before the key and behind it, and INSERT … VALUES does not set them."""
+    columns = (
+        "secret INT INVISIBLE DEFAULT 0, id INT AUTO_INCREMENT PRIMARY KEY, note INT NULL,"
+        " at CHAR(36) INVISIBLE NOT NULL DEFAULT 'x'"
+    )
+    with tables(away.shop, hidden=columns):
+        away.run(f"INSERT INTO hidden VALUES (NULL, NULL), (NULL, NULL){returning}")
+        told = away.run("SELECT id, secret, note, at FROM hidden ORDER BY id").rows
+        if not returning:  # of several keys the application is told the first
+            away.entries.pop()
+        away.replay()
+        rows = away.ask("SELECT id, secret, note, at FROM hidden ORDER BY id")
+        assert rows[0] == (told or ())[0]
+        assert returning == "" or rows == list(told or ())
+        away.lose()
+        away.second.query(b"ROLLBACK")
+
+
 @pytest.mark.parametrize("column", ["n", "id, n", "*"])
 def test_an_upsert_is_not_given_the_values_of_the_row_that_it_updates(
     away: Away, column: str
