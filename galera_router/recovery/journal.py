@@ -194,7 +194,13 @@ class Journal:
         return [entry.savepoint for entry in self.entries if entry.savepoint is not None]
 
     def savepoint(self, name: str, statement: bytes) -> None:
-        """Note a savepoint that a server will learn of only if the transaction is promoted."""
+        """Note a savepoint that a server will learn of only if the transaction is promoted.
+
+        An older one of that name is gone, as on a server.
+        """
+        position = self._position(name)
+        if position is not None:
+            del self.entries[position]
         self.entries.append(Entry(statement, savepoint=name))
 
     def release(self, name: str) -> None:

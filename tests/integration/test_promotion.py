@@ -345,6 +345,24 @@ def test_what_a_savepoint_undid_is_on_no_node(shop: Shop) -> None:
     assert shop.everywhere("SELECT name FROM galera_router.shop_tag") == [("kept",)] * 3
 
 
+def test_an_older_savepoint_of_the_same_name_is_gone(shop: Shop) -> None:
+    """As on a server, also if no server has been told of them before the first write."""
+    shop.stock()
+    shop.warm()
+
+    def raw(*statements: str) -> None:
+        with connection.cursor() as cursor:
+            for sql in statements:
+                cursor.execute(sql)
+
+    with transaction.atomic():
+        raw("SAVEPOINT a", "SELECT stock FROM shop_book", "SAVEPOINT a", "RELEASE SAVEPOINT a")
+        Tag.objects.create(name="kept")
+        with pytest.raises(OperationalError, match="1305"):
+            raw("ROLLBACK TO SAVEPOINT a")
+    assert shop.everywhere("SELECT name FROM galera_router.shop_tag") == [("kept",)]
+
+
 def conflict(shop: Shop, stock: int) -> None:
     """What another node commits wins against what is open on the primary."""
     shop.galera["db2"].query("UPDATE galera_router.shop_book SET stock = %s", [stock])

@@ -103,6 +103,17 @@ def test_of_savepoints_only_the_open_ones_are_kept() -> None:
     assert len(journal) == 2
 
 
+def test_of_savepoints_of_one_name_only_the_last_is_kept() -> None:
+    journal = Journal()
+    for name in ("a", "b", "a"):
+        journal.savepoint(name, f"SAVEPOINT {name}".encode())
+        journal.append(read())
+    assert journal.savepoints() == ["b", "a"]
+    assert len(journal) == 5, "what was read stays"
+    journal.release("a")
+    assert journal.savepoints() == ["b"]
+
+
 def test_the_first_obstacle_is_the_one_told() -> None:
     journal = Journal()
     journal.prevent("one")
