@@ -17,6 +17,7 @@ from MySQLdb.connections import Connection
 
 from galera_router.compat import internals
 from galera_router.conf import Options
+from galera_router.exceptions import FailoverImpossible
 
 from .packet import several_statements
 
@@ -80,6 +81,8 @@ class NodeConnection:
         server: the server's own name for itself; empty if it was not asked.
         takes_packets: one packet may carry several statements.
         proxied: something stands around the driver's connection and makes its cursors.
+        way: how the driver writes values into a statement for it: by its character set, and with
+            or without backslashes.
         tally: where its statements are counted, once somebody wants that.
     """
 
@@ -106,6 +109,7 @@ class NodeConnection:
         self.born = time.monotonic()
         self.epoch: int | None = None
         self.thread_id: int = connection.thread_id()
+        self.note_way()
         # A tracer, say, that is to see the statements.
         self.proxied = getattr(type(connection), "cursor", None) is not Connection.cursor
         # A descriptor of our own: the driver gives its own to no other thread, and another
@@ -132,6 +136,14 @@ class NodeConnection:
     def begun_by_hand(self) -> bool:
         """Returns True if the application has begun a transaction by a statement of its own."""
         return "BEGIN" in self._states or "START" in self._states
+
+    def note_way(self) -> None:
+        """Something may have changed how values are written; no server is asked.
+
+        The driver knows NO_BACKSLASH_ESCAPES from the status in the server's last answer.
+        """
+        driver = self.connection
+        self.way: tuple[str, bytes] = driver.character_set_name(), driver.escape_string(b"\\'")
 
     def note_state(self, verb: str, *, kind: str = "") -> None:
         """A statement that begins with ``verb`` has left something that the next ones need.
@@ -309,6 +321,19 @@ class NodeConnection:
                 os.close(descriptor)
 
     __del__ = release
+
+
+def written_otherwise(written: NodeConnection, link: NodeConnection) -> FailoverImpossible:
+    """The error for what was written for ``written`` and is to be sent to ``link``.
+
+    With another :attr:`NodeConnection.way` a value would be read as another one, or as SQL.
+    """
+    return FailoverImpossible(
+        f"What was written for {written.node.name} is not sent to {link.node.name}, which would"
+        " read its values otherwise: NO_BACKSLASH_ESCAPES in sql_mode, or the character set, is"
+        f" another one there. Give all nodes of {link.node.cluster.alias!r} the same sql_mode and"
+        " character set."
+    )
 
 
 _links: weakref.WeakSet[NodeConnection] = weakref.WeakSet()

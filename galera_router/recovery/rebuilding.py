@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import MySQLdb
 
 from galera_router import events, signals
-from galera_router.connections.connection import NodeConnection
+from galera_router.connections.connection import NodeConnection, written_otherwise
 from galera_router.connections.errors import Verdict, is_conflict, verdict
 from galera_router.connections.packet import Step
 from galera_router.exceptions import ClusterError, FailoverImpossible, ReplayMismatch
@@ -160,8 +160,12 @@ def replay(
     """Send the journal, or only ``entries`` of it, to ``link`` behind ``begin`` and compare.
 
     Raises:
+        FailoverImpossible: the values in it are written for a connection of another kind.
         ReplayMismatch: an answer differs; the message says what to do about it in this place.
     """
+    written = transaction.written
+    if written is not None and written.way != link.way:
+        raise written_otherwise(written, link)
     phrase = AFTER if transaction.stays else BEFORE
     run = Replay(link, error=MySQLdb.Error, conflict=MySQLdb.OperationalError, phrase=phrase).run
     try:

@@ -22,7 +22,7 @@ import MySQLdb
 from MySQLdb.constants import CR
 from MySQLdb.cursors import Cursor
 
-from galera_router.connections.connection import NodeConnection
+from galera_router.connections.connection import NodeConnection, written_otherwise
 from galera_router.connections.errors import ERRORS
 from galera_router.connections.packet import Packet, Step, next_answer
 from galera_router.recovery.journal import Answer, Entry
@@ -78,9 +78,12 @@ class Call:
             until: when the wait that the packet begins with is to be ended (monotonic seconds).
 
         Raises:
+            FailoverImpossible: the values in it are written for a connection of another kind.
             MySQLdb.Error: the server's or the driver's error.
         """
         cursor = self.cursor
+        if cursor._link.way != link.way:  # of the connection that it was written for or sent to
+            raise written_otherwise(cursor._link, link)
         cursor.point_at(link)
         if len(self.sql) >= LARGE:
             link.check_size(len(self.sql) + SPARE)
@@ -97,6 +100,8 @@ class Call:
             link.busy = link.until = 0.0
             if cursor.connection is not None:
                 cursor.connection = link.connection
+            if self.statement.state:
+                link.note_way()
 
     def _in_packet(self, cursor: Any, packet: Packet) -> Any:
         cursor.connection = packet

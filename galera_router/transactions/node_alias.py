@@ -123,6 +123,7 @@ class NodeAlias:
             raise
         wrapper.connection = Connection(self)
         assert self.link is not None
+        self.link.note_way()
         return self.link
 
     def _initialise(self, wrapper: BaseDatabaseWrapper) -> None:

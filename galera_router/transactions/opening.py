@@ -123,6 +123,7 @@ def _connect(session: Session, node: Node, waits: CatchingUp) -> NodeConnection:
     try:
         with session.directly(link), link.in_flight():
             internals.initialise(session.wrapper)
+        link.note_way()
         _end_left(session, link)
         _prime(session, link, waits)
     except BaseException:

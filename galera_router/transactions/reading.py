@@ -407,7 +407,7 @@ def _open(transaction: Transaction, node: Node) -> tuple[NodeConnection, Wait] |
     began = time.monotonic()
     try:
         _replay_reads(transaction, link, wait)
-    except ReplayMismatch as error:
+    except (ReplayMismatch, FailoverImpossible) as error:
         transaction.broken = error
         raise
     except ERRORS as error:

@@ -160,6 +160,7 @@ class Transaction:
     Attributes:
         state: where it stands.
         journal: what it has sent and was told.
+        written: the last connection on which it was open: the journal's values are written for it.
         marking: how it stands to its marker.
         stays: it has come to the primary and stays there, or begins there.
         needs_primary: it has come to a statement that no secondary answers.
@@ -179,6 +180,7 @@ class Transaction:
         self.session = session
         self.state: State = Pending()
         self.journal = Journal()
+        self.written: NodeConnection | None = None
         self.marking = Marking()
         self._conflicts: Conflicts | None = None
         self.stays = False
@@ -258,10 +260,12 @@ class Transaction:
         self, link: NodeConnection, needs: tuple[Need, ...], writes: int, *, unsynced: bool = False
     ) -> None:
         """A secondary has opened its snapshot; the arguments are those of the state."""
+        self.written = link
         self.move(OnSecondary(link, needs, unsynced, writes))
 
     def to_primary(self, link: NodeConnection) -> None:
         """The primary has opened it, and replayed what there was to replay."""
+        self.written = link
         self.marking.begun(None if self.stays else self.journal.savepoints())
         snapshot = self.session.snapshot
         self.stays = True
