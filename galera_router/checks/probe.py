@@ -26,6 +26,7 @@ DATABASE = "SELECT DATABASE()"
 #: MariaDB 11.1 has given two of them new names, and keeps the old ones for a while.
 SESSION = (
     "tx_isolation", "transaction_isolation", "tx_read_only", "transaction_read_only", "autocommit",
+    "sql_mode", "character_set_client",
 )  # fmt: skip
 CLOCK = "SELECT UNIX_TIMESTAMP(NOW(6))"
 TABLES = (

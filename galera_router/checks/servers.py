@@ -23,6 +23,12 @@ _GUARDED = {
 _REFUSED = frozenset({1045, 1130, 1698, 2026, 2054, 2059})
 _NO_DATABASE = frozenset({1044, 1049})
 _UNKNOWN_CHARSET = 2019
+#: Modes in which the same text is another statement: what a backslash, what quotation marks mean.
+_OTHER_TEXT = frozenset({"NO_BACKSLASH_ESCAPES", "ANSI_QUOTES"})
+_ALIKE = (
+    'Set the same sql_mode on all servers, or one for all of them as OPTIONS["sql_mode"] of the'
+    " cluster; take what changes it out of the init_command of single nodes."
+)
 
 
 def check(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
@@ -34,7 +40,7 @@ def check(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
     for report in known:
         for question in (_database, _age, _guard, _session, _primary_session, _clock, _several):
             messages += question(cluster, report)
-    for together in (_same, _flush, _out, _without_galera, _foreign, _gtid):
+    for together in (_same, _flush, _out, _without_galera, _foreign, _gtid, _reading, _mode):
         messages += together(cluster, known)
     return messages
 
@@ -297,6 +303,55 @@ def _gtid(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
             " nodes of an idle cluster.",
         )
     ]
+
+
+def _reading(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
+    """Values are written into a statement for one node, and it may have to go to another one."""
+    modes = _uneven(reports, "sql_mode")
+    uneven = {mode: nodes for mode, nodes in modes.items() if mode in _OTHER_TEXT}
+    uneven |= _uneven(reports, "character_set_client")
+    if not uneven:
+        return []
+    return [
+        error(
+            22,
+            f"Sessions on the nodes of {cluster.alias!r} read the same text in different ways:"
+            f" {_where(uneven)}, but not on all. With other backslashes or another character set"
+            " nothing can go from one node to another; with ANSI_QUOTES it means something else.",
+            _ALIKE,
+        )
+    ]
+
+
+def _mode(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
+    modes = _uneven(reports, "sql_mode")
+    uneven = {mode: nodes for mode, nodes in modes.items() if mode not in _OTHER_TEXT}
+    if not uneven:
+        return []
+    return [
+        warning(
+            21,
+            f"Sessions on the nodes of {cluster.alias!r} differ in their sql_mode:"
+            f" {_where(uneven)}, but not on all. What one node takes may be refused by another, or"
+            " give another answer there.",
+            _ALIKE,
+        )
+    ]
+
+
+def _uneven(reports: list[Report], variable: str) -> dict[str, list[str]]:
+    """The parts of a variable that not all sessions have, and the nodes on which some have them."""
+    sessions = [(r.node.name, s) for r in reports for s in (r.role_session, r.session)]
+    found: dict[str, list[str]] = {}
+    for node, session in sessions:
+        for part in filter(None, session.get(variable, "").split(",")):
+            found.setdefault(part, []).append(node)
+    total = len(sessions)
+    return {part: list(dict.fromkeys(on)) for part, on in found.items() if len(on) < total}
+
+
+def _where(uneven: dict[str, list[str]]) -> str:
+    return "; ".join(f"{part} on {listed(nodes)}" for part, nodes in sorted(uneven.items()))
 
 
 def _node(cluster: Cluster, report: Report) -> str:

@@ -14,6 +14,8 @@ from galera_router.conf.texts import words, wrong
 MODES = ("primary", "causal", "any")
 #: A value of ``optimistic_transactions`` beside True and False.
 AUTO = "auto"
+#: Options of the driver that say how values are written, and how the server reads them.
+_WRITTEN_BY = words("charset collation conv sql_mode use_unicode")
 
 _BOOLEAN_SETTINGS = words(
     "ATOMIC_REQUESTS AUTOCOMMIT CONN_HEALTH_CHECKS DISABLE_SERVER_SIDE_CURSORS"
@@ -167,12 +169,19 @@ def node_options(
 ) -> dict[str, Any]:
     """Returns a node's OPTIONS, which are options of the driver.
 
-    Raises `ConfigurationError` for an option of ours, and as :func:`split_options` does.
+    Raises `ConfigurationError` for an option of ours, for one that must be the same on all nodes,
+    and as :func:`split_options` does.
     """
     for name in options:
         if name in DEFAULTS:
             raise wrong(
                 (*path, name), "belongs to the whole cluster. Move it to the cluster's OPTIONS."
+            )
+        if name in _WRITTEN_BY:
+            raise wrong(
+                (*path, name),
+                "must be the same on all nodes: values are written for one node's connection, and"
+                " sent to another node. Move it to the cluster's OPTIONS.",
             )
         check_driver_option(path, engine, name, options[name], DEFAULTS)
     for name in options.keys() & {"host", "port"}:

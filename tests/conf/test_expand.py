@@ -114,7 +114,10 @@ def test_nodes_override() -> None:
     result = expanded(
         OPTIONS={"connect_timeout": 9, "isolation_level": "serializable", "ssl": {"ca": "x"}},
         NODES={
-            "db1": {"HOST": "/run/db.sock", "OPTIONS": {"connect_timeout": 1, "charset": "big5"}},
+            "db1": {
+                "HOST": "/run/db.sock",
+                "OPTIONS": {"connect_timeout": 1, "ssl_mode": "DISABLED"},
+            },
             "db2": {"HOST": "b", "USER": "u2", "PASSWORD": "p2", "NAME": Path("n2"), "PORT": None},
         },
         AUTOCOMMIT=True,
@@ -122,10 +125,10 @@ def test_nodes_override() -> None:
     )
     assert result["default"]["OPTIONS"] == {
         "autocommit": True,
-        "charset": "big5",
         "connect_timeout": 1,
         "isolation_level": "serializable",
         "ssl": {"ca": "x"},
+        "ssl_mode": "DISABLED",
     }
     assert result["default_db2"]["OPTIONS"]["connect_timeout"] == 9
     assert result["default_db2"]["OPTIONS"]["isolation_level"] is None

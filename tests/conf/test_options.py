@@ -281,6 +281,11 @@ def test_a_node_has_none_of_ours() -> None:
             node_options(path, DJANGO, {name: DEFAULTS[name]})
         assert f"['default']['NODES']['db1']['OPTIONS'][{name!r}]" in str(caught.value)
         assert "Move it to the cluster's OPTIONS" in str(caught.value)
+    for name in ("charset", "collation", "conv", "sql_mode", "use_unicode"):
+        with pytest.raises(ConfigurationError) as caught:
+            node_options(path, DJANGO, {name: None})
+        assert f"['default']['NODES']['db1']['OPTIONS'][{name!r}]" in str(caught.value)
+        assert "must be the same on all nodes" in str(caught.value)
     with pytest.raises(ConfigurationError, match="would hide the node's PORT"):
         node_options(path, DJANGO, {"port": 3306})
 

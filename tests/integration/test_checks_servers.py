@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from django.core.management.base import SystemCheckError
 from django.db import connections
 from django.test.utils import override_settings
 
+from galera_router import expand
 from galera_router.checks import check_database, servers
 from galera_router.testing import GaleraCluster, GaleraNode
 from galera_router.testing.ports import reserve_ports
-from tests.integration.support import Shop, durable, without_galera
+from tests.integration.support import Shop, durable, use_databases, without_galera
 
 
 @pytest.fixture(autouse=True)
@@ -274,3 +276,49 @@ def test_each_node_is_asked_on_connections_that_are_closed_again(shop: Shop) -> 
     for log in sent.values():
         assert sum(s.startswith("Connect") for s in log) == 2
         assert not any("INSERT" in s or "UPDATE" in s or "CREATE" in s for s in log)
+
+
+# How they read what is written
+
+
+@contextmanager
+def modes(shop: Shop, **added: str) -> Iterator[None]:
+    """Servers with more in their sql_mode."""
+    before = {name: shop.galera[name].query("SELECT @@GLOBAL.sql_mode")[0][0] for name in added}
+    for name, mode in added.items():
+        shop.galera[name].query(f"SET GLOBAL sql_mode = CONCAT(@@GLOBAL.sql_mode, ',{mode}')")
+    try:
+        yield
+    finally:
+        for name, mode in before.items():
+            shop.galera[name].query("SET GLOBAL sql_mode = %s", [mode])
+
+
+@pytest.mark.parametrize("mode", ["NO_BACKSLASH_ESCAPES", "ANSI_QUOTES"])
+def test_nodes_that_read_the_same_text_in_different_ways(shop: Shop, mode: str) -> None:
+    with modes(shop, db2=mode, db3=mode):
+        found("E022", f"different ways: {mode} on db2, db3, but not on all", 'OPTIONS["sql_mode"]')
+        with modes(shop, db1=mode):
+            assert ids() == set()
+        shop.configure(OPTIONS={"sql_mode": "STRICT_TRANS_TABLES"})
+        assert ids() == set(), "one for all of them"
+
+
+def test_nodes_whose_modes_differ_otherwise(shop: Shop) -> None:
+    with modes(shop, db3="ONLY_FULL_GROUP_BY,NO_ZERO_DATE"):
+        found("W021", "sql_mode: NO_ZERO_DATE on db3; ONLY_FULL_GROUP_BY on db3, but not on all")
+    with modes(shop, db1="ANSI_QUOTES", db3="NO_ZERO_DATE"):
+        assert ids() == {"E022", "W021"}
+
+
+def test_a_node_whose_alias_was_given_another_character_set(shop: Shop) -> None:
+    databases = expand(shop.galera.databases())
+    databases["default_db2"]["OPTIONS"]["charset"] = "latin1"
+    use_databases(databases)
+    found("E022", "latin1 on db2; utf8mb4 on db1, db2, db3, but not on all")
+
+
+def test_an_init_command_of_one_node_that_changes_how_it_reads(shop: Shop) -> None:
+    add = "SET sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')"
+    nodes(shop, db2={"OPTIONS": {"init_command": add}})
+    found("E022", "NO_BACKSLASH_ESCAPES on db2, but not on all", "init_command of single nodes")
