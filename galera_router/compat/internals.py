@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from types import CodeType
 from typing import Any
 
 import MySQLdb
@@ -20,6 +21,7 @@ from django.conf import settings
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.utils.functional import cached_property
 
 Wrapper = BaseDatabaseWrapper
 
@@ -227,9 +229,23 @@ def ask_server_through(wrapper: Wrapper, cursor: Callable[[], AbstractContextMan
     """Have ``wrapper`` ask its server for version and modes through ``cursor``.
 
     Why private: the backend asks in the middle of compiling a statement, through
-    ``temporary_connection``; that question is not part of the application's transaction.
+    ``temporary_connection``; that question is not part of the application's transaction. Who
+    calls is seen by the frame: to anybody else the method is what it is with stock Django.
     """
-    wrapper.temporary_connection = cursor  # type: ignore[method-assign]
+    questions = _questions_of(type(wrapper))
+
+    def temporary_connection() -> AbstractContextManager[Any]:
+        if sys._getframe(1).f_code in questions:
+            return cursor()
+        return type(wrapper).temporary_connection(wrapper)
+
+    wrapper.temporary_connection = temporary_connection  # type: ignore[method-assign]
+
+
+def _questions_of(backend: type[Wrapper]) -> frozenset[CodeType]:
+    """What asks for :func:`server_data`; a backend built on Django's may have one of its own."""
+    found = (vars(kind).get("mysql_server_data") for kind in backend.__mro__)
+    return frozenset(p.func.__code__ for p in found if isinstance(p, cached_property))
 
 
 def server_data(wrapper: Wrapper) -> Any:

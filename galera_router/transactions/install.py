@@ -75,8 +75,6 @@ def _install_node(wrapper: BaseDatabaseWrapper) -> None:
     wrapper.connect = node.open  # type: ignore[method-assign]
 
     def question() -> Any:
-        if internals.server_data(wrapper) is not None:  # it is not the backend that asks
-            return type(wrapper).temporary_connection(wrapper)
         session = session_of(wrapper.alias)
         assert session is not None
         return session.question(node.link)
