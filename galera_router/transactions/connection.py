@@ -17,6 +17,7 @@ from MySQLdb.connections import Connection as DriverConnection
 from galera_router.connections.connection import NodeConnection
 
 from .cursor import Call, door
+from .direct import Direct
 from .statements import Statement
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class Owner(Protocol):
     def set_autocommit(self, flag: bool) -> None: ...
     def ping(self) -> None: ...
     def close(self) -> None: ...
-    def driver(self) -> Any: ...
+    def direct_link(self) -> NodeConnection: ...
+    def note_left(self, link: NodeConnection, left: Statement | str) -> None: ...
 
 
 class Connection:
@@ -72,7 +74,7 @@ class Connection:
         if type(chosen) is type:
             return door(chosen)(self)
         if not isinstance(chosen, type):  # a factory: there is no class to build on
-            return chosen(self.owner.driver())
+            return chosen(self._direct())
         return door(chosen)(self)
 
     def ping(self, *args: Any) -> None:
@@ -99,8 +101,11 @@ class Connection:
         if inspect.isroutine(found):
             if name in _ON_THE_CLIENT:
                 return getattr(self.owner.any_link(None).connection, name)
-            return lambda *args, **kwargs: getattr(self.owner.driver(), name)(*args, **kwargs)
+            return lambda *args, **kwargs: getattr(self._direct(), name)(*args, **kwargs)
         return getattr(self.owner.any_link(None).connection, name)
+
+    def _direct(self) -> Direct:
+        return Direct(self.owner, self.owner.direct_link())
 
     # --- what a cursor asks
 

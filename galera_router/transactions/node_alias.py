@@ -91,8 +91,11 @@ class NodeAlias:
         if link is not None:
             link.close()
 
-    def driver(self) -> Any:
-        return self.connect().connection
+    def direct_link(self) -> NodeConnection:
+        return self.connect()
+
+    def note_left(self, link: NodeConnection, left: Statement | str) -> None:
+        """What is set by a node's alias is for nobody else."""
 
     # --- what the session asks
 

@@ -258,7 +258,7 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
             raise
         return _elsewhere(session, call, error, writing=writing)
     session.cluster.mark_up(link.node)
-    note_state(call, link)
+    note_state(call.statement, link)
     session.answers.note(call, link)
     if writing:
         _done(session, link)

@@ -41,6 +41,7 @@ from .places import Place, habits_of
 from .reading import Reader
 from .statements import Statement
 from .transaction import OnPrimary, OnSecondary, Pending, Transaction
+from .writing import note_state
 
 T = TypeVar("T")
 
@@ -359,11 +360,24 @@ class Session:
         if link is not None:
             link.close()
 
-    def driver(self) -> Any:
-        """The driver's connection to the primary, for what only it can answer."""
+    def direct_link(self) -> NodeConnection:
+        """The connection to the primary, for what only the driver's can answer."""
         if self._direct is not None:
-            return self._direct.connection
-        return self._noted(self._for_direct_use).connection
+            return self._direct
+        return self._noted(self._for_direct_use)
+
+    def note_left(self, link: NodeConnection, left: Statement | str) -> None:
+        """Note what was done on the driver's connection; see :mod:`.direct`.
+
+        What sets a connection up does so on each one, and is no state of a single one.
+        """
+        self.lane = None
+        if link is self._direct:
+            return
+        if isinstance(left, str):
+            link.note_state(left)
+        else:
+            note_state(left, link)
 
     def _for_direct_use(self) -> NodeConnection:
         self.following.note_write()

@@ -263,7 +263,7 @@ def _savepoint_failed(transaction: Transaction, error: Exception) -> None:
 def _note(transaction: Transaction, call: Call, link: NodeConnection) -> None:
     statement, journal = call.statement, transaction.journal
     transaction.done = True
-    note_state(call, link)
+    note_state(statement, link)
     if statement.savepoint is None:
         transaction.session.answers.note(call, link)
     if statement.savepoint is not None:
@@ -285,17 +285,17 @@ def _why_not(statement: Statement) -> str:
     return f"{statement.verb or 'a statement'} cannot be replayed"
 
 
-def note_state(call: Call, link: NodeConnection) -> None:
+def note_state(statement: Statement, link: NodeConnection) -> None:
     """Note what the statement has left on its connection."""
-    verb = call.statement.verb
+    verb = statement.verb
     if verb in {"LOCK", "UNLOCK"}:
         link.locked = verb == "LOCK"
         link.end_state("LOCK")
-    if verb in {"COMMIT", "ROLLBACK"} and call.statement.savepoint is None:
+    if verb in {"COMMIT", "ROLLBACK"} and statement.savepoint is None:
         link.end_state("BEGIN", "START")
-    elif verb != "UNLOCK" and (call.statement.state or verb in {"BEGIN", "START"}):
+    elif verb != "UNLOCK" and (statement.state or verb in {"BEGIN", "START"}):
         # What turns autocommit off, or another role on, leaves no place for a transaction of ours.
-        apart = verb == "SET" and call.statement.may_end_transaction
+        apart = verb == "SET" and statement.may_end_transaction
         link.note_state(verb, kind="SET AUTOCOMMIT" if apart else verb)
         if verb == "BEGIN" and call.statement.state:  # compound: COMMIT ends a part of it alone
             link.note_state(verb, kind="BEGIN NOT")

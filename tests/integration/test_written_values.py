@@ -255,6 +255,7 @@ def test_a_receiver_sets_the_mode_of_each_connection(
         shop.configure()
         shop.warm()
         assert {link.way for link in links(shop)} == {("utf8mb4", b"\\''")}
+        assert {link.state for link in links(shop)} == {None}
     finally:
         connection_created.disconnect(receiver)
 
@@ -284,14 +285,16 @@ def test_the_application_sets_the_mode_in_a_block(shop: Shop) -> None:
     assert shop.everywhere(AUTHORS) == [(NAME.encode().hex().upper(),)]
 
 
-def test_the_mode_is_set_on_the_alias_of_a_node(shop: Shop, untouched: None) -> None:
+@pytest.mark.parametrize("set_mode", [by_cursor, by_driver])
+def test_the_mode_is_set_on_the_alias_of_a_node(
+    shop: Shop, untouched: None, set_mode: Callable[[Any], None]
+) -> None:
     """Its connection is the one that reads go through, and that writes are written for."""
     shop.warm()
     Book.objects.count()
     pin = shop.session.reader.pin
     assert pin is not None
-    with connections[pin.alias].cursor() as cursor:
-        cursor.execute(f"SET SESSION sql_mode = '{MODE}'")
+    set_mode(connections[pin.alias])
     assert not Book.objects.filter(title=EVIL)
     with pytest.raises(FailoverImpossible, match=REFUSED):
         write_model()

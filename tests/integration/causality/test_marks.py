@@ -62,7 +62,7 @@ def test_what_is_done_on_the_drivers_connection_makes_no_mark(warm: Shop, ending
     free = list(pool_of(warm.session.cluster)._free.values())
     with transaction.atomic():
         Author.objects.create(name="Cleo")
-        driver = warm.session.driver()
+        driver = warm.session.direct_link().connection
         getattr(driver, ending)()
         driver.query("INSERT INTO shop_author (name) VALUES ('raw')")
     assert warm.session.following.own is None
