@@ -45,9 +45,17 @@ def _begin(task: Any, **kwargs: Any) -> None:
     for session in sessions():
         session.new_request()
     tokens = request.get(HEADER) or (request.headers or {}).get(HEADER) or ()
+    if tokens:
+        _take_away(request)
     block = scope.needing(causality.accepted(map(str, tokens)), request=True)
     block.__enter__()
     setattr(request, _ATTRIBUTE, block)
+
+
+def _take_away(request: Any) -> None:
+    """Celery sends the headers of a message again with a retry, which is to carry newer tokens."""
+    headers = request.headers or {}
+    request.headers = {name: headers[name] for name in headers if name != HEADER}
 
 
 def _end(task: Any, **kwargs: Any) -> None:

@@ -10,6 +10,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.project.settings")
 if os.environ.get("QUEUE_WORKER"):
     django.setup()
 
+from typing import Any
+
 from celery import Celery
 from django.db import transaction
 
@@ -59,6 +61,34 @@ def add(name: str) -> str:
 
     Author.objects.create(name=name)
     return str(seen.apply_async([name], queue="two").id)
+
+
+@app.task(name="retried", bind=True)  # type: ignore[untyped-decorator]
+def retried(self: Any, name: str) -> bool:
+    """Write, and fail; the second run, on another worker, looks for what the first has written."""
+    from tests.shop.models import Author
+
+    if self.request.retries:
+        return bool(seen(name))
+    Author.objects.create(name=name)
+    raise self.retry(queue="two", countdown=0)
+
+
+@app.task(name="replaced", bind=True)  # type: ignore[untyped-decorator]
+def replaced(self: Any, name: str) -> None:
+    """Write, and leave the rest to a task that looks for it on another worker."""
+    from tests.shop.models import Author
+
+    Author.objects.create(name=name)
+    self.replace(seen.s(name).set(queue="two"))
+
+
+@app.task(name="named")  # type: ignore[untyped-decorator]
+def named(name: str) -> str:
+    """Write; returns the name, for the task that comes after this one."""
+    from tests.shop.models import Author
+
+    return str(Author.objects.create(name=name).name)
 
 
 @app.task(name="needs")  # type: ignore[untyped-decorator]

@@ -10,15 +10,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 import redis
+from celery import chain
+from celery.app.task import Context
 from celery.result import AsyncResult
 from django.db import connections, transaction
 
+import galera_router.celery as queue_of
 from tests.integration.causality import queue
 from tests.integration.causality.worker import pinned
 from tests.integration.support import Shop
@@ -151,6 +154,43 @@ def test_a_task_sees_what_its_sender_has_written(workers: Shop) -> None:
     workers.session.new_request()
     for _ in range(4):
         assert answer(queue.needs.apply_async(queue="two")) == [0, ""]
+
+
+def chained(name: str) -> AsyncResult[Any]:
+    after = queue.seen.s().set(queue="two")
+    return chain(queue.named.s(name), after).apply_async()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda name: queue.retried.apply_async([name]),
+        lambda name: queue.replaced.apply_async([name]),
+        chained,
+    ],
+    ids=["retry", "replace", "chain"],
+)
+def test_what_a_task_is_followed_by_sees_its_writes(
+    shop: Shop, broker: str, send: Callable[[str], AsyncResult[Any]]
+) -> None:
+    """Its own message had a token as well: of what had been written before."""
+    solo = ["--pool", "solo"]
+    with worker(shop, broker, "one", "db2", *solo), worker(shop, broker, "two", "db3", *solo):
+        Author.objects.create(name=next(names))
+        shop.settle()
+        with held(shop, "db3", 1.0):
+            assert answer(send(next(names))) is True
+
+
+def test_a_task_that_was_sent_without_a_token_is_retried_without() -> None:
+    request = Context({"id": "1", queue_of.HEADER: [], "delivery_info": {}})
+    queue.needs.request_stack.push(request)
+    try:
+        queue_of._begin(queue.needs)
+        assert request.headers == {queue_of.HEADER: []}
+    finally:
+        queue_of._end(queue.needs)
+        queue.needs.request_stack.pop()
 
 
 def test_an_eager_task_is_a_part_of_its_sender(shop: Shop) -> None:
