@@ -21,6 +21,7 @@ from galera_router.causality.carriers import NOTHING, Brought, carrier
 from galera_router.causality.responses import keep_scope
 from galera_router.cluster.registry import roles
 from galera_router.compat import internals
+from galera_router.compat.errors import aerror_response, error_response
 from galera_router.compat.requests import RequestState
 from galera_router.connections.errors import is_unknown_name
 from galera_router.recovery import turns
@@ -185,11 +186,18 @@ class GaleraMiddleware:
         brought = self._brought(request)
         rules = scope.begin(brought.needs, request=True)
         try:
-            response = self._run(request)
+            try:
+                response = self._run(request)
+            except Exception as error:
+                if not rules.writes:
+                    raise
+                response = error_response(request, error)  # its token must get there
             if rules.writes or brought is not NOTHING:
                 aliases = _to_be_told(rules, brought)
                 self._carrier.write(response, last_write.tokens_of(aliases), brought)
-            return keep_scope(response) if brought.needs or rules.outages else response
+            if brought.needs or rules.writes or rules.outages or response.streaming:
+                return keep_scope(response)
+            return response
         finally:
             scope.end(rules)
 
@@ -211,12 +219,19 @@ class GaleraMiddleware:
         brought = self._brought(request)
         rules = scope.begin(brought.needs, request=True)
         try:
-            response = await self._run_async(request)
+            try:
+                response = await self._run_async(request)
+            except Exception as error:
+                if not rules.writes:
+                    raise
+                response = await aerror_response(request, error)
             if rules.writes or brought is not NOTHING:
                 aliases = _to_be_told(rules, brought)
                 tokens = await sync_to_async(last_write.tokens_of)(aliases)
                 self._carrier.write(response, tokens, brought)
-            return keep_scope(response) if brought.needs or rules.outages else response
+            if brought.needs or rules.writes or rules.outages or response.streaming:
+                return keep_scope(response)
+            return response
         finally:
             scope.end(rules)
 

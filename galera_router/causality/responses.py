@@ -19,11 +19,16 @@ def keep_scope(response: R) -> R:
     scope = current()
     if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
         _render_in(scope, response)
-    elif isinstance(response, StreamingHttpResponse) and not isinstance(response, FileResponse):
+    elif isinstance(response, StreamingHttpResponse) and not _is_file(response):
         content: Any = response.streaming_content
         stream = _astream(scope, content) if response.is_async else _stream(scope, content)
         response.streaming_content = stream
     return response
+
+
+def _is_file(response: StreamingHttpResponse) -> bool:
+    """Returns True if the server may send an open file itself, without asking for its parts."""
+    return isinstance(response, FileResponse) and response.file_to_stream is not None
 
 
 def _render_in(scope: Scope, response: SimpleTemplateResponse) -> None:

@@ -13,6 +13,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.signals import got_request_exception
 from django.db import ProgrammingError, connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client
@@ -236,6 +237,46 @@ def test_the_project_is_told_of_the_error_once(
     assert [type(record.exc_info[1]) for record in told if record.exc_info] == [ReplayMismatch]
     (reason,) = [m for m in caplog.messages if m.startswith("not running POST /conflict/ again")]
     assert "because something was committed on 'default'" in reason
+
+
+async def _post_async(client: AsyncClient) -> Any:
+    return await client.post("/conflict/")
+
+
+@pytest.mark.parametrize("under", ["wsgi", "asgi"])
+def test_an_error_carries_the_token_of_what_a_middleware_has_written(
+    inner: Shop, caplog: pytest.LogCaptureFixture, under: str
+) -> None:
+    """Another run was asked for and is refused: the error goes on past all middleware."""
+    after.append(log)
+    told: list[Any] = []
+    got_request_exception.connect(note := lambda **more: told.append(more), weak=False)
+    try:
+        response = ask_conflict(under, raise_request_exception=False)
+    finally:
+        got_request_exception.disconnect(note)
+    assert (response.status_code, len(told)) == (500, 1)
+    assert b"Server Error" in response.content
+    (cookie,) = (name for name in response.cookies if name.startswith("galera."))
+    assert response.headers["X-Galera-Token"] == response.cookies[cookie].value
+
+
+def ask_conflict(under: str, **options: Any) -> Any:
+    if under == "wsgi":
+        return Client(**options).post("/conflict/")
+    return async_to_sync(_post_async)(AsyncClient(**options))
+
+
+@pytest.mark.parametrize("under", ["wsgi", "asgi"])
+@pytest.mark.parametrize("propagate", [False, True])
+def test_who_wants_the_error_itself_gets_it(inner: Shop, under: str, propagate: bool) -> None:
+    after.append(log)
+    with (
+        override_settings(DEBUG_PROPAGATE_EXCEPTIONS=propagate),
+        pytest.raises(ReplayMismatch) as caught,
+    ):
+        ask_conflict(under, raise_request_exception=not propagate)
+    assert any(entry.name == "conflict" for entry in caught.traceback), "it says where it was"
 
 
 def test_a_thread_that_still_runs_keeps_the_request_from_running_again(inner: Shop) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import io
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from multiprocessing.pool import ThreadPool
@@ -19,13 +20,14 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import DatabaseError, connections, transaction
-from django.http import HttpRequest, HttpResponse
-from django.test import override_settings
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import path
 
 from galera_router import carry_scope, galera_atomic
 from galera_router.causality import scope
 from galera_router.exceptions import ReplayMismatch
+from galera_router.middleware import GaleraMiddleware
 from tests.faults.nodes import stalled
 from tests.integration.causality.support import Browser
 from tests.integration.support import Shop, wait_until
@@ -227,6 +229,64 @@ def test_a_block_whose_reads_a_thread_has_changed_says_so(threads: Threads) -> N
         count()
 
 
+# --- also in what is streamed ------------------------------------------------------------
+
+
+def parts(*, writes: bool) -> Iterator[str]:
+    """Written by the thread that streams, if not by the view; asked by another."""
+    if writes:
+        add()
+    yield str(in_thread(count))
+
+
+async def aparts(*, writes: bool) -> AsyncIterator[str]:
+    if writes:
+        await sync_to_async(add)()
+    yield str(await sync_to_async(closing(count), thread_sensitive=False)())
+
+
+def streams(request: HttpRequest, writes: str) -> StreamingHttpResponse:
+    if writes == "before":
+        add()
+    return StreamingHttpResponse(parts(writes=writes == "within"))
+
+
+def streams_file(request: HttpRequest, writes: str) -> FileResponse:
+    if writes == "before":
+        add()
+    return FileResponse(map(str.encode, parts(writes=writes == "within")))
+
+
+async def astreams(request: HttpRequest, writes: str) -> StreamingHttpResponse:
+    if writes == "before":
+        await sync_to_async(add)()
+    return StreamingHttpResponse(aparts(writes=writes == "within"))
+
+
+@pytest.mark.parametrize("writes", ["before", "within"])
+@pytest.mark.parametrize("path", ["/parts/", "/file/", "/aparts/"])
+@override_settings(ROOT_URLCONF="tests.integration.causality.test_threads")
+def test_a_thread_of_a_stream_reads_what_the_request_has_written(
+    threads: Threads, path: str, writes: str
+) -> None:
+    async def ask() -> bytes:
+        response: Any = await AsyncClient().get(f"/aparts/{writes}/")
+        return b"".join([part async for part in response.streaming_content])
+
+    response = Client().get(f"{path}{writes}/") if path != "/aparts/" else None
+    content = b"".join(response) if response is not None else async_to_sync(ask)()
+    assert content == b"1"
+
+
+def test_an_open_file_is_left_to_the_server(threads: Threads) -> None:
+    def respond(request: HttpRequest) -> FileResponse:
+        add()
+        return FileResponse(io.BytesIO(b"content"))
+
+    response = GaleraMiddleware(respond)(RequestFactory().get("/"))
+    assert response.file_to_stream is not None  # type: ignore[union-attr]
+
+
 # --- the token ----------------------------------------------------------------------------
 
 _way: list[Work] = []
@@ -241,7 +301,13 @@ def reads(request: HttpRequest) -> HttpResponse:
     return HttpResponse(count())
 
 
-urlpatterns = [path("write/", writes_elsewhere), path("read/", reads)]
+urlpatterns = [
+    path("write/", writes_elsewhere),
+    path("read/", reads),
+    path("parts/<writes>/", streams),
+    path("file/<writes>/", streams_file),
+    path("aparts/<writes>/", astreams),
+]
 
 
 @ways
