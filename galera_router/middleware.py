@@ -22,7 +22,7 @@ from galera_router.causality.responses import keep_scope
 from galera_router.cluster.registry import roles
 from galera_router.compat import internals
 from galera_router.compat.errors import aerror_response, error_response
-from galera_router.compat.requests import RequestState
+from galera_router.compat.requests import RequestState, keep_forms
 from galera_router.connections.errors import is_unknown_name
 from galera_router.recovery import turns
 from galera_router.recovery.retry import ATTEMPTS, Attempts, pause, tell_not
@@ -97,7 +97,7 @@ class Runs:
 
     def ask_for_another(self, request: HttpRequest, error: Exception) -> bool:
         """Returns True if another run may succeed; whether there is one is decided later."""
-        if not self.sessions or not RequestState.can_be_read_again(request):
+        if not self.sessions or not self._before.can_be_read_again(request):
             return False
         on_secondary = any(not c.promoted and not c.primary_only for c in self.sessions)
         self.attempts = self.attempts or Attempts(ATTEMPTS)
@@ -143,7 +143,7 @@ class Runs:
         return ",".join(session.cluster.alias for session in self.sessions)
 
     def _restore(self, request: HttpRequest) -> str | None:
-        if not RequestState.can_be_read_again(request):
+        if not self._before.can_be_read_again(request):
             return "its body or files cannot be read again"
         try:
             self._before.restore(request)
@@ -179,6 +179,7 @@ class GaleraMiddleware:
         self._async = iscoroutinefunction(get_response)
         if self._async:
             markcoroutinefunction(self)
+        keep_forms()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._async:

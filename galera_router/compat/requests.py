@@ -3,14 +3,69 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 import shutil
 from typing import Any, BinaryIO
 
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
+from django.http.multipartparser import MultiPartParser
+from django.utils.datastructures import MultiValueDict
 
 _FORM = ("_post", "_files", "_stream", "_encoding", "_upload_handlers")
+_PARSED = "galera_form"
+
+
+class _Form:
+    """A form with files as it was parsed: what is handed out may be changed by who gets it.
+
+    Attributes:
+        uploads: the files. They share their open files with those that are handed out.
+    """
+
+    def __init__(self, post: QueryDict, files: MultiValueDict[str, Any]) -> None:
+        self._post, self._files = _copy_of(post), _copies_in(files)
+        self.uploads = _all_in(self._files)
+        vars(files)[_PARSED] = self
+
+    def hand_out(self) -> dict[str, Any]:
+        """Returns the attributes of a request that has just parsed it."""
+        files = _copies_in(self._files)
+        vars(files)[_PARSED] = self
+        return {"_post": _copy_of(self._post), "_files": files}
+
+
+def _copy_of(values: Any) -> Any:
+    made = copy.copy(values)
+    if isinstance(values, QueryDict):  # its copies can be changed, whatever it is itself
+        made._mutable = values._mutable
+    return made
+
+
+def _copies_in(files: MultiValueDict[str, Any]) -> MultiValueDict[str, Any]:
+    return MultiValueDict({name: [*map(copy.copy, found)] for name, found in files.lists()})
+
+
+def keep_forms() -> None:
+    """Have each form with files be remembered as it was parsed; harmless when repeated.
+
+    Its stream is gone then. Other forms are parsed anew, from the body. Django REST framework
+    parses what it is sent itself, but by the same method.
+    """
+    original = MultiPartParser.parse
+    if hasattr(original, _PARSED):
+        return
+
+    def parse(self: MultiPartParser) -> Any:
+        found: Any = original(self)
+        post, files = found
+        if isinstance(post, QueryDict) and isinstance(files, MultiValueDict):
+            _Form(post, files)  # an upload handler may have made something else of it
+        return post, files
+
+    setattr(parse, _PARSED, True)
+    MultiPartParser.parse = parse  # type: ignore[method-assign]
 
 
 class RequestState:
@@ -21,15 +76,20 @@ class RequestState:
     """
 
     def __init__(self, request: HttpRequest) -> None:
-        self._attributes = {**request.__dict__}
+        self._attributes = attributes = {**request.__dict__}
         self._meta = {**request.META}
+        if "COOKIES" in attributes:  # else they are read from META
+            attributes["COOKIES"] = {**attributes["COOKIES"]}
+        if "GET" in attributes:
+            attributes["GET"] = _copy_of(attributes["GET"])
 
-    @staticmethod
-    def can_be_read_again(request: HttpRequest) -> bool:
+    def can_be_read_again(self, request: HttpRequest) -> bool:
         """Returns True if the body and the uploaded files can be handed out a second time."""
         now = vars(request)
         if "_body" in now or not now.get("_read_started"):
             return True
+        if now.get("_encoding") != self._attributes.get("_encoding"):
+            return False  # a run that sets it again would lose the form
         parsed = "_post" in now and "_upload_handlers" in now  # not just marked as unreadable
         return parsed and all(_is_readable(upload) for upload in _uploads(request))
 
@@ -40,14 +100,13 @@ class RequestState:
             OSError: there is no room for a file that the last run has moved away. The request is
                 then as it was.
         """
-        now = vars(request)
-        names = ("_read_started", "_body") if "_body" in now else ("_read_started", *_FORM)
-        kept = {name: now[name] for name in names if name in now}
-        uploads = _uploads(request) if "_files" in kept else []
+        uploads = _uploads(request)
         for upload in uploads:
             _bring_back(upload)
+        now = vars(request)
+        kept = _kept(now)
         now.clear()
-        now.update({**self._attributes, **kept})
+        now.update({**self._as_it_came(), **kept})
         request.META.clear()
         request.META.update(self._meta)
         if "_body" in kept:
@@ -55,10 +114,43 @@ class RequestState:
         for upload in uploads:
             upload.seek(0)
 
+    def _as_it_came(self) -> dict[str, Any]:
+        """Returns the attributes, for a run that may change what is in them."""
+        found = {**self._attributes}
+        for form in ("_post", "_files"):  # kept, or parsed anew
+            found.pop(form, None)
+        for name in ("COOKIES", "GET"):
+            if name in found:
+                found[name] = _copy_of(found[name])
+        return found
+
+
+def _kept(now: dict[str, Any]) -> dict[str, Any]:
+    """Returns what cannot be had once more: the body, or a form whose stream has been read."""
+    if "_body" in now:
+        return {"_read_started": now["_read_started"], "_body": now["_body"]}
+    if not now.get("_read_started"):
+        return {}
+    kept = {name: now[name] for name in ("_read_started", *_FORM) if name in now}
+    form = _form_of(now)
+    return kept if form is None else {**kept, **form.hand_out()}
+
+
+def _form_of(now: dict[str, Any]) -> _Form | None:
+    return getattr(now.get("_files"), _PARSED, None)
+
 
 def _uploads(request: HttpRequest) -> list[Any]:
-    files = vars(request).get("_files")
-    return [upload for _, uploads in files.lists() for upload in uploads] if files else []
+    """Returns the files as they came; those of a body that is kept are made anew."""
+    now = vars(request)
+    if "_body" in now or "_files" not in now:
+        return []
+    form = _form_of(now)
+    return _all_in(now["_files"]) if form is None else form.uploads
+
+
+def _all_in(files: MultiValueDict[str, Any]) -> list[Any]:
+    return [upload for _, uploads in files.lists() for upload in uploads]
 
 
 def _path(upload: Any) -> str | None:

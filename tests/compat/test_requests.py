@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadhandler import FileUploadHandler
 from django.http import HttpRequest
 from django.test import RequestFactory
 from django.test.utils import override_settings
+from django.utils.datastructures import MultiValueDict
+from rest_framework import parsers
+from rest_framework.request import Request
 
-from galera_router.compat.requests import RequestState
+from galera_router.compat.requests import RequestState, keep_forms
 
 CONTENT = b"0123456789" * 30_000
 SMALL = b"0123456789a"  # the open file holds it in its buffer
+
+keep_forms()
+keep_forms()  # harmless
 
 
 @pytest.mark.parametrize("read", [False, True])
@@ -37,10 +45,11 @@ def test_a_request_is_put_back(read: bool) -> None:
 
 def test_a_stream_that_was_read_cannot_be_put_back() -> None:
     request: HttpRequest = RequestFactory().post("/", b"text", content_type="text/plain")
+    state = RequestState(request)
     request.read()
-    assert not RequestState.can_be_read_again(request)
+    assert not state.can_be_read_again(request)
     assert not request.POST
-    assert not RequestState.can_be_read_again(request)
+    assert not state.can_be_read_again(request)
 
 
 def test_a_body_that_was_read_is_readable_again() -> None:
@@ -92,7 +101,7 @@ def test_an_upload_that_was_moved_away_is_there_again_each_time(
 def test_an_upload_that_was_changed_since_cannot_be_read_again(tmp_path: Path) -> None:
     request = _uploaded()
     _store(tmp_path, request).write_bytes(b"smaller")
-    assert not RequestState.can_be_read_again(request)
+    assert not RequestState(request).can_be_read_again(request)
     request.close()
 
 
@@ -119,4 +128,150 @@ def test_an_upload_that_there_is_no_room_for_leaves_the_request_as_it_was(
 def test_a_closed_upload_cannot_be_read_again() -> None:
     request = _uploaded()
     _file(request).close()
-    assert not RequestState.can_be_read_again(request)
+    assert not RequestState(request).can_be_read_again(request)
+
+
+# --- what the last run has taken out of it, or changed in it ------------------------------
+
+
+def _pops_a_field(request: Any) -> None:
+    request.POST._mutable = True
+    assert request.POST.pop("word") == ["hello"]
+
+
+def _pops_a_file(request: Any) -> None:
+    assert request.FILES.pop("file")[0].read() == CONTENT
+
+
+def _renames(request: Any) -> None:
+    _file(request).name = "renamed"
+
+
+def _converts(request: Any) -> None:
+    upload = _file(request)
+    upload.content_type, upload.file, upload.size = "image/png", io.BytesIO(b"picture"), 7
+
+
+def _pops_a_cookie(request: Any) -> None:
+    assert request.COOKIES.pop("guest") == "ann"
+
+
+def _changes_the_query(request: Any) -> None:
+    request.GET._mutable = True
+    assert request.GET.pop("page") == ["2"]
+
+
+def _found(request: Any) -> tuple[Any, ...]:
+    file = _file(request)
+    content = file.read(), file.name, file.size, file.content_type
+    return [*request.POST.lists()], content, request.COOKIES, [*request.GET.lists()]
+
+
+def _with_all() -> Any:
+    factory = RequestFactory()
+    factory.cookies["guest"] = "ann"
+    data = {"word": "hello", "file": SimpleUploadedFile("f", CONTENT, "text/plain")}
+    return factory.post("/?page=2", data)
+
+
+@pytest.mark.parametrize("looked", ["at all", "at the query", "at nothing"])
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        _pops_a_field,
+        _pops_a_file,
+        _renames,
+        _converts,
+        _pops_a_cookie,
+        _changes_the_query,
+    ],
+)
+def test_each_run_gets_it_as_it_came(
+    change: Callable[[Any], None], large: bool, looked: str
+) -> None:
+    """Also where another middleware, ahead of ours, has looked at it."""
+    request, wanted = _with_all(), _found(_with_all())
+    with override_settings(FILE_UPLOAD_MAX_MEMORY_SIZE=10 if large else 10_000_000):
+        _look(request, looked)
+        state = RequestState(request)
+        for run in range(3):
+            _look(request, "at all")
+            change(request)
+            assert state.can_be_read_again(request), run
+            state.restore(request)
+            assert not request.POST._mutable
+            assert not request.GET._mutable
+        assert _found(request) == wanted
+    request.close()
+
+
+def _look(request: Any, at: str) -> None:
+    if at == "at all":
+        assert request.POST and request.FILES and request.COOKIES  # noqa: PT018
+    if at != "at nothing":
+        assert request.GET
+
+
+@pytest.mark.parametrize("first", ["encoding", "POST"])
+def test_a_run_that_sets_the_encoding_would_not_find_the_form_again(first: str) -> None:
+    request: Any = _with_all()
+    state = RequestState(request)
+    if first == "POST":
+        assert request.POST
+    request.encoding = "latin-1"
+    if first == "encoding":
+        assert request.POST
+    assert not state.can_be_read_again(request)
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_form_without_files_is_parsed_anew(looked: bool) -> None:
+    request: Any = RequestFactory().post("/", "a=1", "application/x-www-form-urlencoded")
+    if looked:
+        assert request.POST["a"] == "1"
+    state = RequestState(request)
+    request.POST._mutable = True
+    request.POST["a"] = "2"
+    state.restore(request)
+    assert request.POST["a"] == "1"
+
+
+def test_a_file_that_was_taken_out_and_closed_cannot_be_read_again() -> None:
+    request: Any = _uploaded()
+    request.FILES.pop("file")[0].close()
+    assert not RequestState(request).can_be_read_again(request)
+
+
+def test_a_form_that_was_put_together_by_hand_is_kept() -> None:
+    request: Any = _uploaded()
+    state = RequestState(request)
+    assert request.POST == {}
+    request._files = MultiValueDict({"other": [SimpleUploadedFile("g", b"text")]})
+    assert request.FILES["other"].read() == b"text"
+    assert state.can_be_read_again(request)
+    state.restore(request)
+    assert request.FILES["other"].read() == b"text"
+
+
+def test_what_an_upload_handler_makes_of_a_form_is_its_own_business() -> None:
+    class Handler(FileUploadHandler):
+        def handle_raw_input(self, *args: Any, **kwargs: Any) -> Any:
+            return {"a": 1}, {}
+
+    request: Any = _uploaded()
+    request.upload_handlers = [Handler(request)]
+    assert request.POST == {"a": 1}
+
+
+def test_a_form_that_rest_framework_has_parsed() -> None:
+    """It reads the stream itself in its first run, and finds Django's form in the second."""
+    request: Any = _with_all()
+    state = RequestState(request)
+    for _ in range(3):
+        data = Request(request, parsers=[parsers.MultiPartParser()]).data
+        assert (data["word"], data["file"].name, data["file"].read()) == ("hello", "f", CONTENT)
+        data["file"].name = "renamed"
+        request.FILES.pop("file")
+        assert state.can_be_read_again(request)
+        state.restore(request)

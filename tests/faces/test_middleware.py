@@ -57,6 +57,24 @@ def test_a_request_is_run_again(atomic: Shop) -> None:
     assert views.hooks == ["committed"]
 
 
+def test_what_a_run_has_taken_out_of_the_request_is_there_again(atomic: Shop) -> None:
+    def take(request: Any) -> None:
+        request.POST._mutable = True
+        found = request.POST.pop("word"), request.FILES.pop("file"), request.COOKIES.pop("guest")
+        assert all(found)
+        change(atomic)
+        views.meanwhile.append(lambda request: guests.append(request.COOKIES["guest"]))
+
+    guests: list[str] = []
+    views.meanwhile.append(take)
+    client = Client()
+    client.cookies["guest"] = "ann"
+    client.cookies["galera.x"] = "x"  # so that the middleware reads them
+    data = {"word": "hello", "file": SimpleUploadedFile("f.txt", b"content")}
+    found = client.post("/conflict/", data).json()
+    assert (found["word"], found["file"], guests) == ("hello", "content", ["ann"])
+
+
 def test_a_large_upload_is_readable_again(atomic: Shop) -> None:
     views.meanwhile.append(lambda request: change(atomic))
     with override_settings(FILE_UPLOAD_MAX_MEMORY_SIZE=10):
