@@ -21,7 +21,8 @@ class Following:
         session: whose.
 
     Attributes:
-        wrote: it has written: its reads outside a transaction follow.
+        wrote_in: where the writes of the request are counted in which it has last written: reads
+            of that one that are outside a transaction follow. None: in none.
         behind: nodes not waited for since the last write.
         seen: the node that it has last read from, so that it never goes back in time.
         writes: those that may have changed something. ``writes_before``: before this request.
@@ -37,7 +38,7 @@ class Following:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.wrote = False
+        self.wrote_in: dict[str, int] | None = None
         self.behind: set[Node] = set()
         self.seen: Node | None = None
         self.writes = self.writes_before = 0
@@ -61,11 +62,12 @@ class Following:
                 written and seen before it is in the cluster's history ahead of it.
             server: which server that was, by its own name; empty if it was not asked.
         """
-        self.wrote = True
+        rules = scope.current()
+        self.wrote_in = rules.writes
         self.found = False
         self.seen = node if mark is None else None
         self.own = None
-        self.given = scope.needs(self._session.cluster.alias)
+        self.given = rules.needs.get(self._session.cluster.alias, ())
         if mark is not None and node is not None:
             self.own, self.made_in = Need(mark), self._session.cluster.identity
             if server in ("", node.server) and not node.several:

@@ -111,7 +111,7 @@ class Reader:
         transaction = self._session.transaction
         if transaction is None or transaction.is_untouched:
             self.pin = None
-            self._session.following.wrote = False
+            self._session.following.wrote_in = None
 
     # --- on what connection
 

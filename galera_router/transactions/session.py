@@ -566,7 +566,8 @@ class Session:
             return False
         if self.transaction is not None:
             return self.transaction.reads_elsewhere(mode)
-        return not self.following.wrote or mode == "any" or not scope.in_request()
+        wrote_in = self.following.wrote_in
+        return wrote_in is None or mode == "any" or wrote_in is not scope.current().writes
 
     def pin(self) -> PinnedAlias:
         """The cluster's alias, naming the node that a read would now go to."""
@@ -603,7 +604,7 @@ class Session:
     def new_request(self) -> None:
         """A request or a task begins or has ended: its reads may go to any node again."""
         if self.transaction is None:
-            self.reader.pin, self.following.wrote = None, False
+            self.reader.pin, self.following.wrote_in = None, None
         else:
             self.reader.unpin()
         following = self.following

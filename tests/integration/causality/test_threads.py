@@ -13,7 +13,7 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -227,6 +227,35 @@ def test_a_block_whose_reads_a_thread_has_changed_says_so(threads: Threads) -> N
         assert count() == 0
         in_thread(add)
         count()
+
+
+# --- not for longer than the request ----------------------------------------------------
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["a request", "none"])
+def test_a_threads_write_does_not_keep_later_requests_on_the_primary(
+    warm: Shop, within: bool
+) -> None:
+    """Nobody tells a pool's thread that a request begins."""
+
+    def asked() -> list[str]:
+        with warm.traffic() as sent, scope.needing({}, request=True):
+            pool.submit(Author.objects.count).result()
+        return [name for name in sent for text in sent[name] if "shop_author" in text]
+
+    def write() -> None:
+        Tag.objects.create(name="new")
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(Author.objects.count).result()
+        with scope.needing({}, request=True) if within else nullcontext():
+            pool.submit(write).result()
+            warm.settle()
+            with warm.traffic() as sent:
+                pool.submit(Author.objects.count).result()
+            assert any("shop_author" in text for text in sent["db1"]) is within
+        assert asked() == ["db2"]
+        pool.submit(connections.close_all).result()
 
 
 # --- also in what is streamed ------------------------------------------------------------
