@@ -6,15 +6,23 @@ import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
+from types import FrameType
 from typing import Any, TypeVar
 
 from django.http.response import HttpResponseBase
 
 from galera_router.causality.responses import keep_scope
 from galera_router.causality.scope import Mode, enter, leave
+from galera_router.compat.frames import is_of_contextmanager
 from galera_router.conf import MODES
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+_ASYNC = (
+    "reads cannot hold in the asynchronous generator {!r}, because it would hold for its consumer"
+    " as well. Use it on a coroutine that reads, and await that in the generator."
+)
 
 
 class reads:
@@ -31,8 +39,9 @@ class reads:
 
     Raises:
         ValueError: for another mode.
-        TypeError: where it decorates a class or a generator. A class-based view is decorated
-            with ``method_decorator(reads(...), name="dispatch")``.
+        TypeError: where it decorates a class or a generator, or is entered in an asynchronous
+            generator. A class-based view is decorated with
+            ``method_decorator(reads(...), name="dispatch")``.
     """
 
     def __init__(self, mode: Mode, using: str | None = None) -> None:
@@ -42,7 +51,9 @@ class reads:
         self._using = using
 
     def __enter__(self) -> None:
-        enter(self._mode, self._using, self, sys._getframe(1))
+        frame = sys._getframe(1)
+        generator = _generator(frame) if frame.f_code.co_flags & _GENERATORS else None
+        enter(self._mode, self._using, self, generator)
 
     def __exit__(self, *error: object) -> None:
         leave(self)
@@ -53,11 +64,13 @@ class reads:
                 f"reads cannot decorate the class {function.__qualname__!r}; write"
                 " @method_decorator(reads(...), name='dispatch')."
             )
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        if inspect.isgeneratorfunction(function):
             raise TypeError(
                 f"reads cannot decorate the generator {function.__qualname__!r}: its body runs"
                 " after the call. Use `with reads(...):` in it."
             )
+        if inspect.isasyncgenfunction(function):
+            raise TypeError(_ASYNC.format(function.__qualname__))
         wrap = self._coroutine if inspect.iscoroutinefunction(function) else self._function
         return wrap(function)  # type: ignore[no-any-return]
 
@@ -83,6 +96,15 @@ class reads:
     async def _later(self, result: Awaitable[Any]) -> Any:
         with self:
             return _kept(await result)
+
+
+def _generator(frame: FrameType) -> FrameType | None:
+    """Returns the generator that the mode is to hold in; None: it is to hold for its consumer."""
+    if is_of_contextmanager(frame):
+        return None
+    if frame.f_code.co_flags & inspect.CO_ASYNC_GENERATOR:  # nothing tells when it is suspended
+        raise TypeError(_ASYNC.format(frame.f_code.co_name))
+    return frame
 
 
 def _kept(result: Any) -> Any:

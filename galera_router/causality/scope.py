@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from inspect import CO_GENERATOR
 from types import FrameType, MappingProxyType
 from typing import Literal
 
@@ -213,17 +212,16 @@ def in_outage(*aliases: str) -> bool:
     return any(found.get(alias, 0.0) > now for alias in aliases or tuple(found)) if found else False
 
 
-def enter(mode: Mode, using: str | None, owner: object, frame: FrameType) -> None:
+def enter(mode: Mode, using: str | None, owner: object, generator: FrameType | None) -> None:
     """Begin a block whose reads come from where ``mode`` says; :func:`leave` ends it.
 
     Args:
         mode: where from.
         using: the alias of one cluster; None for all.
         owner: who ends the block.
-        frame: of the block. In a generator the mode holds while that runs, not for its consumer.
+        generator: that the block is in: the mode holds while it runs, not for its consumer.
     """
     outer = current()
-    generator = frame if frame.f_code.co_flags & CO_GENERATOR else None
     _scope.set(
         replace(
             outer,

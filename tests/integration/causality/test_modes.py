@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -98,6 +100,117 @@ def test_modes_nest_and_restore(warm: Shop) -> None:
             raise ZeroDivisionError
         assert scope.mode("default") == "primary"
     assert scope.mode("default") is None
+
+
+@contextmanager
+def fresh() -> Iterator[None]:
+    with reads("primary"):
+        yield
+
+
+@contextmanager
+def outer() -> Iterator[None]:
+    with reads("any"), fresh():
+        yield
+
+
+@asynccontextmanager
+async def afresh() -> AsyncIterator[None]:
+    with reads("primary"):
+        yield
+
+
+def mode() -> object:
+    return scope.mode("default")
+
+
+def by_with() -> object:
+    with fresh():
+        return mode()
+
+
+def by_stack() -> object:
+    with ExitStack() as stack:
+        stack.enter_context(fresh())
+        return mode()
+
+
+def within_another() -> object:
+    with outer():
+        return mode()
+
+
+async def by_async_with() -> object:
+    async with afresh():
+        return await sync_to_async(mode, thread_sensitive=False)()
+
+
+async def by_async_stack() -> object:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(afresh())
+        return mode()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        by_with,
+        by_stack,
+        fresh()(mode),
+        within_another,
+        async_to_sync(by_async_with),
+        async_to_sync(by_async_stack),
+    ],
+)
+def test_a_contextmanagers_mode_is_its_consumers(ask: Callable[[], object]) -> None:
+    assert ask() == "primary"
+    assert mode() is None
+
+
+def test_a_generator_within_a_contextmanager_is_still_one() -> None:
+    def modes() -> Iterator[object]:
+        with reads("any"):
+            yield mode()
+
+    @contextmanager
+    def helper() -> Iterator[list[object]]:
+        generator = modes()
+        yield [next(generator), mode()]
+
+    with helper() as found:
+        assert [*found, mode()] == ["any", None, None]
+
+
+def test_an_asynchronous_generator_is_refused() -> None:
+    """Nothing tells when it is suspended: the mode would be its consumer's as well."""
+
+    async def parts() -> AsyncIterator[object]:
+        with reads("any"):
+            yield mode()
+
+    async def ask() -> None:
+        async for _ in parts():
+            pass
+
+    with pytest.raises(TypeError, match=r"'parts'.*coroutine that reads"):
+        async_to_sync(ask)()
+    with pytest.raises(TypeError, match=r"parts'.*coroutine that reads"):
+        reads("any")(parts)
+    assert mode() is None
+
+
+def test_what_the_refusal_says_works() -> None:
+    @reads("any")
+    async def part() -> object:
+        return await sync_to_async(mode, thread_sensitive=False)()
+
+    async def parts() -> AsyncIterator[object]:
+        yield await part()
+
+    async def ask() -> list[object]:
+        return [found async for part in parts() for found in (part, mode())]
+
+    assert async_to_sync(ask)() == ["any", None]
 
 
 def test_the_default_is_an_option(warm: Shop) -> None:
