@@ -31,7 +31,7 @@ class GaleraRouterConfig(AppConfig):
         monitor.install()
         runs.install()
         install.hold_logs()
-        commits.watch_procedures()
+        commits.watch_cursors()
         internals.on_create(_install)
         wrappers.find_quickly()
         internals.transact_on(install.role_of)

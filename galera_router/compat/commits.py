@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -32,6 +33,11 @@ _HARMLESS = frozenset(
 )
 #: They are undone with their transaction, on every database.
 _UNDONE = _READS | {"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"}
+#: What the cursors of sqlite3, psycopg, psycopg2 and oracledb have besides: each may write.
+_HANDED_ON = (
+    "executescript", "copy", "stream", "copy_expert", "copy_from", "callfunc", "parse",
+    "executemanyprepared",
+)  # fmt: skip
 
 
 def watch(wrapper: Wrapper, *, committed: Note, hooks: Note, statements: bool) -> None:
@@ -137,8 +143,10 @@ def written(sql: str) -> str:
     return "" if reads and not _WRITES_INSIDE.search(_LOCKS.sub("", sql)) else verb
 
 
-def watch_procedures() -> None:
-    """Have ``callproc`` count as a write of the wrappers that are watched."""
+def watch_cursors() -> None:
+    """Have ``callproc``, and what is called on the driver's cursor behind Django's back, count as a
+    write of the wrappers that are watched.
+    """
     original = CursorWrapper.callproc
     if hasattr(original, _WATCHED):
         return
@@ -150,3 +158,21 @@ def watch_procedures() -> None:
 
     setattr(callproc, _WATCHED, True)
     CursorWrapper.callproc = callproc  # type: ignore[method-assign]
+    for name in _HANDED_ON:
+        setattr(CursorWrapper, name, _HandedOn(name))
+
+
+class _HandedOn:
+    """A method of a driver's cursor that Django's has not, and hands on as it is."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, cursor: CursorWrapper, owner: type[CursorWrapper]) -> Any:
+        method = getattr(cursor.cursor, self._name)  # without it Django's own look-up goes on
+        return partial(_call, cursor.db, method) if _DIRTY in vars(cursor.db) else method
+
+
+def _call(wrapper: Wrapper, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    _note(wrapper)
+    return method(*args, **kwargs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextvars import ContextVar, Token
+from contextvars import Context, ContextVar, Token
 from functools import update_wrapper
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import TracebackType
@@ -23,6 +23,7 @@ from galera_router.compat import threads
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 _current: ContextVar[Run | None] = ContextVar("galera_router_run", default=None)
 _ATTRIBUTE = "galera_run"
@@ -30,6 +31,8 @@ _ATTRIBUTE = "galera_run"
 _some_inherit = False
 #: Begins the names of this package's own threads, which outlive any run and write nothing.
 OWN_THREADS = "galera_router"
+#: So many threads or jobs of a run are not looked through.
+FEW = 16
 
 
 class Run:
@@ -49,8 +52,8 @@ class Run:
         self.at_hooks = at_hooks
         self._outer: Run | None = None
         self._token: Token[Run | None] | None = None
-        self._threads: list[threading.Thread] = []
-        self._jobs: list[Future[Any]] = []
+        self._threads: _Unfinished[threading.Thread] | None = None
+        self._jobs: _Unfinished[Future[Any]] | None = None
         self._carried: WeakSet[Carried[Any, Any]] | None = None
 
     def __enter__(self) -> Run:
@@ -75,13 +78,17 @@ class Run:
 
     def note_thread(self, thread: threading.Thread) -> None:
         """The run has started ``thread``."""
-        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
+        if self._threads is None:
+            self._threads = _Unfinished(threading.Thread.is_alive)
+        self._threads.add(thread)
         if self._outer is not None:
             self._outer.note_thread(thread)
 
     def note_job(self, job: Future[Any]) -> None:
         """The run has given ``job`` to an executor."""
-        self._jobs = [*(known for known in self._jobs if not known.done()), job]
+        if self._jobs is None:
+            self._jobs = _Unfinished(lambda job: not job.done())
+        self._jobs.add(job)
         if self._outer is not None:
             self._outer.note_job(job)
 
@@ -96,15 +103,53 @@ class Run:
     def obstacle(self) -> str | None:
         """Returns why the code must not be run again, in words; None if it may.
 
-        A thread that is still at work may yet commit what another run would commit once more.
+        What is still at work may yet commit what another run would commit once more.
         """
-        if self.effect is None and any(thread.is_alive() for thread in self._threads):
+        return self.effect or self._unfinished()
+
+    def _unfinished(self) -> str | None:
+        if self._threads is not None and self._threads.some():
             return "a thread that it started is still running"
-        if self.effect is None and not all(job.done() for job in self._jobs):
+        if self._jobs is not None and self._jobs.some():
             return "a job that it gave to an executor is not done"
-        if self.effect is None and not all(f.done for f in list(self._carried or ())):
+        if not all(function.done for function in list(self._carried or ())):
             return "a function that carries its scope may yet be at work"
-        return self.effect
+        if threads.some_task(self._began):
+            return "an asyncio task that it started is not done"
+        return None
+
+    def _began(self, context: Context) -> bool:
+        """Returns True if what runs in ``context`` belongs to this run, or to one within it."""
+        run = context.get(_current)
+        while run is not None and run is not self:
+            run = run._outer
+        return run is not None
+
+
+class _Unfinished(Generic[T]):
+    """What a run has begun: it may be much, so it is looked through each time it has doubled.
+
+    Args:
+        goes_on: returns True as long as one of them is not done.
+    """
+
+    def __init__(self, goes_on: Callable[[T], bool]) -> None:
+        self._goes_on = goes_on
+        self._known: dict[int, T] = {}  # other threads may add to it at any time
+        self._limit = FEW
+
+    def add(self, one: T) -> None:
+        """One more was begun, or is about to be."""
+        if len(self._known) >= self._limit:
+            for key, known in list(self._known.items()):
+                if not self._goes_on(known):
+                    self._known.pop(key, None)
+            self._limit = FEW + 2 * len(self._known)
+        self._known[id(one)] = one
+
+    def some(self) -> bool:
+        """Returns True if one is not done."""
+        return any(map(self._goes_on, list(self._known.values())))
 
 
 def current() -> Run | None:

@@ -122,11 +122,28 @@ def test_definitions_may_end_the_transaction(seen: list[str]) -> None:
 
 
 def test_a_procedure(seen: list[str]) -> None:
-    commits.watch_procedures()
+    commits.watch_cursors()
     missing = pytest.raises(AttributeError, match="callproc")  # on SQLite
     with connections["plain"].cursor() as cursor, missing:
         cursor.callproc("p")
     assert seen == [COMMIT]
+
+
+def test_a_method_of_the_drivers_cursor(seen: list[str]) -> None:
+    """It may commit, and no statement of it passes through Django."""
+    commits.watch_cursors()
+    commits.watch_cursors()  # harmless
+    with connections["plain"].cursor() as cursor:
+        script = cursor.executescript
+        assert seen == [], "it was only looked at"
+        script("INSERT INTO t (name) VALUES ('a')")
+        assert seen == [COMMIT]
+        with pytest.raises(AttributeError, match="copy_expert"):
+            cursor.copy_expert  # noqa: B018
+    assert seen == [COMMIT]
+    _unwatch(connections["default"])
+    with connections["default"].cursor() as cursor:
+        cursor.executescript("SELECT 1")
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +21,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client
 from django.test.utils import override_settings
 from django.urls import path
+from django.utils.decorators import async_only_middleware
 
 from galera_router.exceptions import NoNodeAvailable, ReplayMismatch
 from galera_router.recovery import turns
@@ -335,6 +338,37 @@ def test_under_asgi_too_a_middleware_writes_once(inner: Shop) -> None:
 
     assert async_to_sync(post)().status_code == 500
     assert tags() == 1
+
+
+@async_only_middleware
+def audits(get_response: Callable[[HttpRequest], Awaitable[Any]]) -> Any:
+    async def audit() -> None:
+        await asyncio.sleep(0.2)
+        await Tag.objects.acreate(name="log")
+
+    async def middleware(request: HttpRequest) -> Any:
+        audited.append(asyncio.create_task(audit()))
+        return await get_response(request)
+
+    return middleware
+
+
+audited: list[asyncio.Task[None]] = []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="a task does not tell its context")
+def test_a_task_that_may_yet_write_keeps_the_request_from_running_again(inner: Shop) -> None:
+    async def post() -> Any:
+        response = await AsyncClient(raise_request_exception=False).post("/conflict/")
+        await asyncio.gather(*audited)
+        return response
+
+    audited.clear()
+    ours = ["galera_router.middleware.GaleraMiddleware", f"{__name__}.audits"]
+    sessions = "django.contrib.sessions.middleware.SessionMiddleware"
+    with override_settings(MIDDLEWARE=[*ours, sessions]):
+        assert async_to_sync(post)().status_code == 500
+    assert (len(audited), tags()) == (1, 1)
 
 
 # --- why, and how often -------------------------------------------------------------------

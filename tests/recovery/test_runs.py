@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -154,6 +156,86 @@ def test_a_job_that_is_not_done_may_yet_commit() -> None:
         end.set()
         assert first.result()
         assert run.obstacle() is None
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_much_that_it_has_begun_takes_no_longer(done: bool) -> None:
+    """To look through all of it each time would take 5,000 times 5,000 looks."""
+    looks: list[None] = []
+
+    class Job(Future[None]):
+        def done(self) -> bool:
+            looks.append(None)
+            return super().done()
+
+    run, jobs = Run(), WeakSet[Job]()
+    for _ in range(5000):
+        jobs.add(job := Job())
+        if done:
+            job.set_result(None)
+        run.note_job(job)
+    assert len(looks) < 20_000
+    assert (len(jobs) < 100) is done, "it does not keep what is done"
+    last = Job()
+    run.note_job(last)
+    assert run.obstacle() == "a job that it gave to an executor is not done"
+    if done:
+        last.set_result(None)
+        assert run.obstacle() is None
+
+
+TASK = "an asyncio task that it started is not done"
+tells_context = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="a task does not tell its context"
+)
+
+
+@tells_context
+def test_a_task_that_is_not_done_may_yet_commit() -> None:
+    async def work() -> None:
+        end = asyncio.Event()
+        others = asyncio.create_task(end.wait())
+        with Run() as outer:
+            with Run() as run:
+                task = asyncio.create_task(end.wait())
+            with Run() as other:
+                pass
+        assert (run.obstacle(), outer.obstacle(), other.obstacle()) == (TASK, TASK, None)
+        await asyncio.sleep(0)
+        assert not others.done()
+        end.set()
+        await task
+        assert run.obstacle() is outer.obstacle() is None
+
+    asyncio.run(work())
+
+
+@tells_context
+def test_a_task_that_a_thread_has_the_loop_start() -> None:
+    """The run is in a thread that asgiref has called; its coroutines run in the loop."""
+    tasks: list[asyncio.Task[bool]] = []
+
+    def sync(end: asyncio.Event) -> None:
+        async def start() -> None:
+            tasks.append(asyncio.create_task(end.wait()))
+
+        with Run() as run:
+            async_to_sync(start)()
+        assert run.obstacle() == TASK
+
+    async def work() -> None:
+        end = asyncio.Event()
+        await sync_to_async(sync)(end)
+        end.set()
+        await tasks[0]
+
+    asyncio.run(work())
+
+
+def test_without_a_loop_there_are_no_tasks() -> None:
+    with Run() as run:
+        asyncio.run(asyncio.sleep(0))
+    assert run.obstacle() is None
 
 
 def test_a_thread_of_our_own_may_still_run() -> None:
