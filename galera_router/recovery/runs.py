@@ -35,6 +35,9 @@ OWN_THREADS = "galera_router"
 FEW = 16
 
 
+def _nothing() -> None: ...
+
+
 class Run:
     """A context manager: what is done in the block, and in threads that it starts, is noted.
 
@@ -47,7 +50,7 @@ class Run:
         effect: what has been done that cannot be undone, in words; None if nothing.
     """
 
-    def __init__(self, at_hooks: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, at_hooks: Callable[[], None] = _nothing) -> None:
         self.effect: str | None = None
         self.at_hooks = at_hooks
         self._outer: Run | None = None
@@ -69,6 +72,7 @@ class Run:
     ) -> None:
         assert self._token is not None, "a run is entered once"
         _current.reset(self._token)
+        self._token, self.at_hooks = None, _nothing  # a thread keeps the run, but no request
 
     def note_effect(self, effect: str) -> None:
         """Something that cannot be undone is done, or may be."""

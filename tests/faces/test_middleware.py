@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,12 +20,13 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.signals import got_request_exception
 from django.db import ProgrammingError, connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, RequestFactory
 from django.test.utils import override_settings
 from django.urls import path
 from django.utils.decorators import async_only_middleware
 
 from galera_router.exceptions import NoNodeAvailable, ReplayMismatch
+from galera_router.middleware import GaleraMiddleware
 from galera_router.recovery import turns
 from tests.integration.support import Shop
 from tests.shop import views
@@ -369,6 +372,26 @@ def test_a_task_that_may_yet_write_keeps_the_request_from_running_again(inner: S
     with override_settings(MIDDLEWARE=[*ours, sessions]):
         assert async_to_sync(post)().status_code == 500
     assert (len(audited), tags()) == (1, 1)
+
+
+def test_a_thread_that_goes_on_does_not_keep_the_request_in_memory(shop: Shop) -> None:
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait, args=(10,))
+
+    def respond(request: HttpRequest) -> HttpResponse:
+        thread.start()
+        return HttpResponse("ok")
+
+    request = RequestFactory().post("/", {"a": "1"})
+    kept = weakref.ref(request)
+    GaleraMiddleware(respond)(request)
+    del request
+    gc.collect()
+    try:
+        assert kept() is None
+    finally:
+        end.set()
+        thread.join()
 
 
 # --- why, and how often -------------------------------------------------------------------
