@@ -3,10 +3,6 @@
 Responses may cross on their way to the client. So each one sets a cookie of another name,
 ``galera.`` and the beginning of the token's signature, and takes back those that its request has
 brought and its token includes. What two have set is there side by side until the next one.
-
-The settings follow Django's: ``GALERA_COOKIE_NAME``, ``_AGE``, ``_DOMAIN``, ``_PATH``,
-``_SAMESITE`` and ``_SECURE``, of which all but the first two are by default those of the
-session's cookie; and ``GALERA_HEADER_NAME``. A name of None turns that carrier off.
 """
 
 from __future__ import annotations
@@ -15,10 +11,8 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
-from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -27,20 +21,11 @@ from django.utils.cache import patch_vary_headers
 from galera_router.causality.after import accepted, includes
 from galera_router.causality.cookies import Kind
 from galera_router.causality.scope import Needs
+from galera_router.causality.settings import read_settings
 from galera_router.causality.tokens import mark
-from galera_router.exceptions import ConfigurationError
 
-#: Seconds for which a token is kept: a node that lags for longer is out of step, and not read.
-AGE = 300
 #: Cookies of one cluster that a client may bring before any response makes one of them.
 MANY = 4
-COOKIE, HEADER = "galera", "X-Galera-Token"
-
-_ATTRIBUTES = ("DOMAIN", "PATH", "SAMESITE", "SECURE")
-_NAMES = frozenset({f"GALERA_COOKIE_{name}" for name in ("NAME", "AGE", *_ATTRIBUTES)})
-NAMES = _NAMES | {"GALERA_HEADER_NAME"}
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_SAMESITE = ("lax", "strict", "none")
 
 
 @dataclass(frozen=True)
@@ -106,15 +91,18 @@ class Carrier:
             tokens: they include what the request has brought.
             brought: by the request.
         """
+        headers: dict[str, str] = {}
         for alias, token in tokens.items():
-            if self.cookie:
-                name = f"{_named(self.cookie, alias, '_')}.{mark(token)}"
+            cookie, header, folded, varied = _names(self.cookie, self.header, alias)
+            if cookie:
+                name = f"{cookie}.{mark(token)}"
                 response.cookies[name] = self._kind.cookie(name, token)
                 if brought is not NOTHING:
                     self._take_back(response, brought.cookies.get(alias, {}), token)
-            if self.header:
-                response.headers[_named(self.header, alias, "-")] = token
-            _vary(response, _varied(self.cookie, self.header, alias))
+            if header:  # aliases that differ in a sign alone share one
+                headers[folded] = f"{headers[folded]}, {token}" if folded in headers else token
+                response.headers[header] = headers[folded]
+            _vary(response, varied)
 
     @functools.cached_property
     def _kind(self) -> Kind:
@@ -124,7 +112,9 @@ class Carrier:
         self, response: HttpResponseBase, cookies: Mapping[str, str], token: str
     ) -> None:
         for name, old in cookies.items():
-            if old != token and includes(token, old, self.age):
+            if old == token or not _is_set_by_us(name, old):
+                continue
+            if includes(token, old, self.age):
                 attributes = {k: v for k, v in self.attributes.items() if k != "secure"}
                 response.delete_cookie(name, **attributes)
 
@@ -133,12 +123,18 @@ class Carrier:
             return {}
         name = _named(self.cookie, alias, "_")
         names = [n for n in request.COOKIES if n == name or n.startswith(name + ".")]
-        return {name: text for name in names if (text := request.COOKIES[name])}
+        found = {n: text for n in names if (text := request.COOKIES[n])}
+        return {n: text for n, text in found.items() if n == name or _is_set_by_us(n, text)}
 
     def _from_header(self, request: HttpRequest, alias: str) -> list[str]:
         """A client with several requests at a time may bring several, with commas between."""
         text = request.headers.get(_named(self.header, alias, "-"), "") if self.header else ""
         return [part.strip() for part in text.split(",")] if text else []
+
+
+def _is_set_by_us(name: str, token: str) -> bool:
+    """Returns True if a cookie's name says that of its token; another's is left alone."""
+    return name.endswith(f".{mark(token)}")
 
 
 @functools.lru_cache
@@ -149,10 +145,16 @@ def _named(name: str, alias: str, separator: str) -> str:
 
 
 @functools.lru_cache
-def _varied(cookie: str | None, header: str | None, alias: str) -> tuple[str, ...]:
-    """The headers of a request that a response with a token depends on."""
-    found = ["Cookie"] if cookie else []
-    return (*found, _named(header, alias, "-")) if header else tuple(found)
+def _names(
+    cookie: str | None, header: str | None, alias: str
+) -> tuple[str, str, str, tuple[str, ...]]:
+    """What the cookie's name begins with; the header's name, as it is and as one that any case
+    means; and the headers of a request that a response with a token depends on.
+    """
+    cookie = _named(cookie, alias, "_") if cookie else ""
+    header = _named(header, alias, "-") if header else ""
+    varied = [name for name in ("Cookie" if cookie else "", header) if name]
+    return cookie, header, header.lower(), tuple(varied)
 
 
 def _vary(response: HttpResponseBase, names: tuple[str, ...]) -> None:
@@ -164,52 +166,4 @@ def _vary(response: HttpResponseBase, names: tuple[str, ...]) -> None:
 
 def carrier() -> Carrier:
     """The carrier that the settings describe; raises `ConfigurationError` for a wrong one."""
-    for name in (name for name in dir(settings) if name.startswith("GALERA_")):
-        _check_name(name)
-    attributes = {
-        name.lower(): _setting(f"GALERA_COOKIE_{name}", getattr(settings, f"SESSION_COOKIE_{name}"))
-        for name in _ATTRIBUTES
-    }
-    _check_attributes(attributes)
-    age = _setting("GALERA_COOKIE_AGE", AGE)
-    if isinstance(age, bool) or not isinstance(age, int) or age <= 0:
-        raise ConfigurationError(f"GALERA_COOKIE_AGE must be seconds, 1 or more, not {age!r}.")
-    return Carrier(
-        _name("GALERA_COOKIE_NAME", COOKIE), _name("GALERA_HEADER_NAME", HEADER), age, attributes
-    )
-
-
-def _setting(name: str, default: Any) -> Any:
-    return getattr(settings, name, default)
-
-
-def _check_name(name: str) -> None:
-    if name in NAMES:
-        return
-    near = get_close_matches(name, sorted(NAMES), n=1, cutoff=0.8)
-    if near:
-        raise ConfigurationError(f"{name} is not a setting. Did you mean {near[0]}?")
-
-
-def _name(setting: str, default: str) -> str | None:
-    name = _setting(setting, default)
-    if name is not None and not (isinstance(name, str) and _TOKEN.fullmatch(name)):
-        raise ConfigurationError(f"{setting} must be a plain name or None, not {name!r}.")
-    return name
-
-
-def _check_attributes(attributes: Mapping[str, Any]) -> None:
-    samesite = attributes["samesite"]
-    if samesite and str(samesite).lower() not in _SAMESITE:
-        raise ConfigurationError(
-            f"GALERA_COOKIE_SAMESITE must be 'Lax', 'Strict', 'None' or False, not {samesite!r}."
-        )
-    if not isinstance(attributes["secure"], bool):
-        raise ConfigurationError(
-            f"GALERA_COOKIE_SECURE must be True or False, not {attributes['secure']!r}."
-        )
-    for name in ("domain", "path"):
-        if not isinstance(attributes[name], (str, type(None))):
-            raise ConfigurationError(
-                f"GALERA_COOKIE_{name.upper()} must be text, not {attributes[name]!r}."
-            )
+    return Carrier(*read_settings())
