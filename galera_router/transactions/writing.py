@@ -297,7 +297,7 @@ def note_state(statement: Statement, link: NodeConnection) -> None:
         # What turns autocommit off, or another role on, leaves no place for a transaction of ours.
         apart = verb == "SET" and statement.may_end_transaction
         link.note_state(verb, kind="SET AUTOCOMMIT" if apart else verb)
-        if verb == "BEGIN" and call.statement.state:  # compound: COMMIT ends a part of it alone
+        if verb == "BEGIN" and statement.state:  # compound: COMMIT ends a part of it alone
             link.note_state(verb, kind="BEGIN NOT")
 
 
@@ -305,7 +305,7 @@ def note_failure(call: Call, link: NodeConnection) -> None:
     """Note what the statement may have left on its connection before it failed."""
     statement = call.statement
     if statement.verb in _DONE_IN_PARTS or (statement.may_end_transaction and b";" in call.sql):
-        note_state(call, link)
+        note_state(statement, link)
 
 
 def note_error(

@@ -418,7 +418,7 @@ MUTANTS = (
         "session-state-dropped",
         "what was set on a connection is not known, and lost in a failover without an error",
         "transactions/writing.py",
-        '    elif verb != "UNLOCK" and (call.statement.state or verb in {"BEGIN", "START"}):',
+        '    elif verb != "UNLOCK" and (statement.state or verb in {"BEGIN", "START"}):',
         "    elif False:",
         (STATE, BYTES, CHAOS),
     ),
