@@ -318,14 +318,13 @@ def note_error(
     """
     journal, savepoint = transaction.journal, call.statement.savepoint
     transaction.uncertain |= call.statement.may_end_transaction
-    asked = verdict(error) is Verdict.LOCK_WAIT or _has_begun(transaction, call)
     if transaction.session.primary is not None:
         note_failure(call, transaction.session.primary)
     if is_lost(error):
         transaction.session.lose_primary(told=True)
         _undone(transaction, error)
         transaction.broken = error
-    elif is_conflict(error) and (undone or not asked):
+    elif is_conflict(error) and (undone or not _has_begun(transaction, call)):
         # The server has undone everything. What follows runs in a new transaction, as with
         # stock Django, and cannot be replayed as if the two had been one.
         _undone(transaction, error)
