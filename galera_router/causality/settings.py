@@ -141,7 +141,8 @@ def _check_secure(name: str, attributes: Mapping[str, Any]) -> None:
             f"GALERA_COOKIE_NAME is {name!r}, and browsers drop a cookie of such a name with a"
             " domain or a path. Set GALERA_COOKIE_DOMAIN to None and GALERA_COOKIE_PATH to '/'."
         )
-    if samesite == "none" and not attributes["secure"]:
+    own = hasattr(settings, "GALERA_COOKIE_SAMESITE")  # the session's is Django's to judge
+    if own and samesite == "none" and not attributes["secure"]:
         raise ConfigurationError(
             "GALERA_COOKIE_SAMESITE is 'None', and browsers drop a cookie with that and without"
             " Secure. Set GALERA_COOKIE_SECURE to True, or GALERA_COOKIE_SAMESITE to 'Lax'."
