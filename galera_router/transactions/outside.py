@@ -254,7 +254,7 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
         if is_lost(error):
             return _lost(session, call, link, error, writing=writing)
         if not failover.note_refusal(session, error) or not _is_whole(call):
-            _note_failure(session, call, link)
+            _note_failure(session, call, link, error)
             raise
         return _elsewhere(session, call, error, writing=writing)
     session.cluster.mark_up(link.node)
@@ -269,9 +269,9 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
     return rows
 
 
-def _note_failure(session: Session, call: Call, link: NodeConnection) -> None:
+def _note_failure(session: Session, call: Call, link: NodeConnection, error: Exception) -> None:
     """A procedure, say, may have committed before it failed, and left something."""
-    note_failure(call, link)
+    note_failure(call, link, error)
     if call.statement.may_end_transaction:
         _may_be_there(session)
 

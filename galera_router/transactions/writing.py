@@ -301,9 +301,14 @@ def note_state(statement: Statement, link: NodeConnection) -> None:
             link.note_state(verb, kind="BEGIN NOT")
 
 
-def note_failure(call: Call, link: NodeConnection) -> None:
-    """Note what the statement may have left on its connection before it failed."""
+def note_failure(call: Call, link: NodeConnection, error: Exception) -> None:
+    """Note what the statement may have left on its connection before it failed.
+
+    Not where the server takes no writes: state would keep the thread on that node.
+    """
     statement = call.statement
+    if refuses_writes(error):
+        return
     if statement.verb in _DONE_IN_PARTS or (statement.may_end_transaction and b";" in call.sql):
         note_state(statement, link)
 
@@ -319,7 +324,7 @@ def note_error(
     journal, savepoint = transaction.journal, call.statement.savepoint
     transaction.uncertain |= call.statement.may_end_transaction
     if transaction.session.primary is not None:
-        note_failure(call, transaction.session.primary)
+        note_failure(call, transaction.session.primary, error)
     if is_lost(error):
         transaction.session.lose_primary(told=True)
         _undone(transaction, error)
