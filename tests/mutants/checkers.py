@@ -83,6 +83,8 @@ CHECKERS: dict[str, Command] = {
     # Originals that arrive when they have been given up.
     "late": _chaos("--faults", "late-commit"),
     # What a random programme or load hardly ever meets: a test for each.
+    "alone": _tests("recovery/test_replay.py", "travels_alone"),
+    "answers": _tests("transactions/test_answers.py"),
     "at-once": _tests("transactions/test_at_once.py"),
     "back": _tests("integration/test_back_in_time.py"),
     "caught": _tests("integration/test_interrupted_writes.py"),
@@ -114,6 +116,12 @@ CHECKERS: dict[str, Command] = {
     "savepoints": _tests("integration/test_failover.py", "savepoints"),
     "state": _fault("s06_state"),
     "swallowed": _fault("s03_swallowed"),
+    "driver": _tests("faults/test_drivers_connection.py", "router"),
+    "forms": _tests("compat/test_requests.py"),
+    "never-back": _tests("transactions/test_never_back.py"),
+    "other-rows": _tests("transactions/test_rows_of_the_application.py"),
+    "pools": _tests("integration/causality/test_threads.py"),
+    "written": _tests("integration/test_written_values.py"),
     "ended": _tests("integration/causality/test_packets.py", "nothing_is_added"),
     "shared": _tests("transactions/test_shared_writes.py"),
     "tokens": _tests("integration/causality/test_after.py", "not older_than_a_token"),

@@ -60,11 +60,97 @@ ENDED, FENCE, SHARED = "ended", "fence", "shared"
 AT_ONCE, LANE, LOST_BESIDES, MARKS = "at-once", "lane", "lost-besides", "marks"
 EXCEPT_CLAUSE, FAILED_COMMITS = "except-clause", "failed-commits"
 GOING_ON, LOCK_WAITS = "going-on", "lock-waits"
+ALONE, ANSWERS, DRIVER, FORMS = "alone", "answers", "driver", "forms"
+NEVER_BACK, OTHER_ROWS, POOLS, WRITTEN = "never-back", "other-rows", "pools", "written"
 
 #: Whatever a checker finds here is a false alarm of its own, or a fault of the router.
 CONTROL = Mutant("control", "nothing: the router as it is", "", "", "", ())
 
 MUTANTS = (
+    # --- what is sent to whom
+    Mutant(
+        "written-for-another",
+        "values that were written for one node are sent to one that reads them otherwise",
+        "transactions/cursor.py",
+        "        if cursor._link.way != link.way:",
+        "        if False:",
+        (WRITTEN,),
+    ),
+    Mutant(
+        "journal-of-another",
+        "a journal whose values were written for one node is replayed on one that reads otherwise",
+        "recovery/rebuilding.py",
+        "    if written is not None and written.way != link.way:",
+        "    if False:",
+        (WRITTEN,),
+    ),
+    Mutant(
+        "deletes-share-a-packet",
+        "a replay sends what locks or writes in one packet with others, if it gives rows",
+        "recovery/replay.py",
+        "            if not entry.plain:  # it may lock or write: see _still_open\n",
+        "            if not entry.read_only:\n",
+        (ALONE,),
+    ),
+    Mutant(
+        "driver-leaves-nothing",
+        "what is set on the driver's own connection is not known",
+        "transactions/direct.py",
+        "            self._owner.note_left(self._link, _left(name, *args, *kwargs.values()))\n",
+        "            pass\n",
+        (DRIVER,),
+    ),
+    # --- what was seen
+    Mutant(
+        "seen-on-the-primary-is-forgotten",
+        "reads go back behind what a block has seen that did not end by an answer",
+        "transactions/transaction.py",
+        "            self.session.following.seen = self.state.link.node\n",
+        "            pass\n",
+        (NEVER_BACK,),
+    ),
+    Mutant(
+        "rows-by-reference",
+        "rows that the application may change are compared as it has changed them",
+        "transactions/cursor.py",
+        '        "gives_tuples": tuples,',
+        '        "gives_tuples": True,',
+        (OTHER_ROWS,),
+    ),
+    Mutant(
+        "given-keys-are-drawn",
+        "LAST_INSERT_ID() gives a key that was given, behind a failover",
+        "recovery/keys.py",
+        "        return True if said == {True} else",
+        "        return False if said == {True} else",
+        (ANSWERS,),
+    ),
+    Mutant(
+        "failed-procedure-did-nothing",
+        "what a procedure has committed before it failed is not waited for",
+        "transactions/outside.py",
+        "    if call.statement.may_end_transaction:\n        _may_be_there(session)",
+        "    if False:\n        _may_be_there(session)",
+        (PROCEDURES,),
+    ),
+    Mutant(
+        "streams-forget",
+        "the threads of a stream do not see what the view has written",
+        "middleware.py",
+        "                self._carrier.write(response, last_write.tokens_of(aliases), brought)\n"
+        "            if brought.needs or rules.writes or rules.outages or response.streaming:",
+        "                self._carrier.write(response, last_write.tokens_of(aliases), brought)\n"
+        "            if brought.needs:",
+        (POOLS,),
+    ),
+    Mutant(
+        "forms-as-they-were-left",
+        "a second run is handed the form that the first has changed",
+        "compat/requests.py",
+        '        return {"_post": _copy_of(self._post), "_files": files}',
+        '        return {"_post": self._post, "_files": files}',
+        (FORMS,),
+    ),
     # --- one primary at a time
     Mutant(
         "fence-without-reference",
