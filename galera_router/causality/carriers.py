@@ -148,8 +148,10 @@ def _named(name: str, alias: str, separator: str) -> str:
 def _names(
     cookie: str | None, header: str | None, alias: str
 ) -> tuple[str, str, str, tuple[str, ...]]:
-    """What the cookie's name begins with; the header's name, as it is and as one that any case
-    means; and the headers of a request that a response with a token depends on.
+    """Returns the names for one cluster; empty for a carrier that is turned off.
+
+    The beginning of the cookie's name; the header's name; the same in lower case; and the names for
+    ``Vary``.
     """
     cookie = _named(cookie, alias, "_") if cookie else ""
     header = _named(header, alias, "-") if header else ""

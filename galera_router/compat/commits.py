@@ -144,8 +144,9 @@ def written(sql: str) -> str:
 
 
 def watch_cursors() -> None:
-    """Have ``callproc``, and what is called on the driver's cursor behind Django's back, count as a
-    write of the wrappers that are watched.
+    """Make ``callproc``, and methods that only the driver's cursor has, count as writes.
+
+    Only for wrappers that are watched.
     """
     original = CursorWrapper.callproc
     if hasattr(original, _WATCHED):

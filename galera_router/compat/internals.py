@@ -243,7 +243,7 @@ def ask_server_through(wrapper: Wrapper, cursor: Callable[[], AbstractContextMan
 
 
 def _questions_of(backend: type[Wrapper]) -> frozenset[CodeType]:
-    """What asks for :func:`server_data`; a backend built on Django's may have one of its own."""
+    """Returns the code of each ``mysql_server_data``: a backend may override Django's."""
     found = (vars(kind).get("mysql_server_data") for kind in backend.__mro__)
     return frozenset(p.func.__code__ for p in found if isinstance(p, cached_property))
 

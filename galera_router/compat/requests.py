@@ -48,10 +48,10 @@ def _copies_in(files: MultiValueDict[str, Any]) -> MultiValueDict[str, Any]:
 
 
 def keep_forms() -> None:
-    """Have each form with files be remembered as it was parsed; harmless when repeated.
+    """Keep a copy of each form with files when it is parsed; may be called more than once.
 
-    Its stream is gone then. Other forms are parsed anew, from the body. Django REST framework
-    parses what it is sent itself, but by the same method.
+    The stream of such a form cannot be read again. Other forms are parsed anew, from the body.
+    Django REST framework parses forms itself, with the same method.
     """
     original = MultiPartParser.parse
     if hasattr(original, _PARSED):

@@ -366,8 +366,10 @@ def key_drawn(statement: bytes, answer: Answer, *, backslashes: bool = True) -> 
     if known and auto is None and answer.rows is not None:
         return 0
     given = _is_given(insert, auto, answer.lastrowid or 0)
-    if given is None or given:
-        return None if given is None else 0
+    if given is None:
+        return None
+    if given:
+        return 0
     return (answer.lastrowid if answer.rows is None else _key_in(insert, auto, answer)) or None
 
 

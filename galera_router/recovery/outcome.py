@@ -344,7 +344,7 @@ class Doubt:
         self._refusal = refusal.error if isinstance(refusal, Refused) else refusal
 
     def note_lost_state(self) -> None:
-        """Have the next statement raise an error if something was set on the lost connection."""
+        """Note what was set on the lost connection: the next statement raises an error."""
         if self.link.state is not None:
             self._session.forgotten = self.link.state
 

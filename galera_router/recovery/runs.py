@@ -131,7 +131,9 @@ class Run:
 
 
 class _Unfinished(Generic[T]):
-    """What a run has begun: it may be much, so it is looked through each time it has doubled.
+    """The threads or jobs that a run has begun.
+
+    Those that are done are removed each time their number has doubled: there may be many.
 
     Args:
         goes_on: returns True as long as one of them is not done.

@@ -59,7 +59,7 @@ class Direct:
 
 
 def _left(name: str, *args: Any) -> Statement | str:
-    """What was sent, or the words for what has set something."""
+    """Returns the statement that was sent, or how a message names the method that was called."""
     if name in _SETS:
         return f"{name}() of the driver's connection"
     sql = _SENDS[name] or (args[0] if args else "")

@@ -120,7 +120,7 @@ class Following:
         return self._record[1]
 
     def follow(self) -> dict[str, int] | None:
-        """What another thread of this request has written must be waited for like our own.
+        """Treat a write of another thread of this request like our own: reads wait for it.
 
         Returns:
             Where the writes of the request are counted; None outside of requests.

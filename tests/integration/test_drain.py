@@ -251,6 +251,7 @@ def test_a_time_in_which_not_all_have_heard_is_refused(busy: Shop, seconds: str)
     with pytest.raises(CommandError, match=r"--timeout=.*: every process .* after 0\.6 s"):
         run("db2", f"--timeout={seconds}")
     assert busy.everywhere(f"SELECT drained FROM {EPOCHS}") == [("",)]
+    assert run("db2", "--undo", f"--timeout={seconds}") == "db2 was not drained.\n"
 
 
 def test_a_drained_node_is_not_made_the_primary_by_hand(busy: Shop) -> None:

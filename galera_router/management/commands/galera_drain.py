@@ -38,11 +38,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         cluster = find_cluster(options["database"])
         node = named(cluster.nodes, options["node"])
-        _check_timeout(options["timeout"])
         try:
             if options["undo"]:
                 self._undo(node)
             else:
+                _check_timeout(options["timeout"])
                 self._drain(node, options["timeout"])
         except (CannotDrain, *ERRORS) as error:
             what = "put back" if options["undo"] else "drained"
