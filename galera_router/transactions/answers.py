@@ -52,7 +52,8 @@ class Answers:
             rows = cursor._rows if cursor.gives_tuples else cursor.tuples()
         known = weakref.ref(link) if link is not None else None
         told = rows and rows[:1], cursor.rowcount, cursor.lastrowid, cursor.description
-        self._inserts.append((call.sql, *told, known))
+        sql = call.sql if len(call.sql) < LONG else b""  # its key counts as not known
+        self._inserts.append((sql, *told, known))
 
     def failed(self) -> None:
         """A statement has ended with an error."""

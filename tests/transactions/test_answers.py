@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from galera_router.transactions.answers import INSERTS
+from galera_router.transactions.answers import INSERTS, LONG
 from tests.integration.support import Shop
 from tests.shop.models import Author, Book, Tag
 
@@ -121,6 +121,15 @@ def test_the_key_is_that_of_the_last_insert_that_drew_one(
     if lose:
         shop.writing.kill_connections()
     assert execute("SELECT LAST_INSERT_ID()") == (0 if lose and more > INSERTS else key,)
+
+
+def test_a_long_insert_is_not_kept(shop: Shop) -> None:
+    """A thread would hold its bytes for as long as it inserts nothing else."""
+    key = execute(f"{INSERT} /* {'x' * LONG} */")
+    assert max(len(sql) for sql, *_ in shop.session.answers._inserts) < LONG
+    assert execute("SELECT LAST_INSERT_ID()") == (key,), "the server knows it"
+    shop.writing.kill_connections()
+    assert execute("SELECT LAST_INSERT_ID()") == (0,), "nobody knows it any more"
 
 
 def test_of_a_write_whose_answer_was_lost(shop: Shop) -> None:
