@@ -74,7 +74,7 @@ def open_lazily(wrapper: Wrapper, door: Any) -> None:
     ``door`` takes the place of the driver's connection.
 
     Why private: these attributes are the wrapper's state machine, and the method that sets
-    them also connects. ``connection_created`` is sent when a server is really connected to.
+    them also connects. The caller is to :func:`announce` the connection then.
     """
     wrapper.check_settings()
     wrapper.in_atomic_block = False
@@ -111,18 +111,38 @@ def parameters(wrapper: Wrapper, settings: Mapping[str, Any]) -> dict[str, Any]:
         wrapper.settings_dict = own
 
 
-def initialise(wrapper: Wrapper) -> None:
-    """Bring the new driver connection that ``wrapper`` now uses into Django's state."""
+def initialise(wrapper: Wrapper, *, tell: bool) -> None:
+    """Bring the new driver connection that ``wrapper`` now uses into Django's state.
+
+    Args:
+        wrapper: of a cluster.
+        tell: send ``connection_created``.
+    """
     with uncounted(wrapper):
         wrapper.init_connection_state()
+    if tell:
+        announce(wrapper)
+
+
+def announce(wrapper: Wrapper) -> None:
+    """Send ``connection_created``."""
+    with uncounted(wrapper):
         connection_created.send(sender=wrapper.__class__, connection=wrapper)
+
+
+class _Resting(list[Any]):
+    """Execute wrappers that can be looked at and changed, but see no statement."""
+
+    def __reversed__(self) -> Iterator[Any]:  # what Django goes through for a statement
+        return iter(())
 
 
 @contextmanager
 def uncounted(wrapper: Wrapper) -> Iterator[None]:
     """Keep a connection's set-up out of ``connection.queries`` and execute wrappers.
 
-    It must also succeed in a block that is to be rolled back.
+    It must also succeed in a block that is to be rolled back. A wrapper that is installed
+    meanwhile stays, as receivers of ``connection_created`` do that.
 
     Why private: Django connects before a test looks, and so never counts it; a lazy connection
     is made in the middle. With DEBUG the flag alone does not keep statements out of the log.
@@ -131,11 +151,12 @@ def uncounted(wrapper: Wrapper) -> Iterator[None]:
     wrappers, broken = wrapper.execute_wrappers, wrapper.needs_rollback
     wrapper.needs_rollback = False
     wrapper.force_debug_cursor, wrapper.queries_log = False, deque(maxlen=log.maxlen)
-    wrapper.execute_wrappers = []
+    wrapper.execute_wrappers = resting = _Resting(wrappers)
     try:
         yield
     finally:
         wrapper.force_debug_cursor, wrapper.queries_log = counted, log
+        wrappers[:] = resting
         wrapper.execute_wrappers, wrapper.needs_rollback = wrappers, broken
 
 

@@ -47,6 +47,7 @@ class NodeAlias:
         """In the place of ``connect``: a node that is down must not fail before its first query."""
         self.forget()
         internals.open_lazily(self.wrapper, Connection(self))
+        internals.announce(self.wrapper)
 
     def run(self, call: Call) -> Any:
         """Send a statement to this very node.

@@ -122,7 +122,9 @@ def _connect(session: Session, node: Node, waits: CatchingUp) -> NodeConnection:
     session.primary = link = NodeConnection(node, connection, session.wrapper)
     try:
         with session.directly(link), link.in_flight():
-            internals.initialise(session.wrapper)
+            internals.initialise(session.wrapper, tell=session.receivers_ask)
+        cluster = session.cluster
+        cluster.server_data = cluster.server_data or internals.server_data(session.wrapper)
         link.note_way()
         _end_left(session, link)
         _prime(session, link, waits)

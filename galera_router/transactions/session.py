@@ -104,6 +104,9 @@ class Session:
         self._busy: FrameType | tuple[Any, Statement, bytes] | None = None
         self._call: Call | None = None  # the statement that is being executed
         self._direct: NodeConnection | None = None  # statements of a connection's set-up
+        self._announcing = False  # receivers of connection_created are called, no server is known
+        #: They have asked a server: what they set is to be set on each new connection.
+        self.receivers_ask = False
         self.answers = Answers()
         self._held: list[Callable[[], None]] = []  # what is to be told when it is done
         self._unreported: Exception | None = None
@@ -140,6 +143,26 @@ class Session:
         self._forget_interrupted()
         self.transaction = None
         internals.open_lazily(self.wrapper, Connection(self))
+        self._announce()
+
+    def _announce(self) -> None:
+        """Send ``connection_created``, when stock Django does: ahead of the first statement.
+
+        Whoever puts an execute wrapper into each connection needs it then. If receivers ask a
+        server, one is connected to, and they are called again for each connection to a primary.
+        """
+        before, self._direct = self._direct, None
+        self._announcing, self.receivers_ask = True, False
+        try:
+            internals.announce(self.wrapper)
+        finally:
+            self._announcing, self._direct = False, before
+
+    def _for_receivers(self) -> NodeConnection:
+        self._announcing, self.receivers_ask = False, True
+        connect = functools.partial(self._connect_any, None)
+        self._direct = link = connect() if self._busy is not None else self._noted(connect)
+        return link
 
     def run(self, call: Call) -> Any:
         """Send a statement of the application to where it belongs.
@@ -148,8 +171,8 @@ class Session:
             MySQLdb.Error: the server's error.
             ClusterError: no node can serve, or the transaction cannot go on elsewhere.
         """
-        if self._direct is not None:
-            return call.send(self._direct)
+        if self._direct is not None or self._announcing:
+            return call.send(self._direct or self._for_receivers())
         self._enter(sys._getframe(), call)
         return self._run(call, None)
 
@@ -205,8 +228,8 @@ class Session:
         Args:
             statement: what it is for; None for nothing that is sent.
         """
-        if self._direct is not None:
-            return self._direct
+        if self._direct is not None or self._announcing:
+            return self._direct or self._for_receivers()
         primary, transaction = self.primary, self.transaction
         state = transaction.state if transaction is not None else None
         if primary is not None and (type(state) is OnPrimary or primary.state is not None):
@@ -362,8 +385,8 @@ class Session:
 
     def direct_link(self) -> NodeConnection:
         """The connection to the primary, for what only the driver's can answer."""
-        if self._direct is not None:
-            return self._direct
+        if self._direct is not None or self._announcing:
+            return self._direct or self._for_receivers()
         return self._noted(self._for_direct_use)
 
     def note_left(self, link: NodeConnection, left: Statement | str) -> None:
@@ -394,8 +417,8 @@ class Session:
         Args:
             own: a connection of the node that the question is about, if there is one.
         """
-        if self._direct is not None:
-            link = self._direct
+        if self._direct is not None or self._announcing:
+            link = self._direct or self._for_receivers()
         elif own is not None and not own.is_stale():
             link = own
         elif self.primary is None and self.reads_elsewhere() and self.reader.pinned():

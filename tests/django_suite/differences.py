@@ -5,7 +5,6 @@ docs/differences.md says more of each.
 
 from __future__ import annotations
 
-LAZY = "without a statement no server is connected to"
 ALIASES = "there are as many more aliases as there are nodes"
 ANY_ROUTER = "Django looks at every alias once there is a router"
 REPLAYED = "a deadlock is replayed and not told"
@@ -15,7 +14,6 @@ _MAKE = "migrations.test_commands.MakeMigrationsTests."
 
 #: By the test's id.
 KNOWN: dict[str, str] = {
-    "backends.tests.ConnectionCreatedSignalTest.test_signal": LAZY,
     f"{_MAKE}test_makemigrations_consistency_checks_respect_routers": ANY_ROUTER,
     "select_for_update.tests.SelectForUpdateTests.test_block": OTHER_THREAD,
     "test_runner.test_discover_runner.DiscoverRunnerGetDatabasesTests.test_mixed": ALIASES,
