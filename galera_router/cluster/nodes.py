@@ -417,6 +417,11 @@ class Cluster:
         nodes = self._electable if electable else self.nodes
         return all(not node.up and node.permanent for node in nodes)
 
+    def may_come_back(self, *, electable: bool) -> bool:
+        """Returns True if a node is down that may be up in a moment."""
+        nodes = self._electable if electable else self.nodes
+        return any(not node.up and not node.permanent for node in nodes)
+
     def complaints(self, *, electable: bool) -> str:
         """Each node and why it cannot serve, for an error message."""
         reasons = {node: node.reason or node.trouble or "not tried" for node in self.nodes}

@@ -307,34 +307,58 @@ def _primary_failed(session: Session, node: Node, error: Exception, *, again: bo
         session.cluster.mark_down(node, error)
 
 
-def note_refusal(session: Session, error: Exception) -> bool:
+def note_refusal(session: Session, error: Exception, *, wait: bool = True) -> bool:
     """Note that the primary takes no writes now, if that is what ``error`` says.
 
+    Args:
+        session: the thread's session.
+        error: what the primary has answered.
+        wait: for another node, if there is none just now.
+
     Returns:
-        True if another node is the primary for that. Else ``error`` is the application's, also
-        where it has set something on its connection, which is nowhere else.
+        True if another node is the primary for that, which is waited for while nodes are down. Else
+        ``error`` is the application's, also where it has set something on its connection, which is
+        nowhere else.
     """
     link = session.primary
     if link is None or not refuses_writes(error):
         return False
     refusal = DISK_FULL if is_full_disk(error) else READ_ONLY
     session.cluster.mark_refusing(link.node, refusal, error)
-    obstacle = _why_stay(session, link)
+    obstacle = _why_stay(session, link, wait and session.refused_with is not error)
+    session.refused_with = error if obstacle is not None else None
     if obstacle is not None:
         text = "%s: %s takes no writes, and nothing is written elsewhere: %s"
         logger.info(text, session.cluster.alias, link.node.name, obstacle)
     return obstacle is None
 
 
-def _why_stay(session: Session, link: NodeConnection) -> str | None:
+def _why_stay(session: Session, link: NodeConnection, wait: bool) -> str | None:
     """Why no other node is written to in the place of that of ``link``; None if one is."""
     if not session.options.failover_enable:
         return "failover_enable is False"
     if link.state is not None:
         return link.state
-    if _elected(session) in (None, link.node):
+    if not _takes_over(session, link.node, patience(session) if wait else 0.0):
         return session.cluster.complaints(electable=True)
     return None
+
+
+def _takes_over(session: Session, refusing: Node, seconds: float) -> bool:
+    """Returns True if a node takes writes in the place of ``refusing``, or that does so again.
+
+    While another one is down it is waited for, as where all are down. The watchdog tries it.
+    """
+    cluster, began = session.cluster, time.monotonic()
+    while not (found := _elected(session) not in (None, refusing) or refusing.well):
+        if not cluster.may_come_back(electable=True) or time.monotonic() >= began + seconds:
+            break
+        _pause(session, began + seconds)
+    if time.monotonic() - began >= ROUND:
+        tell_wait(session, refusing, "for a node that takes writes", began)
+    if not found and seconds:
+        note_outage(cluster.alias)
+    return found
 
 
 def undo(session: Session) -> None:

@@ -205,8 +205,9 @@ def may_repeat(transaction: Transaction, error: Exception) -> bool:
     So may one whose node takes no writes, if another one is the primary now.
     """
     session = transaction.session
-    elsewhere = failover.note_refusal(session, error)
-    if not session.options.failover_enable or obstacle(transaction, session.primary):
+    movable = session.options.failover_enable and not obstacle(transaction, session.primary)
+    elsewhere = failover.note_refusal(session, error, wait=movable)
+    if not movable:
         if is_conflict(error):
             transaction.conflicts.tell(error, again=False)
         return False

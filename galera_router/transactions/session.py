@@ -91,6 +91,7 @@ class Session:
         self.primary: NodeConnection | None = None
         self.left: NodeConnection | None = None
         self.forgotten: str | None = None
+        self.refused_with: Exception | None = None  # another node was waited for, in vain
         self._pinned: dict[Node | None, PinnedAlias] = {}
         self.reader = Reader(self)
         self.following = Following(self)

@@ -168,7 +168,7 @@ def _again(transaction: Transaction, call: Call, error: Exception, patience: Pat
     elif _is_repeatable(transaction, call, error) and rebuilding.may_repeat(transaction, error):
         rebuilding.repeat(transaction, error)
     else:
-        failover.note_refusal(transaction.session, error)
+        failover.note_refusal(transaction.session, error, wait=False)
         note_error(transaction, call, error, undone=undone)
         raise error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -82,6 +83,10 @@ def raw_update() -> None:
     _raw("UPDATE shop_tag SET name = 'after'")
 
 
+def raw_insert() -> None:
+    _raw("INSERT INTO shop_tag (name) VALUES ('new')")
+
+
 def definition() -> None:
     """DDL, which has no marker."""
     _raw("ALTER TABLE shop_tag COMMENT 'altered'")
@@ -140,6 +145,62 @@ def test_where_all_nodes_are_read_only(shop: EitherShop, caplog: pytest.LogCaptu
     in_time(3.0, write, lambda: None)
     assert tags(shop) == ["before"]
     assert "nothing is written elsewhere: db1: is read-only; db2: is read-only" in caplog.text
+
+
+def block() -> None:
+    with transaction.atomic():
+        Tag.objects.create(name="new")
+
+
+function = galera_atomic(block)
+
+
+def one() -> None:
+    Tag.objects.create(name="new")
+
+
+@both(stock=False)
+@pytest.mark.parametrize("work", [one, block, function, raw_insert])
+def test_where_the_others_are_out_of_reach_for_a_moment(
+    shop: EitherShop, work: Callable[[], None]
+) -> None:
+    """As where all are out of reach: they are waited for."""
+    with shop.proxied() as proxies:
+        shop.warm()
+        for name in ("db2", "db3"):
+            proxies[name].refuse()
+            proxies[name].cut()
+        shop.galera["db1"].query("SET GLOBAL read_only = 1")
+        timer = threading.Timer(1.0, lambda: [proxies[n].accept() for n in ("db2", "db3")])
+        for node in shop.session.cluster.nodes[1:]:
+            shop.session.cluster.mark_down(node, OperationalError(2013, "lost"))
+        timer.start()
+        with spared(READ_ONLY):
+            work()
+        timer.join()
+    assert tags(shop) == ["new"]
+
+
+@both(stock=False)
+def test_where_the_others_stay_out_of_reach(shop: EitherShop) -> None:
+    """The error is told when the time is over; the request does not wait again."""
+    with shop.proxied(OPTIONS={"reconnect_wait_time": 1.0}) as proxies:
+        shop.warm()
+        for name in ("db2", "db3"):
+            proxies[name].refuse()
+            proxies[name].cut()
+        shop.galera["db1"].query("SET GLOBAL read_only = 1")
+        for node in shop.session.cluster.nodes[1:]:
+            shop.session.cluster.mark_down(node, OperationalError(2013, "lost"))
+
+        def write() -> None:
+            for work in (one, block, function):
+                with pytest.raises(OperationalError) as told:
+                    work()
+                assert told.value.args[0] == READ_ONLY
+
+        in_time(6.0, write, lambda: None)
+    assert tags(shop) == []
 
 
 @both(stock=False)

@@ -18,6 +18,7 @@ from django.db.models.functions import Concat
 
 import galera_router
 from galera_router import galera_atomic
+from galera_router.transactions.sessions import session_of
 from tests.chaos import requests, views
 from tests.chaos.bank import expect_equal
 from tests.chaos.histories import Accounts, Token, values
@@ -64,21 +65,29 @@ GUARDED = ("append_read", "put_read")  # they lose updates without the guard
 REGISTERS = ("peek", "put", "put_locked", "put_read")
 
 
+def _is_on_primary() -> bool:
+    """Returns True if the open transaction is there: its place writes, or nothing else is up."""
+    session = session_of("default")
+    return session is not None and session.transaction_begun
+
+
 class Programme:
     """Runs steps, and notes what each has read and written."""
 
     def __init__(self) -> None:
         self.ops: list[Op] = []
-        self.ahead: int | None = None  # what came before the first lock
+        self.ahead: int | None = None  # what came before the first lock, or was on a secondary
+        self.on_primary = False  # it has read there
         self.runs = 0
 
     def run(self, steps: list[Step]) -> None:
-        self.ops, self.ahead = [], None
+        self.ops, self.ahead, self.on_primary = [], None, False
         self.runs += 1
         for step in steps:
-            if step.how.endswith("locked") and self.ahead is None:
-                self.ahead = len(self.ops)
+            before = len(self.ops)
             getattr(self, step.how)(step)
+            if self.ahead is None and (step.how.endswith("locked") or _is_on_primary()):
+                self.ahead, self.on_primary = before, True
 
     # --- lists
 
@@ -225,9 +234,10 @@ class Plan:
         self.account.begin(name, self.session, level, plan, self.given)
 
     def _end(self, name: str, programme: Programme) -> None:
-        """A second run is on the primary from its first read on."""
+        """On the primary, and so in a second run from its first read on, there is no snapshot."""
         again = programme.runs > 1
-        level = Level.READ_COMMITTED if again and not self.client.guarded else None
+        weak = (again or programme.on_primary) and not self.client.guarded
+        level = Level.READ_COMMITTED if weak else None
         ahead = 0 if again else programme.ahead
         self.account.end(name, programme.ops, level, ahead)
         self.client.row = _written(self.steps) or self.client.row
