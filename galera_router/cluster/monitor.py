@@ -142,7 +142,8 @@ class NodeMonitor:
         Seen on 10.11: neither ``lock_wait_timeout`` nor ``max_statement_time`` does, only
         ``repl.causal_read_timeout``, 30 s.
         """
-        late = [link for link in busy if 0 < link.until <= now]
+        waits = [link for link in busy if link.until > 0]
+        late = [link for link in waits if link.until <= now or link.is_spared(now)]
         for link in late:
             link.overdue = True
         self._cut(late, "it does not catch up")

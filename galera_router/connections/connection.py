@@ -76,6 +76,7 @@ class NodeConnection:
         busy: when the statement in flight was sent (monotonic seconds); 0 while none is.
         until: when the wait that the packet in flight begins with is to be ended (monotonic
             seconds); 0 without one, or when it is over.
+        spare: the same, if another node can be the primary by then; 0: as ``until``.
         outstanding: the answer to :meth:`send` has not been taken.
         overdue: it was ended because that moment had come.
         server: the server's own name for itself; empty if it was not asked.
@@ -102,7 +103,7 @@ class NodeConnection:
         self.locked = False
         self.manual = False
         self.busy = 0.0
-        self.until = 0.0
+        self.until = self.spare = 0.0
         self.outstanding = False
         self.overdue = False
         self.server = ""
@@ -242,6 +243,10 @@ class NodeConnection:
         result = self.connection.store_result()
         found: tuple[tuple[Any, ...], ...] = result.fetch_row(0) if result is not None else ()
         return found
+
+    def is_spared(self, now: float) -> bool:
+        """Returns True if a wait for it as primary need not go on: there is another node now."""
+        return 0 < self.spare <= now and self.node.cluster.another_primary(self.node)
 
     def cut(self) -> None:
         """End the connection, from any thread: whoever waits on it gets error 2013 at once."""

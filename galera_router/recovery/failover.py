@@ -230,10 +230,12 @@ class CatchingUp:
         self._next = self._given = CATCH_UP
 
     def seconds(self, link: NodeConnection) -> float:
-        """Returns how long the node of ``link`` may take."""
-        left = max(CATCH_UP, self._deadline - time.monotonic())
+        """Returns how long the node of ``link`` may take, where no other comes back meanwhile."""
+        now = time.monotonic()
+        left = max(CATCH_UP, self._deadline - now)
         another = link.state is None and self._session.cluster.another_primary(link.node)
         self._given = min(left, self._next) if another else left
+        link.spare = now + self._next if link.state is None else 0.0
         return self._given
 
     def in_vain(self, node: Node, lag: LagsBehind) -> None:

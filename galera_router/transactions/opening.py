@@ -109,7 +109,7 @@ def _find_epoch(session: Session, link: NodeConnection, waits: CatchingUp) -> Ep
             raise LagsBehind(f"{link.node.name} has not caught up in time") from error
         raise
     finally:
-        link.until = 0.0
+        link.until = link.spare = 0.0
     if found is not None:
         link.server = found.server
     return found
@@ -291,10 +291,10 @@ def _prime(session: Session, link: NodeConnection, waits: CatchingUp) -> None:
     deadline = began + waits.seconds(link)
     link.until = deadline if moved and link.state is None else 0.0
     while not _begin_with_prime(session, link, synced=moved):
-        if time.monotonic() >= deadline:
+        if (now := time.monotonic()) >= deadline or link.is_spared(now):
             raise LagsBehind(f"{link.node.name} has not caught up in time")
         time.sleep(0.1)
-    link.until = 0.0
+    link.until = link.spare = 0.0
     if moved:
         if time.monotonic() - began > WORTH_TELLING:
             tell_wait(session, link.node, "for a new primary", began)

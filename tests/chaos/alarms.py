@@ -16,9 +16,9 @@ These are taken for an explanation:
 - For an operation that inserts what may be there (``INSERT IGNORE``): another client inserted into
   the same table. The server locks gaps of its unique index, which is a conflict of rows that have
   nothing to do with each other; and in a replay the rows get other keys, which are read.
-- While a heavy fault strikes that may take a node out of the cluster: another client inserted
-  into the same table. The numbers of ``AUTO_INCREMENT`` are dealt out anew then, and a key that the
-  node gave may be given again.
+- While a heavy fault strikes that may take a node out of the cluster, or no node writes, since a
+  view forms: another client inserted into the same table. The numbers of ``AUTO_INCREMENT`` are
+  dealt out anew then, and a key that the node gave may be given again.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def complaints(
     operations: Sequence[Operation],
     windows: Sequence[Window],
     of: Container[str] | None = None,
+    dark: Sequence[Span] = (),
 ) -> list[str]:
     """Each alarm that nothing explains.
 
@@ -58,11 +59,14 @@ def complaints(
         operations: of all clients.
         windows: the faults that have struck.
         of: the tokens of those to look at; None: all.
+        dark: when no node wrote.
     """
     alarms = [one for one in operations if is_alarm(one) and (of is None or one.token in of)]
     others = Others(operations) if alarms else None
     return [
-        _words(one) for one in alarms if others is not None and not _explained(one, others, windows)
+        _words(one)
+        for one in alarms
+        if others is not None and not _explained(one, others, windows, dark)
     ]
 
 
@@ -100,12 +104,18 @@ def _inserts(operation: Operation) -> set[str]:
     return {table for table, _ in (*operation.expect, *operation.may)}
 
 
-def _explained(operation: Operation, others: Others, windows: Sequence[Window]) -> bool:
+def _explained(
+    operation: Operation, others: Others, windows: Sequence[Window], dark: Sequence[Span]
+) -> bool:
     end = math.inf if operation.end is None else operation.end
     during = [one for one in windows if _overlap((one.begin, one.end), operation.begin, end)]
     heavy = [one for one in during if one.strike.kind in HEAVY]
     since = min([operation.begin, *(one.begin for one in heavy)]) - EARLIER
-    anew = bool(operation.may) or any(one.strike.kind in LEAVE for one in heavy)
+    anew = (
+        bool(operation.may)
+        or any(one.strike.kind in LEAVE for one in heavy)
+        or any(_overlap(span, operation.begin, end) for span in dark)
+    )
     is_mismatch = operation.error.startswith("ReplayMismatch")
     return (
         (operation.loose and bool(during))

@@ -16,6 +16,7 @@ from tests.chaos.children import Child, Crew, end_all, run_to_end
 from tests.chaos.config import Config
 from tests.chaos.faults import Faults, Window
 from tests.chaos.options import Options
+from tests.chaos.pauses import outages
 from tests.chaos.plan import Strike, schedule
 from tests.chaos.report import Report
 from tests.chaos.watch import Watch
@@ -46,6 +47,7 @@ def run(cluster: GaleraCluster, options: Options, say: Say) -> Report:
         books.settle(cluster)
         found = {node.name: books.read(node.query, cluster.database) for node in cluster.nodes}
         operations = ledger.without_lost(ledger.read(folder), lost)
+        dark = outages(ledger.floors(folder), report.LONG)
         wrong = {name: checks.complaints(one, operations) for name, one in found.items()}
         return report.make(
             options=options,
@@ -57,7 +59,7 @@ def run(cluster: GaleraCluster, options: Options, say: Say) -> Report:
             others=[
                 *hung,
                 *checks.wrong_answers(operations),
-                *alarms.complaints(operations, windows),
+                *alarms.complaints(operations, windows, dark=dark),
                 *checks.differences(found),
                 *histories.wrong(folder, next(iter(found.values())), operations),
             ],

@@ -40,8 +40,8 @@ REJECT = Window(Strike(1.0, "reject", ("db1",), 1.0), 8.0, 13.0)
 CUT = Window(Strike(1.0, "cut", ("db1",)), 9.9, 10.5)
 
 
-def found(*operations: Operation, windows: Any = ()) -> list[str]:
-    return complaints(operations, windows)
+def found(*operations: Operation, windows: Any = (), dark: Any = ()) -> list[str]:
+    return complaints(operations, windows, dark=dark)
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
@@ -129,6 +129,9 @@ def test_keys_are_dealt_out_anew_when_a_node_leaves() -> None:
     """Then who inserts into the same table may have got the same key."""
     other = replace(OTHER, writes=("counter 2",))
     assert found(RERUN, other, windows=[KILL]) == []
+    assert found(RERUN, other, dark=[(RERUN.begin - 1, RERUN.begin)]) == []
+    assert len(found(RERUN, other, dark=[(RERUN.begin - 1, RERUN.begin - 0.5)])) == 1
+    assert len(found(RERUN, dark=[(RERUN.begin - 1, RERUN.begin)])) == 1
     assert len(found(RERUN, other, windows=[CUT])) == 1
     assert len(found(RERUN, other, windows=[REJECT])) == 1
     assert len(found(RERUN, replace(other, expect=(("card", "x"),)), windows=[KILL])) == 1

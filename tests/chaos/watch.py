@@ -79,23 +79,26 @@ class Watch:
         ended = [one for one in operations if one.end is not None and one.end < now - SETTLED]
         fresh = [one for one in ended if one.token not in self._judged]
         self._judged.update(one.token for one in fresh)
-        return self._error(fresh, now) or self._alarm(fresh, operations) or self._wrong(now)
+        return self._error(fresh, now) or self._alarm(fresh, operations, now) or self._wrong(now)
 
     def _error(self, fresh: list[Operation], now: float) -> str:
         bad = [one for one in fresh if one.told in WRONG]
         if not bad:
             return ""
-        floors = ledger.floors(self._folder)
-        dark = outages({**floors, "now": [(now, now)]}, 1.0)
+        dark = self._dark(now)
         return next((str(one) for one in bad if not self._excused(one, dark)), "")
 
-    def _alarm(self, fresh: list[Operation], operations: list[Operation]) -> str:
+    def _dark(self, now: float) -> list[Span]:
+        floors = ledger.floors(self._folder)
+        return outages({**floors, "now": [(now, now)]}, 1.0)
+
+    def _alarm(self, fresh: list[Operation], operations: list[Operation], now: float) -> str:
         if not any(alarms.is_alarm(one) for one in fresh):
             return ""
         striking = self._faults.striking
         windows = [*self._faults.windows, *([striking] if striking else [])]
         named = {one.token for one in fresh}
-        found = alarms.complaints(operations, windows, of=named)
+        found = alarms.complaints(operations, windows, of=named, dark=self._dark(now))
         return found[0] if found else ""
 
     def _wrong(self, now: float) -> str:

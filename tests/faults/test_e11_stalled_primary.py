@@ -166,6 +166,27 @@ def test_where_nothing_else_is_left_it_is_waited_for(shop: EitherShop, stall: St
 
 
 @both(stock=False)
+@works
+def test_another_node_comes_back_meanwhile(
+    shop: EitherShop, stall: Stall, work: Callable[[], None]
+) -> None:
+    """The wait for the stalled one, which was the only one, ends then."""
+    with shop.proxied(OPTIONS={"reconnect_wait_time": 4 * PATIENCE}) as proxies:
+        _behind(shop)
+        for name in ("db1", "db3"):
+            proxies[name].refuse()
+            proxies[name].cut()
+        timer = threading.Timer(1.0, proxies["db3"].accept)
+        timer.start()
+        in_time(BEYOND + 1.5, work, stall.end)
+        timer.join()
+        leader = shop.session.cluster.primary()
+        assert leader is not None
+        assert leader.name == "db3"
+        _check(shop, stall)
+
+
+@both(stock=False)
 def test_where_it_does_not_catch_up_the_node_is_named(shop: EitherShop, stall: Stall) -> None:
     with shop.proxied(OPTIONS={"reconnect_wait_time": 1.5}) as proxies:
         _behind(shop)

@@ -29,6 +29,7 @@ class Link:
         self.options = cluster.config.options
         self.busy = busy
         self.until = 0.0
+        self.spared = False
         self.overdue = False
         self.state: str | None = None
         self.heard: tuple[int, int] | None = (10, 10)
@@ -40,6 +41,9 @@ class Link:
 
     def round_trip(self) -> float | None:
         return self.trip
+
+    def is_spared(self, now: float) -> bool:
+        return self.spared
 
     def cut(self) -> None:
         self.cuts += 1
@@ -636,6 +640,19 @@ def test_a_wait_for_the_applier_is_ended_when_its_time_is_over() -> None:
     assert scene.link.cuts == 1
     assert scene.link.overdue
     assert scene.node.up, "it is late, not dead"
+
+
+def test_a_wait_for_a_primary_is_ended_when_another_one_is_back() -> None:
+    scene = Scene()
+    scene.link.busy = scene.now
+    scene.link.until = scene.now + 30
+    scene.reply = WELL
+    scene.run(1)
+    assert scene.link.cuts == 0
+    scene.link.spared = True
+    scene.run(0.5)
+    assert scene.link.cuts == 1
+    assert scene.link.overdue
 
 
 def test_a_statement_whose_wait_is_over_is_left_alone() -> None:
