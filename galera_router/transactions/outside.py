@@ -107,6 +107,7 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
         except ERRORS as error:
             if is_lost(error):
                 doubt = doubt or Doubt(transaction, link, error)
+            session.following.seen = link.node  # a refusal tells of what is there
             loss = loss or failover.refused(session, error)
             row = _settle(transaction, call, doubt, error)
             if row is not None and doubt is not None:
@@ -271,6 +272,7 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
 
 def _note_failure(session: Session, call: Call, link: NodeConnection, error: Exception) -> None:
     """A procedure, say, may have committed before it failed, and left something."""
+    session.following.seen = link.node  # its error tells of what is there
     note_failure(call, link, error)
     if call.statement.may_end_transaction:
         _may_be_there(session)

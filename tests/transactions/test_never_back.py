@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from MySQLdb import MySQLError
 
 from galera_router import causal_token, reads
@@ -131,6 +131,33 @@ def test_a_key_that_another_client_has_just_taken(lagging: Shop) -> None:
     lagging.galera["db1"].query("INSERT INTO galera_router.shop_shelf VALUES ('taken', 2)")
     shelf, made = Shelf.objects.get_or_create(code="taken", defaults={"room": 1})
     assert (shelf.room, made) == (2, False)
+
+
+def add() -> None:
+    Author.objects.create(name="taken")
+
+
+def rename() -> None:
+    Author.objects.filter(name="Ann").update(name="taken")
+
+
+def rename_without_marker() -> None:
+    connection.commit_marker = False  # type: ignore[attr-defined]
+    rename()
+
+
+@pytest.mark.parametrize("write", [add, rename, rename_without_marker])
+@pytest.mark.parametrize("request_", [True, False], ids=["request", "script"])
+def test_a_name_that_another_client_has_just_taken(
+    lagging: Shop, write: Callable[[], None], request_: bool
+) -> None:
+    """Outside a transaction: who is told that it is there already looks for it."""
+    lagging.galera["db1"].query("INSERT INTO galera_router.shop_author (name) VALUES ('taken')")
+    block = scope.needing({}, request=True) if request_ else contextlib.nullcontext()
+    with block:
+        with pytest.raises(IntegrityError):
+            write()
+        assert Author.objects.filter(name="taken").exists()
 
 
 def place_of_token() -> Position | Mark:
