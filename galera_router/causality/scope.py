@@ -83,6 +83,8 @@ class Scope:
         needs: by alias.
         writes: how often the request at hand has written, by alias, in whatever thread; None
             outside of requests.
+        seen: the node that any thread of the request at hand has last read from, by alias; None
+            outside of requests.
         outer: the rules around the block; None for the outermost.
         outages: until when it need not wait for a node again (monotonic seconds), by alias.
         modes: some block around it, or itself, says where reads come from.
@@ -94,6 +96,7 @@ class Scope:
     mode: tuple[str | None, Mode] | None
     needs: Needs
     writes: dict[str, int] | None
+    seen: dict[str, Node] | None
     outages: dict[str, float]
     outer: Scope | None
     modes: bool = False
@@ -111,7 +114,7 @@ class Scope:
 #: less; a task that runs for long is to find a cluster that was mended meanwhile.
 OUTAGE = 60.0
 
-_NOTHING = Scope(None, MappingProxyType({}), None, {}, None)
+_NOTHING = Scope(None, MappingProxyType({}), None, None, {}, None)
 _scope: ContextVar[Scope] = ContextVar("galera_router", default=_NOTHING)
 _ATTRIBUTE = "galera_scope"
 #: Some thread has inherited a scope from its starter: only then is it looked for.
@@ -265,8 +268,11 @@ def begin(new: Needs, *, request: bool = False) -> Scope:
     needs = before.needs
     if new:
         needs = {**needs, **{alias: (*needs.get(alias, ()), *new[alias]) for alias in new}}
-    writes, outages = ({}, {}) if request else (before.writes, before.outages)
-    scope = Scope(None, needs, writes, outages, before, before.modes)
+    if request:
+        scope = Scope(None, needs, {}, {}, {}, before, before.modes)
+    else:
+        rest = before.writes, before.seen, before.outages
+        scope = Scope(None, needs, *rest, before, before.modes)
     _scope.set(scope)
     return scope
 

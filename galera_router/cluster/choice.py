@@ -22,6 +22,7 @@ class Choice:
         weights = [node.config.weight for node in nodes]
         if not any(weights):
             weights = [1.0 for _ in nodes]
+        self._nodes = nodes
         self._ladder = tuple(zip(nodes, itertools.accumulate(weights), strict=True))
         self._total = sum(weights)
         self._epochs, self._until = epochs, until
@@ -34,8 +35,10 @@ class Choice:
             now < self._until and epochs.leader is self._leader and epochs.drained is self._drained
         )
 
-    def draw(self, rng: random.Random) -> Node:
-        """One of them, by chance and weight."""
+    def draw(self, rng: random.Random, wanted: Node | None = None) -> Node:
+        """``wanted`` if it is one of them, else one by chance and weight."""
+        if wanted is not None and wanted in self._nodes:
+            return wanted
         point = rng.random() * self._total
         for node, reach in self._ladder:
             if point < reach:

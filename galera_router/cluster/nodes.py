@@ -167,16 +167,17 @@ class Cluster:
             first = next((node for node in electable if node.well), None)
             return None if first is None or first.settled_at else first
 
-    def reader(self, exclude: Iterable[Node] = ()) -> Node | None:
+    def reader(self, exclude: Iterable[Node] = (), wanted: Node | None = None) -> Node | None:
         """The node to read from: HOST, else one of this zone, else any; None if all are down.
 
-        By chance and weight among those that are as good. The primary comes after all others that
-        have a weight, and the nodes without a weight come last.
+        Among those that are as good: ``wanted`` if it is one of them, else by chance and weight.
+        The primary comes after all others that have a weight, and the nodes without a weight come
+        last.
         """
         self.used = now = self._clock()
         known = self._choice
         if known is not None and not exclude and known.holds(now):
-            node = known.draw(self._rng)
+            node = known.draw(self._rng, wanted)
             if node.is_usual and node.lags_until <= now:
                 return node
         with self._lock:
@@ -185,7 +186,7 @@ class Cluster:
                 return None
             made = Choice(choice, self.epochs, now + CHOICE_KEPT)
             self._choice = None if exclude else made
-            return made.draw(self._rng)
+            return made.draw(self._rng, wanted)
 
     def _readers(self, exclude: Iterable[Node]) -> list[Node]:
         """The nodes that are as good as any to read from."""

@@ -123,7 +123,6 @@ def rollback(transaction: Transaction, link: NodeConnection) -> None:
         Exception: the driver's error, where the server refused.
     """
     session = transaction.session
-    session.following.seen = link.node  # what it has read is there
     try:
         link.query(b"ROLLBACK")
     except ERRORS as error:

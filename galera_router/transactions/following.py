@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from galera_router.causality import scope
-from galera_router.causality.scope import Need
+from galera_router.causality.scope import Need, Scope
 from galera_router.cluster.node import Node
 from galera_router.cluster.position import Mark, Position
 from galera_router.recovery import runs
 
 if TYPE_CHECKING:
     from .session import Session
+
+#: More nodes than one, none of which needs to have what was seen on another.
+SEVERAL: Final = object()
 
 
 class Following:
@@ -24,7 +27,9 @@ class Following:
         wrote_in: where the writes of the request are counted in which it has last written: reads
             of that one that are outside a transaction follow. None: in none.
         behind: nodes not waited for since the last write.
-        seen: the node that it has last read from, so that it never goes back in time.
+        seen: the node that it has last read from, so that it never goes back in time; or
+            :data:`SEVERAL`.
+        shared: where the threads of the request tell each other of it, in which it last read.
         writes: those that may have changed something. ``writes_before``: before this request.
         told: where the last of these was, once it was asked for; of which writes that is, and
             where those of the request are counted.
@@ -40,7 +45,8 @@ class Following:
         self._session = session
         self.wrote_in: dict[str, int] | None = None
         self.behind: set[Node] = set()
-        self.seen: Node | None = None
+        self.seen: object | None = None
+        self.shared: dict[str, Node] | None = None
         self.writes = self.writes_before = 0
         self.told: tuple[object, dict[str, int] | None, Position] | None = None
         self.found = False
@@ -65,8 +71,11 @@ class Following:
         rules = scope.current()
         self.wrote_in = rules.writes
         self.found = False
-        self.seen = node if mark is None else None
         self.own = None
+        if mark is None and node is not None:
+            self.note_read(node)
+        else:
+            self._forget_seen(rules)
         self.given = rules.needs.get(self._session.cluster.alias, ())
         if mark is not None and node is not None:
             self.own, self.made_in = Need(mark), self._session.cluster.identity
@@ -74,6 +83,39 @@ class Following:
                 self._session.cluster.note_mark(node, mark)
         self.behind = {other for other in self._session.cluster.nodes if other is not node}
         self.turns.clear()
+
+    def _forget_seen(self, rules: Scope) -> None:
+        """Who waits for the write at hand, as all threads do, has what was seen before as well."""
+        alias, shared = self._session.cluster.alias, rules.seen
+        if shared and alias in shared and shared[alias] is self.seen:
+            del shared[alias]
+        self.seen = None
+
+    def join(self, shared: dict[str, Node] | None) -> None:
+        """This thread is about to read in another request than before."""
+        self.shared = shared
+        if shared is not None and isinstance(self.seen, Node):
+            shared.setdefault(self._session.cluster.alias, self.seen)
+
+    def note_read(self, node: Node, *, unsynced: bool = False) -> None:
+        """``node`` was read from; need not be told again for the same one in the same request.
+
+        Args:
+            node: the node.
+            unsynced: it was not waited for, as the mode "any" wants it.
+        """
+        if unsynced and self.seen is not None:
+            self.seen = node if self.seen is node else SEVERAL
+            return
+        self.seen, shared = node, scope.current().seen
+        if shared is not None and not unsynced:
+            shared[self._session.cluster.alias] = node
+
+    def is_elsewhere(self, node: Node) -> bool:
+        """Returns True if a thread of the request has seen something that ``node`` may lack."""
+        alias, shared = self._session.cluster.alias, scope.current().seen
+        others = shared.get(alias) if shared else None
+        return self.seen not in (None, node) or others not in (None, node)
 
     def note_synced(self, node: Node, turn: int | None = None) -> None:
         """``node`` has all that had been committed anywhere when it was asked.

@@ -107,7 +107,7 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
         except ERRORS as error:
             if is_lost(error):
                 doubt = doubt or Doubt(transaction, link, error)
-            session.following.seen = link.node  # a refusal tells of what is there
+            session.following.note_read(link.node)  # a refusal tells of what is there
             loss = loss or failover.refused(session, error)
             row = _settle(transaction, call, doubt, error)
             if row is not None and doubt is not None:
@@ -266,13 +266,13 @@ def _directly(session: Session, call: Call, link: NodeConnection, *, writing: bo
         if call.statement.sets_next:
             link.note_state("SET TRANSACTION")
     else:
-        session.following.seen = link.node
+        session.following.note_read(link.node)
     return rows
 
 
 def _note_failure(session: Session, call: Call, link: NodeConnection, error: Exception) -> None:
     """A procedure, say, may have committed before it failed, and left something."""
-    session.following.seen = link.node  # its error tells of what is there
+    session.following.note_read(link.node)  # its error tells of what is there
     note_failure(call, link, error)
     if call.statement.may_end_transaction:
         _may_be_there(session)
@@ -335,7 +335,7 @@ def _read_again(session: Session, call: Call, old: NodeConnection, lost: Excepti
             session.lose_primary()
             patience.spend(link.node, error)
         else:
-            session.following.seen = link.node
+            session.following.note_read(link.node)
             session.answers.note(call, link)
             session.tell(loss, link.node, 0)
             failover.undo(session)

@@ -75,19 +75,26 @@ class Reader:
 
     def _is_still_good(self, pin: Node) -> bool:
         transaction = self._session.transaction
-        if (transaction is None or transaction.is_untouched) and self._is_over():
+        if (transaction is None or transaction.is_untouched) and self._is_over(pin):
             return False
         ours, theirs = self._session.wrapper, self.alias(pin).wrapper
         if ours.settings_dict["NAME"] != theirs.settings_dict["NAME"] or internals.testing():
             return self._may_read(pin)
         return True
 
-    def _is_over(self) -> bool:
+    def _is_over(self, pin: Node) -> bool:
+        """Returns True if it is time for another one, or if the request reads elsewhere."""
+        shared, cluster = self._session.following.shared, self._session.cluster
+        if shared and cluster.alias in shared and shared[cluster.alias] is not pin:
+            others = shared[cluster.alias]
+            if cluster.reader(self.lagging, others) is others:
+                return True
         return time.monotonic() > self._pinned_until
 
     def _choose(self) -> Node | None:
         cluster = self._session.cluster
-        node = cluster.reader(self.lagging)
+        shared = self._session.following.shared
+        node = cluster.reader(self.lagging, shared.get(cluster.alias) if shared else None)
         if node is None and self.lagging:
             self.lagging.clear()
             node = cluster.reader()
@@ -229,7 +236,8 @@ def outside(session: Session, call: Call, pinned: Node) -> Any:
             loss = loss or Loss(link.node, error)
         else:
             session.answers.note(call, None)
-            session.following.seen = link.node
+            if session.following.seen is not link.node:
+                session.following.note_read(link.node, unsynced=wait.unsynced)
             session.reader.in_time()
             if not link.node.up:
                 session.cluster.mark_up(link.node)
@@ -424,7 +432,7 @@ def _replay_failed(session: Session, link: NodeConnection, wait: Wait, error: Ex
         return True
     if waiting.is_late(link, wait, error) or verdict(error) is Verdict.LOCK_WAIT:
         waiting.pass_by(session, link)
-        _end(session, link)  # it may have been begun, and nothing was seen of it
+        end_snapshot(session, link)  # it may have been begun, and nothing was seen of it
     else:
         session.reader.lose(link, error, certain=True)
     return False
@@ -476,7 +484,7 @@ def _snapshot_error(
         if begun and not (verdict(error) is Verdict.LOCK_WAIT and _stands(transaction, link)):
             writing.note_error(transaction, call, error)
             if session.snapshot is not link:
-                _end(session, link)  # if the server has it open, nobody else would
+                end_snapshot(session, link)  # if the server has it open, nobody else would
         raise error
 
 
@@ -496,11 +504,6 @@ def _stands(transaction: Transaction, link: NodeConnection) -> bool:
 
 def end_snapshot(session: Session, link: NodeConnection) -> None:
     """End the read-only transaction on a secondary; nobody waits for the answer."""
-    session.following.seen = link.node
-    _end(session, link)
-
-
-def _end(session: Session, link: NodeConnection) -> None:
     if session.reader.kept(link.node) is not link:
         return
     try:

@@ -585,13 +585,16 @@ class Session:
         """Returns True if a read may now go to a secondary."""
         if self.primary_only or (self.primary is not None and self.primary.state is not None):
             return False
-        mode = self.mode
+        rules, following = scope.current(), self.following
+        if rules.seen is not following.shared:
+            following.join(rules.seen)
+        mode = (scope.mode(self.cluster.alias) if rules.modes else None) or self.options.reads
         if self.forgotten is not None or mode == "primary":
             return False
         if self.transaction is not None:
             return self.transaction.reads_elsewhere(mode)
-        wrote_in = self.following.wrote_in
-        return wrote_in is None or mode == "any" or wrote_in is not scope.current().writes
+        wrote_in = following.wrote_in
+        return wrote_in is None or mode == "any" or wrote_in is not rules.writes
 
     def pin(self) -> PinnedAlias:
         """The cluster's alias, naming the node that a read would now go to."""

@@ -243,24 +243,19 @@ class Transaction:
     def to_pending(self) -> None:
         """No server has it open any more."""
         if type(self.state) is not Pending:
-            self._note_seen()
             self.move(Pending())
 
     def _end(self) -> None:
         if not isinstance(self.state, Ended):
-            self._note_seen()
             self.move(Ended())
-
-    def _note_seen(self) -> None:
-        """However it ends, what is read next must not be older than what it has read."""
-        if type(self.state) is OnPrimary or type(self.state) is OnSecondary:
-            self.session.following.seen = self.state.link.node
 
     def to_snapshot(
         self, link: NodeConnection, needs: tuple[Need, ...], writes: int, *, unsynced: bool = False
     ) -> None:
         """A secondary has opened its snapshot; the arguments are those of the state."""
         self.written = link
+        if self.session.following.seen is not link.node:
+            self.session.following.note_read(link.node, unsynced=unsynced)
         self.move(OnSecondary(link, needs, unsynced, writes))
 
     def to_primary(self, link: NodeConnection) -> None:
@@ -269,6 +264,7 @@ class Transaction:
         self.marking.begun(None if self.stays else self.journal.savepoints())
         snapshot = self.session.snapshot
         self.stays = True
+        self.session.following.note_read(link.node)  # however it ends
         self.move(OnPrimary(link))
         self.session.cluster.mark_up(link.node)
         if snapshot is not None:

@@ -107,12 +107,13 @@ def is_unconcerned(session: Session, link: NodeConnection, rules: Scope) -> bool
 
     Then there is nothing to wait for, whichever server it is.
     """
-    following, node = session.following, link.node
+    following, node, alias = session.following, link.node, session.cluster.alias
     if (
         rules.needs
         or rules.writes
         or node in following.behind
         or following.seen not in (None, node)
+        or (rules.seen and alias in rules.seen and rules.seen[alias] is not node)
         or following.turns
         or following.writes != following.writes_before
         or link.server not in ("", node.server)
@@ -147,8 +148,8 @@ def is_due(session: Session, node: Node) -> tuple[bool, list[Need]]:
         return False, []
     session.following.follow()
     following, needs = session.following, session.unmet(node)
-    seen, own, behind = following.seen, following.own, following.is_behind(node)
-    synced = (behind and own is None) or (seen is not None and seen is not node)
+    own, behind = following.own, following.is_behind(node)
+    synced = (behind and own is None) or following.is_elsewhere(node)
     if behind and own is not None and all(own.position != need.position for need in needs):
         needs.append(own)
     return synced, needs
@@ -242,6 +243,7 @@ def _caught_up(session: Session, link: NodeConnection, wait: Wait, rows: int) ->
     """The node has all that had been committed anywhere when it was asked."""
     link.until, wait.over = 0.0, True
     session.following.note_synced(link.node, wait.turn)
+    session.following.note_read(link.node)
 
 
 def last_resort(session: Session, link: NodeConnection, begin: bytes) -> Wait:

@@ -218,10 +218,11 @@ def main() -> None:
         threading.Thread(target=worker.run, name=worker.name, daemon=True) for worker in workers
     ]
     print("ready", flush=True)
-    if sys.stdin.readline():
-        for thread in threads:
-            thread.start()
-        for line in sys.stdin:
+    for line in sys.stdin:
+        if line.split() == ["go"]:  # a fault may strike a process that is about to begin
+            for thread in threads:
+                thread.start()
+        else:
             obey(line.split(), workers)
     stop.set()
     deadline = time.monotonic() + HANGING

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from MySQLdb import MySQLError
 
 from galera_router import causal_token, reads
 from galera_router.causality import scope, tokens
+from galera_router.cluster.choice import Choice
+from galera_router.cluster.node import Node
 from galera_router.cluster.position import Mark, Position
 from tests.differential.interrupts import Interrupted
 from tests.faults.server import AfterAnswer
+from tests.integration.causality.test_threads import by_asgiref, in_a_job, in_thread
 from tests.integration.support import Shop
 from tests.shop.models import Author, Shelf, Tag
 
@@ -158,6 +163,102 @@ def test_a_name_that_another_client_has_just_taken(
         with pytest.raises(IntegrityError):
             write()
         assert Author.objects.filter(name="taken").exists()
+
+
+def the_name() -> str:
+    return Author.objects.get().name
+
+
+@pytest.mark.parametrize("block", [contextlib.nullcontext, transaction.atomic])
+def test_what_was_read_ahead_of_a_read_that_waits_for_nothing(
+    lagging: Shop, block: Callable[[], contextlib.AbstractContextManager[None]]
+) -> None:
+    lagging.galera["db1"].query("UPDATE galera_router.shop_author SET name = 'Bob'")
+    with reads("primary"):
+        assert the_name() == "Bob"
+    with reads("any"), block():
+        Tag.objects.count()
+    assert the_name() == "Bob"
+
+
+# --- the threads of a request -------------------------------------------------------------
+
+WAYS: dict[str, Callable[[Callable[[], str]], str]] = {
+    "thread": in_thread,
+    "job": in_a_job,
+    "asgiref": by_asgiref,
+}
+ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+Way = Callable[[Callable[[], str]], str]
+
+
+@pytest.fixture
+def request_() -> Iterator[None]:
+    with scope.needing({}, request=True):
+        yield
+
+
+@pytest.fixture
+def parted(shop: Shop, request_: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """This thread has read on db2, which is ahead; who may choose where to read goes to db3."""
+    Author.objects.create(name="Ann")
+    shop.warm()
+    shop.settle()
+    _, db2, db3 = shop.session.cluster.nodes
+    draw, chosen = Choice.draw, [db2]
+
+    def drawn(self: Choice, rng: random.Random, wanted: Node | None = None) -> Node:
+        return draw(self, rng, wanted or chosen[0])
+
+    monkeypatch.setattr(Choice, "draw", drawn)
+    Tag.objects.count()
+    chosen[:] = [db3]
+    shop.galera["db3"].hold_applier()
+    shop.galera["db1"].query("UPDATE galera_router.shop_author SET name = 'Bob'")
+    shop.galera["db2"].wait_applied()
+    yield shop
+    shop.galera["db3"].release_applier()
+
+
+@ways
+def test_a_thread_reads_no_older_than_its_request(parted: Shop, way: Way) -> None:
+    assert the_name() == "Bob"
+    assert way(the_name) == "Bob"
+
+
+@ways
+def test_a_thread_reads_no_older_than_an_open_snapshot(parted: Shop, way: Way) -> None:
+    with transaction.atomic():
+        assert the_name() == "Bob"
+        assert way(the_name) == "Bob"
+
+
+@ways
+def test_a_thread_reads_no_older_than_an_open_transaction(
+    lagging: Shop, request_: None, way: Way
+) -> None:
+    lagging.galera["db1"].query("UPDATE galera_router.shop_author SET name = 'Bob'")
+    with transaction.atomic():
+        look()
+        assert way(the_name) == "Bob"
+
+
+@ways
+def test_a_request_reads_no_older_than_its_thread(lagging: Shop, request_: None, way: Way) -> None:
+    assert the_name() == "Ann"
+    lagging.galera["db1"].query("UPDATE galera_router.shop_author SET name = 'Bob'")
+    assert way(reads("primary")(the_name)) == "Bob"
+    assert the_name() == "Bob"
+
+
+def test_a_pool_follows_each_request(parted: Shop) -> None:
+    """Its thread has read elsewhere for another request."""
+    with ThreadPoolExecutor(1) as pool:
+        with scope.needing({}, request=True):
+            pool.submit(the_name).result()
+        assert the_name() == "Bob"
+        assert pool.submit(the_name).result() == "Bob"
+        pool.submit(connections.close_all).result()
 
 
 def place_of_token() -> Position | Mark:
