@@ -18,6 +18,7 @@ import galera_router
 from galera_router import after, causal_token, galera_atomic, reads
 from galera_router.causality import scope, tokens
 from galera_router.cluster import position as positions
+from galera_router.cluster.node import Node
 from galera_router.cluster.position import EVERYTHING, Mark, Position
 from galera_router.exceptions import ConfigurationError, NotCommitted, ReplayMismatch
 from tests.faults.nodes import stalled
@@ -358,8 +359,9 @@ def test_a_failover_goes_on_where_the_lost_node_was(shop: Shop) -> None:
         node.reject_queries("ALL_KILL")
         threading.Timer(0.5, late.release_applier).start()
         assert count() == 2
-    assert shop.session.following.seen is not None
-    assert shop.session.following.seen.name != "db2"
+    seen = shop.session.following.seen
+    assert isinstance(seen, Node)
+    assert seen.name != "db2"
 
 
 def test_so_does_one_in_a_transaction_behind_another(shop: Shop) -> None:
