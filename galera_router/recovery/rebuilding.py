@@ -218,7 +218,8 @@ def repeat(transaction: Transaction, error: Exception) -> None:
     """Replay on the primary, nearly always the same one, what has met the conflict ``error``.
 
     Raises:
-        Exception: ``error``, where the replay differs or meets conflicts without an end.
+        Exception: ``error``, where the replay differs or meets conflicts without an end; where
+            ``error`` is that of a node which takes no writes, what the replay has met.
     """
     session = transaction.session
     loss = failover.refused(session, error)
@@ -228,6 +229,9 @@ def repeat(transaction: Transaction, error: Exception) -> None:
         found = go_on(transaction, "conflict" if loss is None else "failover")
     except Exception as failure:
         if not isinstance(failure, ReplayMismatch) and not is_conflict(failure):
+            raise
+        if loss is not None:
+            transaction.broken = failure
             raise
         transaction.broken = error
         raise error from failure

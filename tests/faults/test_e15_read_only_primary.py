@@ -10,6 +10,7 @@ from django.db import OperationalError, connection, transaction
 
 from galera_router import galera_atomic
 from galera_router.cluster import nodes as registry
+from galera_router.exceptions import ReplayMismatch
 from tests.faults.known import both
 from tests.faults.limits import in_time, spared
 from tests.faults.nodes import be_quick
@@ -116,6 +117,26 @@ def test_other_writes(shop: EitherShop, work: Callable[[], None]) -> None:
     with spared(READ_ONLY):
         work()
     assert shop.everywhere("SELECT name FROM galera_router.shop_tag") == [("after",)]
+
+
+@both(stock=False)
+def test_a_replay_that_differs_says_so(shop: EitherShop) -> None:
+    """It is told as behind any failover, and not by the error that led to it."""
+    _now_read_only(shop)
+    shop.galera["db1"].query("SET GLOBAL read_only = 0")
+
+    def block() -> None:
+        with transaction.atomic():
+            Author.objects.create(name="Ann")
+            assert Tag.objects.get().name == "before"
+            shop.galera["db1"].query("SET GLOBAL read_only = 1")
+            shop.galera["db2"].query("UPDATE galera_router.shop_tag SET name = 'other'")
+            Author.objects.create(name="Bea")
+
+    with pytest.raises(ReplayMismatch, match="shop_tag"):
+        block()
+    assert tags(shop) == ["other"]
+    assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_author") == [(0,)]
 
 
 @both(stock=False)
