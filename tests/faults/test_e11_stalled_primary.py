@@ -11,7 +11,7 @@ from contextlib import closing
 from functools import partial
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from galera_router.cluster import change, monitor
 from galera_router.cluster.compare import lacks_something
@@ -176,6 +176,9 @@ def test_another_node_comes_back_meanwhile(
         for name in ("db1", "db3"):
             proxies[name].refuse()
             proxies[name].cut()
+        first, _, third = shop.session.cluster.nodes
+        for node in (first, third):
+            shop.session.cluster.mark_down(node, OperationalError(2013, "lost"))
         timer = threading.Timer(1.0, proxies["db3"].accept)
         timer.start()
         in_time(BEYOND + 1.5, work, stall.end)

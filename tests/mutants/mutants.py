@@ -62,6 +62,7 @@ EXCEPT_CLAUSE, FAILED_COMMITS = "except-clause", "failed-commits"
 GOING_ON, LOCK_WAITS = "going-on", "lock-waits"
 ALONE, ANSWERS, DRIVER, FORMS = "alone", "answers", "driver", "forms"
 NEVER_BACK, OTHER_ROWS, POOLS, WRITTEN = "never-back", "other-rows", "pools", "written"
+COMES_BACK, HOOKS, REFUSED = "comes-back", "hooks", "refused"
 
 #: Whatever a checker finds here is a false alarm of its own, or a fault of the router.
 CONTROL = Mutant("control", "nothing: the router as it is", "", "", "", ())
@@ -108,6 +109,46 @@ MUTANTS = (
         "        self.session.following.note_read(link.node)  # however it ends\n",
         "",
         (NEVER_BACK,),
+    ),
+    Mutant(
+        "hooks-come-late",
+        "an execute wrapper that connection_created installs does not see the first statements",
+        "transactions/session.py",
+        "        self._announce()\n",
+        "",
+        (HOOKS,),
+    ),
+    Mutant(
+        "hooks-are-forgotten",
+        "an execute wrapper that is installed while a connection is set up is lost",
+        "compat/internals.py",
+        "        wrappers[:] = resting\n",
+        "",
+        (HOOKS,),
+    ),
+    Mutant(
+        "refused-at-once",
+        "a write that is refused while the other nodes are down for a moment is an error at once",
+        "recovery/failover.py",
+        "        _pause(session, began + seconds)\n",
+        "        break\n",
+        (REFUSED,),
+    ),
+    Mutant(
+        "refused-and-not-compared",
+        "a replay that differs behind a refused write is told as the refusal",
+        "recovery/rebuilding.py",
+        "            transaction.broken = failure\n            raise\n",
+        "            pass\n",
+        (REFUSED,),
+    ),
+    Mutant(
+        "stalled-to-the-end",
+        "a primary that does not catch up is waited for although another node is back",
+        "connections/connection.py",
+        "        return 0 < self.spare <= now and self.node.cluster.another_primary(self.node)",
+        "        return False",
+        (COMES_BACK,),
     ),
     Mutant(
         "refusal-says-nothing",
