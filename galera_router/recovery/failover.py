@@ -47,6 +47,7 @@ ROUND = 0.1
 DEATHS = 2
 #: Connections that one statement may lose, of whatever node.
 LOSSES = 10
+_WAITED = "galera_waited"
 #: Seconds that a new primary is given to catch up, if another node could take its place: at
 #: first; doubled each time.
 CATCH_UP = 2.0
@@ -327,9 +328,9 @@ def note_refusal(session: Session, error: Exception, *, wait: bool = True) -> bo
         return False
     refusal = DISK_FULL if is_full_disk(error) else READ_ONLY
     session.cluster.mark_refusing(link.node, refusal, error)
-    obstacle = _why_stay(session, link, wait and session.refused_with is not error)
-    session.refused_with = error if obstacle is not None else None
+    obstacle = _why_stay(session, link, wait and not hasattr(error, _WAITED))
     if obstacle is not None:
+        setattr(error, _WAITED, True)  # whoever handles it further does not wait again
         text = "%s: %s takes no writes, and nothing is written elsewhere: %s"
         logger.info(text, session.cluster.alias, link.node.name, obstacle)
     return obstacle is None
@@ -356,9 +357,10 @@ def _takes_over(session: Session, refusing: Node, seconds: float) -> bool:
         if not cluster.may_come_back(electable=True) or time.monotonic() >= began + seconds:
             break
         _pause(session, began + seconds)
-    if time.monotonic() - began >= ROUND:
+    waited = time.monotonic() - began
+    if waited >= ROUND:
         tell_wait(session, refusing, "for a node that takes writes", began)
-    if not found and seconds:
+    if not found and 0 < seconds <= waited:
         note_outage(cluster.alias)
     return found
 

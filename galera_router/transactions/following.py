@@ -92,22 +92,22 @@ class Following:
         self.seen = None
 
     def join(self, shared: dict[str, Node] | None) -> None:
-        """This thread is about to read in another request than before."""
-        self.shared = shared
+        """This thread, which has seen something, is about to read in another request."""
         if shared is not None and isinstance(self.seen, Node):
             shared.setdefault(self._session.cluster.alias, self.seen)
 
-    def note_read(self, node: Node, *, unsynced: bool = False) -> None:
+    def note_read(self, node: Node, *, unsynced: bool = False, routed: bool = False) -> None:
         """``node`` was read from; need not be told again for the same one in the same request.
 
         Args:
             node: the node.
             unsynced: it was not waited for, as the mode "any" wants it.
+            routed: the router was asked for it, so :attr:`shared` is that of the request.
         """
         if unsynced and self.seen is not None:
             self.seen = node if self.seen is node else SEVERAL
             return
-        self.seen, shared = node, scope.current().seen
+        self.seen, shared = node, self.shared if routed else scope.current().seen
         if shared is not None and not unsynced:
             shared[self._session.cluster.alias] = node
 

@@ -237,7 +237,7 @@ def outside(session: Session, call: Call, pinned: Node) -> Any:
         else:
             session.answers.note(call, None)
             if session.following.seen is not link.node:
-                session.following.note_read(link.node, unsynced=wait.unsynced)
+                session.following.note_read(link.node, unsynced=wait.unsynced, routed=True)
             session.reader.in_time()
             if not link.node.up:
                 session.cluster.mark_up(link.node)

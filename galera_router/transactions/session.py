@@ -91,7 +91,6 @@ class Session:
         self.primary: NodeConnection | None = None
         self.left: NodeConnection | None = None
         self.forgotten: str | None = None
-        self.refused_with: Exception | None = None  # another node was waited for, in vain
         self._pinned: dict[Node | None, PinnedAlias] = {}
         self.reader = Reader(self)
         self.following = Following(self)
@@ -587,7 +586,9 @@ class Session:
             return False
         rules, following = scope.current(), self.following
         if rules.seen is not following.shared:
-            following.join(rules.seen)
+            following.shared = rules.seen
+            if following.seen is not None:
+                following.join(rules.seen)
         mode = (scope.mode(self.cluster.alias) if rules.modes else None) or self.options.reads
         if self.forgotten is not None or mode == "primary":
             return False

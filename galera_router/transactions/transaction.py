@@ -255,7 +255,7 @@ class Transaction:
         """A secondary has opened its snapshot; the arguments are those of the state."""
         self.written = link
         if self.session.following.seen is not link.node:
-            self.session.following.note_read(link.node, unsynced=unsynced)
+            self.session.following.note_read(link.node, unsynced=unsynced, routed=True)
         self.move(OnSecondary(link, needs, unsynced, writes))
 
     def to_primary(self, link: NodeConnection) -> None:

@@ -9,6 +9,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from galera_router import galera_atomic
+from galera_router.causality import scope
 from galera_router.cluster import nodes as registry
 from galera_router.exceptions import ReplayMismatch
 from tests.faults.known import both
@@ -178,6 +179,17 @@ function = galera_atomic(block)
 
 def one() -> None:
     Tag.objects.create(name="new")
+
+
+@both(stock=False)
+def test_where_nothing_is_waited_for_the_request_waits_for_nodes_later(shop: EitherShop) -> None:
+    _now_read_only(shop)
+    for name in ("db2", "db3"):
+        shop.galera[name].query("SET GLOBAL read_only = 1")
+    with scope.needing({}, request=True):
+        with pytest.raises(OperationalError, match="read-only"):
+            plain()
+        assert not scope.in_outage("default")
 
 
 @both(stock=False)
