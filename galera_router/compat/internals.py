@@ -125,9 +125,25 @@ def initialise(wrapper: Wrapper, *, tell: bool) -> None:
 
 
 def announce(wrapper: Wrapper) -> None:
-    """Send ``connection_created``."""
-    with uncounted(wrapper):
-        connection_created.send(sender=wrapper.__class__, connection=wrapper)
+    """Send ``connection_created``; receivers are in no block, whatever the application is in."""
+    state = vars(wrapper)
+    before = {name: state[name] for name in _NO_BLOCK if name in state}
+    state.update({name: make() for name, make in _NO_BLOCK.items()})
+    try:
+        with uncounted(wrapper):
+            connection_created.send(sender=wrapper.__class__, connection=wrapper)
+    finally:
+        state.update(before)
+
+
+#: What Django keeps of a block on the wrapper, and makes anew as it connects.
+_NO_BLOCK: dict[str, Callable[[], Any]] = {
+    "in_atomic_block": bool,
+    "savepoint_ids": list,
+    "atomic_blocks": list,
+    "run_on_commit": list,
+    "autocommit": lambda: True,
+}
 
 
 class _Resting(list[Any]):

@@ -87,8 +87,9 @@ class Following:
     def _forget_seen(self, rules: Scope) -> None:
         """Who waits for the write at hand, as all threads do, has what was seen before as well."""
         alias, shared = self._session.cluster.alias, rules.seen
-        if shared and alias in shared and shared[alias] is self.seen:
-            del shared[alias]
+        found = shared.pop(alias, None) if shared else None
+        if shared is not None and found is not None and found is not self.seen:
+            shared.setdefault(alias, found)  # other threads read and write meanwhile
         self.seen = None
 
     def join(self, shared: dict[str, Node] | None) -> None:

@@ -17,7 +17,7 @@ from galera_router.connections.connection import NodeConnection
 from galera_router.events import Event
 from galera_router.recovery import marker
 
-from .node_alias import attach_node
+from .node_alias import attach_node, is_connecting
 from .session import Session
 from .sessions import attach, session_of, sessions
 
@@ -85,7 +85,9 @@ def _install_node(wrapper: BaseDatabaseWrapper) -> None:
 def role_of(alias: str) -> str:
     """The cluster's alias for the alias of one of its nodes; any other alias unchanged."""
     cluster = cluster_of(alias)
-    return cluster.alias if cluster is not None else alias
+    if cluster is None or alias == cluster.alias or is_connecting(alias):
+        return alias
+    return cluster.alias
 
 
 def connected(wrapper: BaseDatabaseWrapper) -> None:

@@ -31,12 +31,14 @@ class NodeAlias:
 
     Attributes:
         link: its connection; None before the first statement and after a loss.
+        connecting: it is being made; a block of a receiver's is one of that connection alone.
     """
 
     def __init__(self, wrapper: BaseDatabaseWrapper, node: Node) -> None:
         self.wrapper = wrapper
         self.node = node
         self.link: NodeConnection | None = None
+        self.connecting = False
         self._database = ""  # a test runner gives the alias another one
 
     # --- what the door asks
@@ -119,12 +121,15 @@ class NodeAlias:
 
     def _connect(self) -> NodeConnection:
         wrapper = self.wrapper
+        self.connecting = True
         try:
             internals.connect_node(wrapper, self._initialise)
         except BaseException:
             self.forget()
             wrapper.connection = None
             raise
+        finally:
+            self.connecting = False
         wrapper.connection = Connection(self)
         assert self.link is not None
         self.link.note_way()
@@ -147,6 +152,12 @@ class NodeAlias:
 
 
 _ATTRIBUTE = "galera_node"
+
+
+def is_connecting(alias: str) -> bool:
+    """Returns True if this thread is connecting to the node ``alias``."""
+    found = vars(connections[alias]).get(_ATTRIBUTE)
+    return found is not None and found.connecting
 
 
 def attach_node(wrapper: BaseDatabaseWrapper, node: Node) -> NodeAlias:

@@ -85,10 +85,9 @@ class Reader:
     def _is_over(self, pin: Node) -> bool:
         """Returns True if it is time for another one, or if the request reads elsewhere."""
         shared, cluster = self._session.following.shared, self._session.cluster
-        if shared and cluster.alias in shared and shared[cluster.alias] is not pin:
-            others = shared[cluster.alias]
-            if cluster.reader(self.lagging, others) is others:
-                return True
+        others = shared.get(cluster.alias) if shared else None
+        if others not in (None, pin) and cluster.reader(self.lagging, others) is others:
+            return True
         return time.monotonic() > self._pinned_until
 
     def _choose(self) -> Node | None:

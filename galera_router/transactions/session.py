@@ -158,6 +158,10 @@ class Session:
         finally:
             self._announcing, self._direct = False, before
 
+    def _for_set_up(self) -> NodeConnection:
+        """The connection that is being set up: a block of a receiver is one of that alone."""
+        return self._direct or self._for_receivers()
+
     def _for_receivers(self) -> NodeConnection:
         self._announcing, self.receivers_ask = False, True
         connect = functools.partial(self._connect_any, None)
@@ -172,7 +176,7 @@ class Session:
             ClusterError: no node can serve, or the transaction cannot go on elsewhere.
         """
         if self._direct is not None or self._announcing:
-            return call.send(self._direct or self._for_receivers())
+            return call.send(self._for_set_up())
         self._enter(sys._getframe(), call)
         return self._run(call, None)
 
@@ -229,7 +233,7 @@ class Session:
             statement: what it is for; None for nothing that is sent.
         """
         if self._direct is not None or self._announcing:
-            return self._direct or self._for_receivers()
+            return self._for_set_up()
         primary, transaction = self.primary, self.transaction
         state = transaction.state if transaction is not None else None
         if primary is not None and (type(state) is OnPrimary or primary.state is not None):
@@ -265,6 +269,9 @@ class Session:
             CommitOutcomeUnknown: the connection was lost before the answer came.
             Exception: the driver's error, where the server refused; it has rolled back.
         """
+        if self._direct is not None or self._announcing:
+            self._for_set_up().query(b"COMMIT")
+            return
         transaction = self.transaction
         if transaction is not None and self._is_blank(transaction):
             transaction.begin_anew()
@@ -289,6 +296,9 @@ class Session:
 
     def rollback(self) -> None:
         """Undo the transaction; a lost connection has done so by itself."""
+        if self._direct is not None or self._announcing:
+            self._for_set_up().query(b"ROLLBACK")
+            return
         self._noted(self._rollback)
 
     def _rollback(self) -> None:
@@ -311,6 +321,9 @@ class Session:
 
     def set_autocommit(self, flag: bool) -> None:
         """Turn autocommit on or off; the server's own stays on, transactions are explicit."""
+        if self._direct is not None or self._announcing:
+            self._for_set_up().connection.autocommit(flag)
+            return
         if self._busy is not None:
             self._forget_interrupted()
         handled = self._handled
@@ -386,7 +399,7 @@ class Session:
     def direct_link(self) -> NodeConnection:
         """The connection to the primary, for what only the driver's can answer."""
         if self._direct is not None or self._announcing:
-            return self._direct or self._for_receivers()
+            return self._for_set_up()
         return self._noted(self._for_direct_use)
 
     def note_left(self, link: NodeConnection, left: Statement | str) -> None:
@@ -418,7 +431,7 @@ class Session:
             own: a connection of the node that the question is about, if there is one.
         """
         if self._direct is not None or self._announcing:
-            link = self._direct or self._for_receivers()
+            link = self._for_set_up()
         elif own is not None and not own.is_stale():
             link = own
         elif self.primary is None and self.reads_elsewhere() and self.reader.pinned():

@@ -113,7 +113,7 @@ def is_unconcerned(session: Session, link: NodeConnection, rules: Scope) -> bool
         or rules.writes
         or node in following.behind
         or following.seen not in (None, node)
-        or (rules.seen and alias in rules.seen and rules.seen[alias] is not node)
+        or (rules.seen and rules.seen.get(alias) not in (None, node))
         or following.turns
         or following.writes != following.writes_before
         or link.server not in ("", node.server)

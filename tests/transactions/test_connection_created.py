@@ -192,6 +192,56 @@ def test_what_a_receiver_sets_is_set_after_a_failover(shop: Shop) -> None:
     connection.execute_wrappers.clear()
 
 
+def asks_a_model(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    Author.objects.using(connection.alias).count()
+
+
+def asks_in_a_block(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    with transaction.atomic(using=connection.alias):
+        asks_a_model(connection)
+
+
+def sets_in_a_block(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute("SET SESSION lock_wait_timeout = 77")
+
+
+def asks_another_alias(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    if connection.alias == "default":
+        Author.objects.using("default_db3").count()
+
+
+@pytest.mark.parametrize(
+    "receiver", [asks_a_model, asks_in_a_block, sets_in_a_block, asks_another_alias]
+)
+@pytest.mark.parametrize("work", [read, write, read_then_write, by_hand])
+def test_what_receivers_do(
+    shop: Shop, receiver: Callable[..., None], work: Callable[[], None]
+) -> None:
+    """The application's own statements are none the worse for it."""
+    before = len(shop.everywhere("SELECT id FROM galera_router.shop_author"))
+    with receiving(receiver):
+        elsewhere(work)
+        connections.close_all()
+        with transaction.atomic():
+            work()
+            assert connection.in_atomic_block
+        assert connection.get_autocommit()
+    after = len(shop.everywhere("SELECT id FROM galera_router.shop_author"))
+    assert after - before == (2 if work in (write, read_then_write) else 0)
+
+
+def test_an_execute_wrapper_around_it_all(shop: Shop) -> None:
+    """It sees the application's statements alone, and is gone behind its block."""
+    hook = SettingHook()
+    connections.close_all()
+    with connection.execute_wrapper(hook.see), receiving(SettingHook()):
+        read_then_write()
+    assert hook.seen == ["SELECT", "INSERT"]
+    assert hook.see not in connection.execute_wrappers
+    connection.execute_wrappers.clear()
+
+
 def test_a_receiver_that_fails_is_told(shop: Shop) -> None:
     def receiver(**kwargs: Any) -> None:
         raise RuntimeError("not today")

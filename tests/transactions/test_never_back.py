@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
@@ -259,6 +260,32 @@ def test_a_pool_follows_each_request(parted: Shop) -> None:
         assert the_name() == "Bob"
         assert pool.submit(the_name).result() == "Bob"
         pool.submit(connections.close_all).result()
+
+
+class Racing(dict[str, Node]):
+    """Another thread forgets what it holds as soon as somebody has looked."""
+
+    def __contains__(self, key: object) -> bool:
+        return self.pop(key, None) is not None  # type: ignore[call-overload]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.pop(key, default)
+
+
+def test_threads_that_read_and_write_at_once(shop: Shop) -> None:
+    Author.objects.create(name="Ann")
+    shop.settle()
+    with scope.needing({}, request=True):
+        shared = Racing()
+        scope.current().seen = shared
+        for number in range(3):
+            assert Author.objects.filter(name="Ann").exists()
+            with transaction.atomic():
+                assert Author.objects.filter(name="Ann").exists()
+            shared["default"] = shop.session.cluster.nodes[number]
+            Tag.objects.create(name=f"{number}")
+            shared["default"] = shop.session.cluster.nodes[number]
+    assert Tag.objects.count() == 3
 
 
 def place_of_token() -> Position | Mark:
