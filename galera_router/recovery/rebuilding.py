@@ -19,7 +19,7 @@ from galera_router.connections.errors import Verdict, is_conflict, verdict
 from galera_router.connections.packet import Step
 from galera_router.exceptions import ClusterError, FailoverImpossible, ReplayMismatch
 
-from . import failover
+from . import failover, keys
 from .failover import Loss
 from .journal import Entry
 from .marker import MarkerGone, acquire, renew, take
@@ -173,6 +173,21 @@ def replay(
     except ReplayMismatch as error:
         advice = "" if transaction.can_run_again else f" {ADVICE}"
         raise ReplayMismatch(f"{error} {transaction.told()}{advice}") from error.__cause__
+
+
+def key_drawn(transaction: Transaction, link: NodeConnection) -> int | None:
+    """The key that an INSERT of the transaction was the last to draw, as in :func:`keys.key_drawn`.
+
+    Returns:
+        0 if none has drawn one; None if that cannot be told.
+    """
+    backslashes = b"\\" in link.connection.literal("'")
+    for entry in reversed(transaction.journal.entries):
+        if entry.insert and entry.answer is not None:
+            key = keys.key_drawn(entry.statement, entry.answer, backslashes=backslashes)
+            if key != 0:
+                return key
+    return 0
 
 
 # --- why ----------------------------------------------------------------------------------

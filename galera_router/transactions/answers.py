@@ -2,6 +2,10 @@
 
 They live on one connection, and are those of the statement before. After a failover the new
 connection knows nothing of them, and what we send along with a statement changes them.
+
+Of an INSERT the key is known here. What draws or sets one in another way, such as a procedure or
+``LAST_INSERT_ID(n)``, is given the key that was drawn before, and leaves one that only its own
+connection knows.
 """
 
 from __future__ import annotations
@@ -45,6 +49,10 @@ class Answers:
         """A statement has been answered on ``link``; None if not by a server."""
         statement, cursor = call.statement, call.cursor
         self.rows = -1 if cursor.description is not None else cursor.rowcount
+        if statement.sets_key and link is not None:  # the server alone knows it now
+            self._inserts.clear()
+            self._key, self._link = 0, weakref.ref(link)
+            return
         if not statement.insert:
             return
         rows = None
@@ -65,13 +73,24 @@ class Answers:
 
     def ahead(self, call: Call, link: NodeConnection) -> list[Step]:
         """What has to be sent ahead of ``call`` so that it is given the right key."""
-        if not call.statement.asks:
+        if not (call.statement.asks or call.statement.sets_key):
             return []
         if self._inserts:
             self._find_key(backslashes=b"\\" in link.connection.literal("'"))
         if self._key is None or (self._link is not None and self._link() is link):
             return []
         return [Step(b"SET LAST_INSERT_ID = %d" % self._key)]
+
+    def key_on(self, link: NodeConnection) -> int:
+        """What ``LAST_INSERT_ID()`` gives on ``link`` behind what goes :meth:`ahead`.
+
+        Raises:
+            Exception: the driver's errors; the server is asked where nobody else knows.
+        """
+        if self._key == 0 and self._link is not None and self._link() is link:
+            link.query(b"SELECT LAST_INSERT_ID()")
+            return int(link.rows()[0][0])
+        return self._key or 0
 
     def _find_key(self, *, backslashes: bool) -> None:
         link: _Link = None

@@ -47,6 +47,7 @@ class Statement:
     ``impatient``: says how long it will wait for a lock (NOWAIT, WAIT n).
     ``sets_next``: is for the next transaction alone (SET TRANSACTION …).
     ``asks``: asks for the key or the rows of the statement before it.
+    ``sets_key``: may change what LAST_INSERT_ID() gives in another way than an INSERT does.
     ``plain``: repeatable, and calls the server's own functions alone: it neither locks nor writes.
     """
 
@@ -63,6 +64,7 @@ class Statement:
     sets_next: bool = False
     asks: bool = False
     plain: bool = False
+    sets_key: bool = False
 
 
 def _words(text: str) -> frozenset[str]:
@@ -92,7 +94,14 @@ _STATE_CALLS = _words(
 )
 # These are known on the client; LAST_INSERT_ID(n) sets what the next one gives.
 _ASKS = _words("LAST_INSERT_ID ROW_COUNT")
-_ASKED = re.compile(r"(?<![\w$])(?:LAST_INSERT_ID|ROW_COUNT)`?\s*\(\s*\)")
+_ASKED = re.compile(
+    r"(?<![\w$])(?:LAST_INSERT_ID|ROW_COUNT)`?\s*\(\s*\)"
+    r"|@@(?:(?:SESSION|LOCAL)\s*\.\s*)?`?(?:LAST_INSERT_ID|IDENTITY)(?![\w$])"
+)
+_KEYS = _words("LAST_INSERT_ID IDENTITY")
+_ASKED_WORDS = _ASKS | _KEYS
+#: What they do is not in their text.
+_MAY_INSERT = _words("CALL EXECUTE LOAD")
 _STATE = _STATE_CALLS | _words("SQL_CALC_FOUND_ROWS CURRVAL PREVIOUS")
 _STATE_USED = re.compile(
     r"(?<![\w$])(?:SQL_CALC_FOUND_ROWS|CURRVAL|PREVIOUS\s+VALUE\s+FOR)(?![\w$`])"
@@ -202,6 +211,7 @@ def _classify(sql: str) -> Statement:
     verb = found[1] if found else ""
     opaque = hidden or multi
     savepoint = _savepoint(sql) if verb in _SAVEPOINTS and not opaque else None
+    state = hidden or (_any_state(upper) if multi else _state(verb, upper, code, words))
     readable = verb in _READS and not opaque and _readable(verb, upper, code, words)
     repeatable = readable and verb in _PLAIN_READS and _repeatable(upper, words)
     return _statement(
@@ -212,12 +222,13 @@ def _classify(sql: str) -> Statement:
         verb in _WRITES or (verb == "ANALYZE" and not _ANALYZE_TABLE.isdisjoint(words[1:2])),
         savepoint,
         opaque or _may_end_transaction(verb, upper, words, savepoint),
-        hidden or (_any_state(upper) if multi else _state(verb, upper, code, words)),
+        state,
         verb in _INSERTS,
         "NOWAIT" in words or "WAIT" in words,
         words[:2] == ["SET", "TRANSACTION"],
-        not _ASKS.isdisjoint(words) and _ASKED.search(_visible(upper)) is not None,
+        not _ASKED_WORDS.isdisjoint(words) and _ASKED.search(_visible(upper)) is not None,
         repeatable and not _may_call_stored(code),
+        opaque or verb in _MAY_INSERT or (state and not _KEYS.isdisjoint(words)),
     )
 
 
