@@ -14,6 +14,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
+from galera_router.recovery.functions import OWN
+
 CACHED_STATEMENTS = 1000
 CACHED_LENGTH = 4096  # characters
 
@@ -133,22 +135,6 @@ _CALLS = _words(
 )
 _CALL = re.compile(
     rf"(?<![\w$`])(?:UNIX_TIMESTAMP\s*\(\s*\)|(?:{'|'.join(_CALLS - {'UNIX_TIMESTAMP'})})\s*\()"
-)
-# What may stand before a parenthesis in a read and is no function of the application's. One that
-# is missing here costs a replay a round trip.
-_NO_STORED_FUNCTIONS = _words(
-    "ABS ALL AND ANY AS AVG BETWEEN BINARY BIT_AND BIT_OR BIT_XOR BY CASE CAST CEIL CEILING CHAR"
-    " CHAR_LENGTH COALESCE CONCAT CONCAT_WS CONVERT CONVERT_TZ COUNT CROSS DATE DATE_ADD"
-    " DATE_FORMAT DATE_SUB DATEDIFF DATETIME DAY DAYOFMONTH DAYOFWEEK DAYOFYEAR DECIMAL DENSE_RANK"
-    " DISTINCT DIV ELSE EXCEPT EXISTS EXTRACT FIELD FIRST_VALUE FLOOR FROM FROM_UNIXTIME GREATEST"
-    " GROUP_CONCAT HAVING HEX HOUR IF IFNULL IN INDEX INSTR INTERSECT INTERVAL IS ISNULL JOIN"
-    " JSON_ARRAYAGG JSON_CONTAINS JSON_EXTRACT JSON_LENGTH JSON_OBJECTAGG JSON_UNQUOTE JSON_VALUE"
-    " LAG LAST_DAY LAST_VALUE LEAD LEAST LEFT LENGTH LIKE LIMIT LOCATE LOWER LPAD LTRIM MAX MD5"
-    " MICROSECOND MIN MINUTE MOD MONTH NOT NTILE NULLIF OFFSET ON OR OVER PARTITION POW POWER"
-    " QUARTER RANK REGEXP REPLACE REVERSE RIGHT ROUND ROW_NUMBER RPAD RTRIM SECOND SELECT SHA1 SHA2"
-    " SIGN SIGNED SOME SQRT STDDEV_POP STDDEV_SAMP STR_TO_DATE SUBSTR SUBSTRING SUM THEN TIME"
-    " TIMESTAMPDIFF TRIM TRUNCATE UNION UNSIGNED UPPER USE USING VALUES VAR_POP VAR_SAMP VARCHAR"
-    " WEEK WEEKDAY WHEN WHERE WITH XOR YEAR YEARWEEK"
 )
 _SYSTEM_SCHEMA = re.compile(
     r"(?<![\w$`.])(`?)(?:INFORMATION_SCHEMA|PERFORMANCE_SCHEMA|MYSQL|SYS)\1\s*\."
@@ -293,7 +279,7 @@ def _repeatable(upper: str, words: list[str]) -> bool:
 
 def _may_call_stored(code: str) -> bool:
     """Returns True unless each call is one of a function of the server's own."""
-    return any(point or name not in _NO_STORED_FUNCTIONS for point, name in _CALLED.findall(code))
+    return any(point or name not in OWN for point, name in _CALLED.findall(code))
 
 
 def _savepoint(sql: str) -> Savepoint | None:
