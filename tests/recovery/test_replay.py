@@ -542,6 +542,16 @@ def test_the_last_digits_of_a_sum(away: Away) -> None:
     differs(away, "a row read from other has changed")
 
 
+def test_the_last_digit_of_a_float_that_is_stored(away: Away) -> None:
+    sql = "SELECT id, score, rate FROM other WHERE id = 10"
+    away.run("UPDATE other SET rate = 0.1")
+    (row,) = away.run(sql).rows or ()
+    away.replay()
+    away.second.query(b"ROLLBACK")
+    away.saw(sql, [(row[0], math.nextafter(row[1], 0), row[2])])
+    differs(away, "a row read from other has changed")
+
+
 def test_a_second_look_is_made_in_the_same_state(away: Away) -> None:
     """Before the writes that come behind it, and after those that come ahead."""
     away.run("UPDATE item SET name = CONCAT(name, '!')")
