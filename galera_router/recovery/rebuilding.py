@@ -175,19 +175,22 @@ def replay(
         raise ReplayMismatch(f"{error} {transaction.told()}{advice}") from error.__cause__
 
 
-def key_drawn(transaction: Transaction, link: NodeConnection) -> int | None:
-    """The key that an INSERT of the transaction was the last to draw, as in :func:`keys.key_drawn`.
+def draws_key(transaction: Transaction, link: NodeConnection) -> bool | None:
+    """Returns True if an INSERT of the transaction has drawn what ``LAST_INSERT_ID()`` gives.
 
-    Returns:
-        0 if none has drawn one; None if that cannot be told.
+    A replay draws it as well. False: what it gives is the same behind a replay; None: in doubt.
     """
     backslashes = b"\\" in link.connection.literal("'")
     for entry in reversed(transaction.journal.entries):
-        if entry.insert and entry.answer is not None:
-            key = keys.key_drawn(entry.statement, entry.answer, backslashes=backslashes)
-            if key != 0:
-                return key
-    return 0
+        if not entry.insert or entry.answer is None:
+            continue
+        key = keys.key_drawn(entry.statement, entry.answer, backslashes=backslashes)
+        if key is None:  # drawn or given, ``lastrowid`` is compared in a replay
+            told = entry.answer.rows is None and keys.key_matters(entry, backslashes=backslashes)
+            return False if told else None
+        if key:
+            return True
+    return False
 
 
 # --- why ----------------------------------------------------------------------------------

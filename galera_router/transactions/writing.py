@@ -273,7 +273,7 @@ def _note_key(transaction: Transaction, link: NodeConnection, key: int) -> None:
     journal, options = transaction.journal, transaction.session.options
     if not options.failover_enable or journal.obstacle:
         return
-    drawn = rebuilding.key_drawn(transaction, link)
+    drawn = rebuilding.draws_key(transaction, link)
     if drawn is None:
         journal.prevent("it has used LAST_INSERT_ID() behind an INSERT whose key is not known")
     elif not drawn:

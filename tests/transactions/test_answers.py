@@ -194,14 +194,48 @@ def test_a_replay_uses_the_key_that_it_draws(shop: Shop) -> None:
     assert names(shop) == [str(key)]
 
 
+@pytest.mark.parametrize(
+    ("sql", "drawn"),
+    [
+        ("INSERT INTO shop_tag (id, name) VALUES (50000 + 1, 'given')", False),
+        ("INSERT INTO shop_tag (id, name) SELECT 50000, 'given'", False),
+        ("INSERT INTO shop_tag (id, name) SELECT NULL, 'drawn'", True),
+    ],
+)
+def test_a_replay_uses_a_key_that_was_drawn_or_given(shop: Shop, sql: str, drawn: bool) -> None:
+    """The server is asked which."""
+    before = execute(INSERT)
+    with transaction.atomic():
+        key = execute(sql)
+        use_key()
+        shop.writing.kill_connections()
+        Author.objects.create(name="Ann")
+    assert names(shop) == [str(key if drawn else before)]
+
+
 def test_no_replay_where_it_is_not_known_who_has_drawn_it(shop: Shop) -> None:
     execute(INSERT)
     with pytest.raises(FailoverImpossible, match="whose key is not known"), transaction.atomic():
-        execute("INSERT INTO shop_tag (id, name) VALUES (50000 + 1, 'given')")
+        execute("INSERT INTO shop_tag (id, name) VALUES (NULL, 'a'), (50001, 'b') RETURNING name")
         use_key()
         shop.writing.kill_connections()
         Author.objects.create(name="Ann")
     assert names(shop) == []
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_no_write_uses_a_key_that_nobody_knows(shop: Shop, atomic: bool) -> None:
+    """0 in its place would be told as success."""
+    execute("INSERT INTO shop_tag (id, name) VALUES (50000 + 1, 'given')")
+    shop.writing.kill_connections()
+    with pytest.raises(FailoverImpossible, match="not known any more"):
+        with transaction.atomic() if atomic else nullcontext():
+            use_key()
+    assert names(shop) == []
+    execute("INSERT INTO shop_room (name) SELECT ROW_COUNT() + 40")
+    execute(INSERT)
+    use_key()
+    assert len(names(shop)) == 2
 
 
 @pytest.mark.parametrize("atomic", [True, False])
