@@ -164,6 +164,7 @@ _HARMLESS_SET = re.compile(
     r"\s*SET\s+(?:TRANSACTION\s+[A-Z ,\s]+"
     r"|(?:@@)?(?:(?:SESSION|LOCAL)[\s.]+)?`?FOREIGN_KEY_CHECKS`?\s*:?=\s*(?:0|1|ON|OFF))[\s;]*"
 )
+_SET_STATEMENT = re.compile(r"\s*SET\s+STATEMENT\s(.*?)\sFOR\s(.*)", re.DOTALL)
 _NAME = re.compile(r"[\w$]+")
 _TEMPORARY_TABLE = re.compile(r"(?:CREATE(?: OR REPLACE)?|DROP) TEMPORARY TABLES?(?!\S)")
 _SAVEPOINT_ACTIONS: dict[str, SavepointAction] = {
@@ -214,7 +215,7 @@ def _classify(sql: str) -> Statement:
         words[:2] == ["SET", "TRANSACTION"],
         not _ASKED_WORDS.isdisjoint(words) and _ASKED.search(_visible(upper)) is not None,
         repeatable and not _may_call_stored(code),
-        opaque or verb in _MAY_INSERT or (state and not _KEYS.isdisjoint(words)),
+        opaque or _sets_key(verb, words, state=state),
     )
 
 
@@ -240,6 +241,12 @@ def _placeholder(match: re.Match[str]) -> str:
     if text[0] in "/-#":
         return " "
     return text if _PLAIN_NAME.fullmatch(text) else " ? "
+
+
+def _sets_key(verb: str, words: list[str], *, state: bool) -> bool:
+    if verb in _MAY_INSERT or words[:2] == ["SET", "STATEMENT"]:
+        return True
+    return state and not _KEYS.isdisjoint(words)
 
 
 def _several(upper: str) -> bool:
@@ -313,7 +320,7 @@ def _any_state(upper: str) -> bool:
 
 def _state(verb: str, upper: str, code: str, words: list[str]) -> bool:
     if verb == "SET":
-        return _HARMLESS_SET.fullmatch(_visible(upper)) is None
+        return _set_leaves_state(_visible(upper))
     if verb == "BEGIN":
         return words[1:2] == ["NOT"]
     return (
@@ -322,6 +329,14 @@ def _state(verb: str, upper: str, code: str, words: list[str]) -> bool:
         or (verb in _DEFINITIONS and "TEMPORARY" in words[1:4])
         or (_perhaps_state(verb, code, words) and _STATE_USED.search(_visible(upper)) is not None)
     )
+
+
+def _set_leaves_state(visible: str) -> bool:
+    """What SET STATEMENT … FOR sets ends with its statement: that decides."""
+    found = _SET_STATEMENT.fullmatch(visible)
+    if found is not None:
+        return "@" in found[1] or _classify(found[2]).state
+    return _HARMLESS_SET.fullmatch(visible) is None
 
 
 def _perhaps_state(verb: str, code: str, words: list[str]) -> bool:

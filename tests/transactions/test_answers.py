@@ -289,7 +289,16 @@ def test_the_key_that_was_set_last(shop: Shop, statement: str, atomic: bool) -> 
         assert execute("SELECT @@identity") == (70010,)
 
 
-@pytest.mark.parametrize("call", ["CALL open_room()", "EXECUTE IMMEDIATE 'CALL open_room()'"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "CALL open_room()",
+        "EXECUTE IMMEDIATE 'CALL open_room()'",
+        "BEGIN NOT ATOMIC CALL open_room(); END",
+        "SET STATEMENT max_statement_time = 5 FOR"
+        " INSERT INTO shop_room (name) SELECT LAST_INSERT_ID()",
+    ],
+)
 @pytest.mark.usefixtures("procedure")
 def test_a_procedure_knows_the_key_and_draws_one(shop: Shop, call: str) -> None:
     key = execute(INSERT)
