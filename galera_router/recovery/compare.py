@@ -177,7 +177,9 @@ def _compare_rows(
 
 
 def _width(mine: Answer) -> int:
-    return len(mine.columns or mine.rows[0]) if mine.columns or mine.rows else 0
+    if mine.columns:
+        return len(mine.columns)
+    return len(mine.rows[0]) if mine.rows else 0
 
 
 def _look(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-#: What may stand before a parenthesis in a read, or in a value of an insert, and is no function of
-#: the application's. One that is missing here costs a replay a round trip, or is not kept by it.
-OWN = frozenset(
+_NAMES = (
     "ABS ADDDATE ADDTIME AES_DECRYPT AES_ENCRYPT ALL AND ANY AS ASCII AVG BETWEEN BIN BINARY"
     " BIT_AND BIT_OR BIT_XOR BY CASE CAST CEIL CEILING CHAR CHAR_LENGTH COALESCE CONCAT CONCAT_WS"
     " CONV CONVERT CONVERT_TZ COS COUNT CRC32 CROSS CURDATE CURRENT_DATE CURRENT_TIME"
@@ -27,5 +25,8 @@ OWN = frozenset(
     " TIMESTAMPDIFF TIME_FORMAT TIME_TO_SEC TO_BASE64 TO_DAYS TRIM TRUNCATE UCASE UNHEX UNION"
     " UNIX_TIMESTAMP UNSIGNED UPPER USE USING UTC_DATE UTC_TIME UTC_TIMESTAMP UUID UUID_SHORT"
     " UUID_V4 UUID_V7 VALUE VALUES VARCHAR VAR_POP VAR_SAMP WEEK WEEKDAY WHEN WHERE WITH XOR YEAR"
-    " YEARWEEK".split()
+    " YEARWEEK"
 )
+#: What may stand before a parenthesis in a read, or in a value of an insert, and is no function of
+#: the application's. One that is missing here costs a replay a round trip, or is not kept by it.
+OWN = frozenset(_NAMES.split())

@@ -138,7 +138,8 @@ def stored(select: Select, width: int) -> frozenset[int]:
         select: the statement.
         width: the number of columns of its answer.
     """
-    items, places = select.items, set()
+    items = select.items
+    places: set[int] = set()
     stars = sum(item.is_star for item in items)
     if select.derived or not items or stars > 1 or (not stars and width != len(items)):
         return frozenset()

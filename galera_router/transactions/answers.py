@@ -28,9 +28,7 @@ _Insert = tuple[bytes, Rows | None, int, int, Any, _Link]
 #: Inserts that are looked through for the last one that has drawn a key.
 INSERTS = 8
 #: Said where 0 would be written in the place of a key.
-UNKNOWN_KEY = (
-    "LAST_INSERT_ID() is not known any more: the connection that knew it was lost. Nothing was done."
-)
+UNKNOWN_KEY = "LAST_INSERT_ID() is not known any more: the connection that knew it was lost."
 #: Bytes of a statement that is worth looking through.
 LONG = 64 * 1024
 

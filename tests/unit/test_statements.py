@@ -444,8 +444,9 @@ FOR_ONE = "SET STATEMENT max_statement_time = 5, sql_mode = 'for @x' FOR "
 @pytest.mark.parametrize(
     "sql",
     [
-        "SELECT 1", "UPDATE t SET a = ' FOR '", "ALTER TABLE t ADD COLUMN b INT", "INSERT INTO t SET a = 1",
-        "DELETE FROM t WHERE a = 'GET_LOCK(1)'", "SELECT a FROM t FOR UPDATE", "(SELECT 1)",
+        "SELECT 1", "UPDATE t SET a = ' FOR '", "ALTER TABLE t ADD COLUMN b INT",
+        "INSERT INTO t SET a = 1", "DELETE FROM t WHERE a = 'GET_LOCK(1)'",
+        "SELECT a FROM t FOR UPDATE", "(SELECT 1)",
     ],
 )  # fmt: skip
 def test_what_is_set_for_one_statement_ends_with_it(sql: str) -> None:
