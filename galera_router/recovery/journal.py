@@ -58,13 +58,6 @@ class Answer:
     columns: Sequence[Sequence[Any]] | None = None
 
     @property
-    def size(self) -> int:
-        """Bytes of its rows at most, as far as they are known."""
-        columns = self.columns or ()
-        width = sum(column[_WIDTH] or 0 for column in columns if len(column) > _WIDTH)
-        return width * (self.rowcount or 0)
-
-    @property
     def names(self) -> tuple[str, ...]:
         """The columns' names; empty where they are not known."""
         return tuple(column[0] for column in self.columns or ())
@@ -184,7 +177,10 @@ class Journal:
         self.count += 1
         if entry.answer is not None and entry.answer.rows is not None:
             self.rows += len(entry.answer.rows)
-            self.size += entry.answer.size
+            width = 0
+            for column in entry.answer.columns or ():
+                width += column[_WIDTH] or 0
+            self.size += width * len(entry.answer.rows)
             if self.rows > ROWS_KEPT or self.size > BYTES_KEPT:
                 self._bound(entry)
         self.entries.append(entry)
