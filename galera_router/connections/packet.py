@@ -39,17 +39,25 @@ class Packet:
     Args:
         driver: the driver's connection.
         before: sent ahead of the statement.
-        head, tail: make one compound statement of it. The affected rows are then those of the
-            whole: those of the application's statement and one more.
+        head, tail: make one compound statement of it.
+        counts: that tells how many rows the application's statement has changed, unless it is one.
     """
 
     def __init__(
-        self, driver: Any, before: Sequence[Step], head: bytes = b"", tail: bytes = b""
+        self,
+        driver: Any,
+        before: Sequence[Step],
+        head: bytes = b"",
+        tail: bytes = b"",
+        *,
+        counts: bool = False,
     ) -> None:
         self.driver = driver
         self._before = before
         self._head = head
         self._tail = tail
+        self._counts = counts
+        self._rows = 1
         # What a cursor asks of a connection when its statement is answered.
         self.store_result = driver.store_result
         self.warning_count = driver.warning_count
@@ -61,10 +69,15 @@ class Packet:
     def query(self, statement: bytes) -> None:
         """Send the statement and take the answers to those ahead of it."""
         statement = self._head + statement + self._tail
-        if not self.driver.client_flag & CLIENT.MULTI_STATEMENTS:
+        if self.driver.client_flag & CLIENT.MULTI_STATEMENTS:
+            self._together(statement)
+        else:
             self._one_by_one()
             self.driver.query(statement)
-            return
+        if self._counts and self.driver.field_count():
+            self._take_rows()
+
+    def _together(self, statement: bytes) -> None:
         for step in reversed(self._before):
             statement = step.statement + b"; " + statement
         self.driver.query(statement)
@@ -76,6 +89,11 @@ class Packet:
         for step in self._before:
             self.driver.query(step.statement)
             self._answered(step)
+
+    def _take_rows(self) -> None:
+        """Take the number of rows, and go on to the answer of the compound statement."""
+        self._rows = int(self.driver.store_result().fetch_row(0)[0][0])
+        next_answer(self.driver)
 
     def _answered(self, step: Step) -> None:
         rows = self.driver.affected_rows()
@@ -92,8 +110,8 @@ class Packet:
 
     def affected_rows(self) -> int:
         """The rows that the application's statement has changed or found."""
-        rows: int = self.driver.affected_rows()
-        return rows - 1 if self._tail and self.driver.field_count() == 0 else rows
+        rows: int = self._rows if self._counts else self.driver.affected_rows()
+        return rows
 
 
 def next_answer(driver: Any) -> None:

@@ -2,6 +2,7 @@
 
 What nobody can notice is no difference: the order of rows that tie, which of them a LIMIT has cut
 off, the last digits of a float that was added up in another order, a key that cannot be asked for.
+A float that is stored is the same to the last digit, and so is compared.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class Look:
         bound: how many rows ``statement`` gives at most.
         found: what differs, if they could not have been given.
         undecided: what differs if that cannot be told.
+        exact: columns that are compared to the last digit.
     """
 
     statement: bytes
@@ -84,6 +86,7 @@ class Look:
     bound: int
     found: Difference
     undecided: Difference | None
+    exact: frozenset[int] = frozenset()
 
     def judge(self, rows: Rows) -> Difference | None:
         """What differs, after the answer to :attr:`statement`; None if nothing does."""
@@ -91,8 +94,9 @@ class Look:
         if self.whole and complete and len(rows) != self.offset + len(self.seen):
             return self.found
         found = [_values(row) for row in rows]
-        left = Counter((_canonical(row[:-1]), row[-1]) for row in found)
-        for position, row in enumerate(map(_canonical, self.seen), self.offset):
+        left = Counter((_canonical(row[:-1], self.exact), row[-1]) for row in found)
+        seen = [_canonical(row, self.exact) for row in self.seen]
+        for position, row in enumerate(seen, self.offset):
             rank = found[position][-1] if position < len(found) else None
             if not left[row, rank]:
                 cut_off = not complete and rank in (None, found[-1][-1])
@@ -125,11 +129,15 @@ def compare(
         return difference(entry.statement, Kind.APPEARED)
     if mine.rows is None or other.rows is None:
         return _compare_numbers(entry, mine, other, key_matters=key_matters)
-    if mine.rows == other.rows or _same_in_order(mine.rows, other.rows):
+    if mine.rows == other.rows or selects.is_of_the_moment(
+        entry.statement, backslashes=backslashes
+    ):
         return None
-    if selects.is_of_the_moment(entry.statement, backslashes=backslashes):
+    select = selects.parse(entry.statement, backslashes=backslashes)
+    exact = selects.stored(select, _width(mine)) if select is not None else frozenset()
+    if _same_in_order(mine.rows, other.rows, exact):
         return None
-    return _compare_rows(entry, mine, other.rows, backslashes=backslashes)
+    return _compare_rows(entry, mine, other.rows, select, exact)
 
 
 def _compare_numbers(
@@ -143,21 +151,20 @@ def _compare_numbers(
 
 
 def _compare_rows(
-    entry: Entry, mine: Answer, other: Rows, *, backslashes: bool
+    entry: Entry, mine: Answer, other: Rows, select: Select | None, exact: frozenset[int]
 ) -> Difference | Look | None:
     assert mine.rows is not None
-    gone, new = _left_over(mine.rows, other)
+    gone, new = _left_over(mine.rows, other, exact)
     if entry.insert:
         kind = Kind.KEY if gone and new else Kind.COUNT
         return difference(entry.statement, kind) if gone or new else None
-    select = selects.parse(entry.statement, backslashes=backslashes)
     keys = selects.sort_columns(select, mine.names) if select is not None else None
     if not gone and not new:
         # Both are in the right order: where their keys are in the rows, only ties can differ.
         if not entry.ordered or keys is not None or select is None:
             return None
         order = difference(entry.statement, Kind.ORDER)
-        return _look(select, mine, order, undecided=None)
+        return _look(select, mine, order, None, exact)
     kind = Kind.CHANGED if gone and new else Kind.GONE if gone else Kind.APPEARED
     found = difference(entry.statement, kind)
     if select is None or select.limit is None or select.locking:
@@ -166,21 +173,31 @@ def _compare_rows(
         return found  # nothing was cut off
     if keys and not _may_tie(other, [*gone, *new], keys):
         return found
-    return _look(select, mine, found, undecided=found) or found
+    return _look(select, mine, found, found, exact) or found
+
+
+def _width(mine: Answer) -> int:
+    if mine.columns:
+        return len(mine.columns)
+    return len(mine.rows[0]) if mine.rows else 0
 
 
 def _look(
-    select: Select, mine: Answer, found: Difference, *, undecided: Difference | None
+    select: Select,
+    mine: Answer,
+    found: Difference,
+    undecided: Difference | None,
+    exact: frozenset[int],
 ) -> Look | None:
     assert mine.rows is not None
-    width = len(mine.columns or mine.rows[0]) if mine.columns or mine.rows else 0
+    width = _width(mine)
     bound = select.offset + len(mine.rows) + LOOK_ROWS
     statement = selects.ranked(select, width, mine.names, bound) if width else None
     if statement is None:
         return None
     bounded = b"SET STATEMENT max_statement_time=%d FOR %s" % (LOOK_SECONDS, statement)
     whole = select.limit is None or len(mine.rows) < select.limit
-    return Look(bounded, mine.rows, select.offset, whole, bound, found, undecided)
+    return Look(bounded, mine.rows, select.offset, whole, bound, found, undecided, exact)
 
 
 def _may_tie(other: Rows, rows: Sequence[Any], keys: Sequence[int]) -> bool:
@@ -205,16 +222,19 @@ def _values(row: Any) -> tuple[Any, ...]:
     return tuple(row.values()) if isinstance(row, dict) else tuple(row)
 
 
-def _same_in_order(mine: Rows, other: Rows) -> bool:
+def _same_in_order(mine: Rows, other: Rows, exact: frozenset[int]) -> bool:
     return len(mine) == len(other) and all(
-        a == b or _same_row(_values(a), _values(b), TOLERANCE)
+        a == b or _same_row(_values(a), _values(b), TOLERANCE, exact)
         for a, b in zip(mine, other, strict=True)
     )
 
 
-def _same_row(mine: tuple[Any, ...], other: tuple[Any, ...], tolerance: float) -> bool:
+def _same_row(
+    mine: tuple[Any, ...], other: tuple[Any, ...], tolerance: float, exact: frozenset[int]
+) -> bool:
     return len(mine) == len(other) and all(
-        a == b or _close(a, b, tolerance) for a, b in zip(mine, other, strict=True)
+        a == b or (at not in exact and _close(a, b, tolerance))
+        for at, (a, b) in enumerate(zip(mine, other, strict=True))
     )
 
 
@@ -224,24 +244,25 @@ def _close(mine: Any, other: Any, tolerance: float) -> bool:
     return math.isclose(mine, other, rel_tol=tolerance) or (mine != mine and other != other)
 
 
-def _canonical(row: Any) -> tuple[Any, ...]:
+def _canonical(row: Any, exact: frozenset[int] = frozenset()) -> tuple[Any, ...]:
     """``row`` such that it can be looked up."""
-    return tuple(map(_canonical_value, _values(row)))
+    return tuple(_canonical_value(value, at in exact) for at, value in enumerate(_values(row)))
 
 
-def _canonical_value(value: Any) -> Any:
-    if isinstance(value, float):
+def _canonical_value(value: Any, exact: bool) -> Any:
+    if isinstance(value, float) and not exact:
         return float(f"{value:.{_DIGITS}g}") if value == value else "nan"
     return repr(value) if value.__hash__ is None else value
 
 
-def _left_over(mine: Rows, other: Rows) -> tuple[list[Any], list[Any]]:
+def _left_over(mine: Rows, other: Rows, exact: frozenset[int]) -> tuple[list[Any], list[Any]]:
     """The rows of ``mine`` that ``other`` lacks, and the other way round, in any order."""
-    before, now = Counter(map(_canonical, mine)), Counter(map(_canonical, other))
+    before = Counter(_canonical(row, exact) for row in mine)
+    now = Counter(_canonical(row, exact) for row in other)
     gone, new = list((before - now).elements()), list((now - before).elements())
     # Two floats that are next to each other may be rounded apart.
     if len(gone) == len(new) and all(
-        _same_row(a, b, _CLOSE) for a, b in zip(_sorted(gone), _sorted(new), strict=True)
+        _same_row(a, b, _CLOSE, exact) for a, b in zip(_sorted(gone), _sorted(new), strict=True)
     ):
         return [], []
     return gone, new

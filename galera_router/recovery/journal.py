@@ -2,8 +2,9 @@
 
 Recording is O(1) per statement: mysqlclient's default cursor holds its whole result on the
 client as a tuple, and the journal keeps a reference to that tuple. Beyond
-:data:`ROWS_KEPT` rows in one transaction a digest stands in for the rows, except for those of the
-last answer: a transaction with one large read never pays for a digest.
+:data:`ROWS_KEPT` rows or :data:`BYTES_KEPT` bytes of them in one transaction a digest stands in for
+the rows, except for those of the last answer: a transaction with one large read never pays for a
+digest. Statements on the primary are kept up to :data:`WRITTEN_KEPT` bytes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,13 @@ Rows = Sequence[Any]
 
 #: Rows that one transaction may keep by reference before digests take their place.
 ROWS_KEPT = 50_000
+#: The same for their bytes, taken as if each row were as wide as the widest.
+BYTES_KEPT = 64 * 1024 * 1024
+#: Bytes of statements on the primary; with more the transaction is not replayed.
+WRITTEN_KEPT = 128 * 1024 * 1024
+TOO_LARGE = f"its statements are larger than {WRITTEN_KEPT // 1024**2} MB together"
+#: Where a column's widest value is in the driver's ``description``.
+_WIDTH = 2
 
 
 def digest(rows: Rows) -> bytes:
@@ -102,10 +110,20 @@ class Entry:
 
 
 class Journal:
-    """The statements of one transaction, in order."""
+    """The statements of one transaction, in order.
+
+    Attributes:
+        count: how many there were.
+        rows, size: how many rows they have given, and how many bytes at most.
+        written: bytes of those on the primary.
+        full: there were more than are kept.
+        obstacle: why they cannot be replayed.
+    """
 
     count: int
     rows: int
+    size: int
+    written: int
     full: bool
     obstacle: str | None
 
@@ -113,7 +131,7 @@ class Journal:
         self._entries: list[Entry] = []
         #: Reads that the fast lane has noted, and that nobody has asked for since.
         self.fresh: list[tuple[bytes, Rows, int, int, Any, bool, bool]] = []
-        self.count = self.rows = 0
+        self.count = self.rows = self.size = self.written = 0
         self.full = False
         self.obstacle = None
         self._last: Entry | None = None  # whose rows are kept beyond the bound
@@ -141,7 +159,7 @@ class Journal:
         """Start anew: a transaction has begun or ended."""
         self._entries.clear()
         self.fresh.clear()
-        self.count = self.rows = 0
+        self.count = self.rows = self.size = self.written = 0
         self.full = False
         self.obstacle = self._last = None
 
@@ -159,7 +177,11 @@ class Journal:
         self.count += 1
         if entry.answer is not None and entry.answer.rows is not None:
             self.rows += len(entry.answer.rows)
-            if self.rows > ROWS_KEPT:
+            width = 0
+            for column in entry.answer.columns or ():
+                width += column[_WIDTH] or 0
+            self.size += width * len(entry.answer.rows)
+            if self.rows > ROWS_KEPT or self.size > BYTES_KEPT:
                 self._bound(entry)
         self.entries.append(entry)
 
@@ -176,7 +198,11 @@ class Journal:
 
     def append_write(self, entry: Entry, limit: int) -> None:
         """Note a statement on the primary; beyond ``limit`` the whole journal is let go."""
-        if self.count >= limit:
+        self.written += len(entry.statement)
+        if self.written > WRITTEN_KEPT:
+            self.prevent(TOO_LARGE)
+            self.entries.clear()
+        elif self.count >= limit:
             self.full = True
             self.entries.clear()
             self.count += 1

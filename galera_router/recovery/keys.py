@@ -2,7 +2,9 @@
 
 Galera sets ``auto_increment_increment`` and ``_offset`` per node and ignores the session's, so a
 replayed insert would draw other keys; a default such as ``NOW()`` or ``NEXTVAL(s)`` would be
-another one too. What was told is therefore written into the statement.
+another one too. What was told is therefore written into the statement; but not in the place of what
+depends on data, or may write, such as a subquery or a stored function: that is done again, and
+compared.
 
 ``SET INSERT_ID`` pins the first key alone (seen on 10.11: 1, 4, 7 came back as 1, 2, 5), stays
 until an insert has drawn a key, and is undone by ``SET INSERT_ID = 0``. It is for statements that
@@ -19,6 +21,7 @@ from typing import Any
 
 from django.apps import apps
 
+from galera_router.recovery.functions import OWN
 from galera_router.recovery.inserts import Insert, Value, is_literal, parse
 from galera_router.recovery.journal import Answer, Entry
 
@@ -72,7 +75,10 @@ class Table:
 
 # How information_schema writes a default that is always the same.
 _CONSTANT = re.compile(r"'.*'|NULL|[-+]?[\d.]+(?:e[-+]?\d+)?|[bx]'.*'", re.DOTALL | re.IGNORECASE)
-_NEXT_VALUE = re.compile(r"nextval\(((?:`[^`]+`\.)?`[^`]+`)\)", re.IGNORECASE)
+_NAME = r"(?:`[^`]+`|[\w$]+)"
+_NEXT_VALUE = re.compile(
+    rf"(?:nextval\s*\(\s*|next\s+value\s+for\s+)((?:{_NAME}\.)?{_NAME})[\s)]*", re.IGNORECASE
+)
 
 
 def describe(insert: Insert, literal: Literal) -> bytes:
@@ -153,7 +159,7 @@ def with_keys(
         return None
     keys = values[table.auto] if table.auto in edits.put_in else []
     drawn = next((key for key in keys if isinstance(key, int)), None)
-    return Kept(edits.result(), drawn, _sequences(table, values, edits.put_in))
+    return Kept(edits.result(), drawn, _sequences(edits.made))
 
 
 def _told(insert: Insert, answer: Answer, table: Table) -> dict[bytes, list[Any]]:
@@ -210,8 +216,24 @@ def _says(value: Value, *, auto: bool) -> bool:
     return is_literal(value) and not (auto and b"".join(t.text for t in value) in (b"0", b"'0'"))
 
 
+def _is_settled(value: Value) -> bool:
+    """Returns True if ``value`` stays as it is: it depends on data, or may write."""
+    if any(token.word == b"SELECT" for token in value):
+        return True
+    calls = [at for at, token in enumerate(value[1:]) if token.text == b"(" and value[at].is_name]
+    return any(
+        value[at].word.decode("ascii", "replace") not in OWN or (at and value[at - 1].text == b".")
+        for at in calls
+    )
+
+
 class _Edits:
-    """Values that are put into one insert."""
+    """Values that are put into one insert.
+
+    Attributes:
+        put_in: the columns that they are put into.
+        made: what had made one of them, as its text, and the value.
+    """
 
     def __init__(self, statement: bytes, insert: Insert, table: Table, literal: Literal) -> None:
         self._statement, self._insert, self._table = statement, insert, table
@@ -220,6 +242,7 @@ class _Edits:
         self._edits: list[tuple[int, int, bytes]] = []
         self._new: list[tuple[bytes, list[bytes]]] = []
         self.put_in: set[bytes] = set()
+        self.made: list[tuple[str, Any]] = []
 
     def __bool__(self) -> bool:
         return bool(self._edits or self._new)
@@ -233,13 +256,19 @@ class _Edits:
             return
         elif (auto and any(values)) or name in self._table.computed:
             self.put_in.add(name)
+            self.made += [(self._table.computed.get(name, ""), value) for value in values]
             self._new.append((name, [self._literal(value) for value in values]))
 
     def _replace(self, position: int, name: bytes, values: list[Any], *, auto: bool) -> None:
         for row, value in zip(self._insert.rows, values, strict=True):
             if position >= len(row) or value is None or _says(row[position], auto=auto):
                 continue
+            if _is_settled(row[position]):
+                continue
             begin, end = row[position][0].start, row[position][-1].end
+            text = self._statement[begin:end].decode("utf-8", "replace")
+            default = self._table.computed.get(name, "")
+            self.made.append((default if text.upper() == "DEFAULT" else text, value))
             self._edits.append((begin, end, self._literal(value)))
             self.put_in.add(name)
 
@@ -266,15 +295,14 @@ class _Edits:
         return [(at, at, text + b", " if more else text) for at, text, more in edits]
 
 
-def _sequences(
-    table: Table, values: dict[bytes, list[Any]], put_in: Collection[bytes]
-) -> tuple[tuple[str, int], ...]:
-    found = [(_NEXT_VALUE.fullmatch(table.computed.get(name, "")), name) for name in put_in]
-    return tuple(
-        (match[1], max(number for number in values[name] if number is not None))
-        for match, name in found
-        if match is not None and any(values[name])
-    )
+def _sequences(made: Sequence[tuple[str, Any]]) -> tuple[tuple[str, int], ...]:
+    """Each sequence that has made one of the values, and the highest of those."""
+    highest: dict[str, int] = {}
+    for text, value in made:
+        match = _NEXT_VALUE.fullmatch(text)
+        if match is not None and isinstance(value, int):
+            highest[match[1]] = max(value, highest.get(match[1], value))
+    return tuple(highest.items())
 
 
 def pinned_key(entry: Entry, *, backslashes: bool = True) -> int | None:

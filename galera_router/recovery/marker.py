@@ -52,6 +52,8 @@ CHECK_FOUND = (
     "IF ROW_COUNT() <> 1 THEN"
     f" SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{TABLE}: the row has gone'; END IF"
 ).encode()
+#: Where a compound statement keeps the number of rows that the application's statement has changed.
+ROWS = "galera_router_rows"
 NO_SUCH_TABLE = 1146
 _CONSTRAINT_FAILED, _SIGNALLED, _NO_SUCH_COLUMN = 4025, 1644, 1054
 
@@ -93,11 +95,12 @@ class Marker:
     def record(self, epoch: int | None, *, rows: bool) -> bytes:
         """The same, noting what the statement before it in the transaction has done.
 
-        With ``rows`` the server refuses also where it has not kept their number: it is -1 where
-        the client had gone before the statement was answered (seen: 10.11).
+        With ``rows`` their number is in :data:`ROWS`, and the server refuses also where it has not
+        kept it: it is -1 where the client had gone before the statement was answered (seen: 10.11).
         """
-        more = ", found_rows = ROW_COUNT(), inserted_key = LAST_INSERT_ID()"
-        return self._move(1, epoch, more, " AND ROW_COUNT() >= 0" if rows else "")
+        count, condition = (ROWS, f" AND {ROWS} >= 0") if rows else ("ROW_COUNT()", "")
+        more = f", found_rows = {count}, inserted_key = LAST_INSERT_ID()"
+        return self._move(1, epoch, more, condition)
 
     def fence(self) -> bytes:
         """Take the row to where the transaction that it marks can commit no more."""

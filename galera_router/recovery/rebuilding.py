@@ -19,7 +19,7 @@ from galera_router.connections.errors import Verdict, is_conflict, verdict
 from galera_router.connections.packet import Step
 from galera_router.exceptions import ClusterError, FailoverImpossible, ReplayMismatch
 
-from . import failover
+from . import failover, keys
 from .failover import Loss
 from .journal import Entry
 from .marker import MarkerGone, acquire, renew, take
@@ -173,6 +173,24 @@ def replay(
     except ReplayMismatch as error:
         advice = "" if transaction.can_run_again else f" {ADVICE}"
         raise ReplayMismatch(f"{error} {transaction.told()}{advice}") from error.__cause__
+
+
+def draws_key(transaction: Transaction, link: NodeConnection) -> bool | None:
+    """Returns True if an INSERT of the transaction has drawn what ``LAST_INSERT_ID()`` gives.
+
+    A replay draws it as well. False: what it gives is the same behind a replay; None: in doubt.
+    """
+    backslashes = b"\\" in link.connection.literal("'")
+    for entry in reversed(transaction.journal.entries):
+        if not entry.insert or entry.answer is None:
+            continue
+        key = keys.key_drawn(entry.statement, entry.answer, backslashes=backslashes)
+        if key is None:  # drawn or given, ``lastrowid`` is compared in a replay
+            told = entry.answer.rows is None and keys.key_matters(entry, backslashes=backslashes)
+            return False if told else None
+        if key:
+            return True
+    return False
 
 
 # --- why ----------------------------------------------------------------------------------

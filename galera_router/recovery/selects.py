@@ -37,6 +37,7 @@ class Select:
         offset: the rows that it leaves out.
         locking: it locks what it reads.
         distinct: it is a SELECT DISTINCT.
+        derived: it may read from another SELECT's answer.
     """
 
     statement: bytes
@@ -48,6 +49,7 @@ class Select:
     offset: int
     locking: bool
     distinct: bool
+    derived: bool
 
 
 _COMBINED = frozenset({b"UNION", b"EXCEPT", b"INTERSECT"})
@@ -113,7 +115,41 @@ def _parse(statement: bytes, found: tuple[Token, ...]) -> Select:
         offset,
         any(_locks(tail, i) for i in range(len(tail))),
         not combined and found[begin + 1].word in (b"DISTINCT", b"DISTINCTROW"),
+        begin > 0 or _derived([token for token in found if token.start >= items_end]),
     )
+
+
+_AHEAD_OF_DERIVED = frozenset({b"FROM", b"JOIN", b"LATERAL", b",", b"("})
+
+
+def _derived(found: Sequence[Token]) -> bool:
+    """Returns True if there may be a SELECT in the place of a table."""
+    return any(
+        opening.text == b"(" and before.text.upper() in _AHEAD_OF_DERIVED
+        for before, opening, inner in zip(found, found[1:], found[2:], strict=False)
+        if inner.word in (b"SELECT", b"WITH", b"VALUES")
+    )
+
+
+def stored(select: Select, width: int) -> frozenset[int]:
+    """The columns of an answer that are columns of tables as they are; none where in doubt.
+
+    Args:
+        select: the statement.
+        width: the number of columns of its answer.
+    """
+    items = select.items
+    places: set[int] = set()
+    stars = sum(item.is_star for item in items)
+    if select.derived or not items or stars > 1 or (not stars and width != len(items)):
+        return frozenset()
+    at = 0
+    for item in items:
+        count = width - len(items) + 1 if item.is_star else 1
+        if item.is_star or column(item.tokens):
+            places.update(range(at, at + count))
+        at += count
+    return frozenset(places)
 
 
 def _ends_body(found: Sequence[Token], at: int) -> bool:

@@ -2,6 +2,10 @@
 
 They live on one connection, and are those of the statement before. After a failover the new
 connection knows nothing of them, and what we send along with a statement changes them.
+
+Of an INSERT the key is known here. What draws or sets one in another way, such as a procedure or
+``LAST_INSERT_ID(n)``, is given the key that was drawn before, and leaves one that only its own
+connection knows.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from typing import Any
 
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.packet import Step
+from galera_router.exceptions import FailoverImpossible
 from galera_router.recovery.journal import Answer, Rows
 from galera_router.recovery.keys import key_drawn
 from galera_router.recovery.lexer import Token, tokens
@@ -22,6 +27,8 @@ _Link = weakref.ref[NodeConnection] | None
 _Insert = tuple[bytes, Rows | None, int, int, Any, _Link]
 #: Inserts that are looked through for the last one that has drawn a key.
 INSERTS = 8
+#: Said where 0 would be written in the place of a key.
+UNKNOWN_KEY = "LAST_INSERT_ID() is not known any more: the connection that knew it was lost."
 #: Bytes of a statement that is worth looking through.
 LONG = 64 * 1024
 
@@ -45,6 +52,10 @@ class Answers:
         """A statement has been answered on ``link``; None if not by a server."""
         statement, cursor = call.statement, call.cursor
         self.rows = -1 if cursor.description is not None else cursor.rowcount
+        if statement.sets_key and link is not None:  # the server alone knows it now
+            self._inserts.clear()
+            self._key, self._link = 0, weakref.ref(link)
+            return
         if not statement.insert:
             return
         rows = None
@@ -64,14 +75,31 @@ class Answers:
         self.rows = 0
 
     def ahead(self, call: Call, link: NodeConnection) -> list[Step]:
-        """What has to be sent ahead of ``call`` so that it is given the right key."""
-        if not call.statement.asks:
+        """What has to be sent ahead of ``call`` so that it is given the right key.
+
+        Raises:
+            FailoverImpossible: it would write a key that nobody knows any more.
+        """
+        if not (call.statement.asks or call.statement.sets_key):
             return []
         if self._inserts:
             self._find_key(backslashes=b"\\" in link.connection.literal("'"))
         if self._key is None or (self._link is not None and self._link() is link):
             return []
+        if self._key == 0 and call.statement.write and _uses_key(call):
+            raise FailoverImpossible(UNKNOWN_KEY)
         return [Step(b"SET LAST_INSERT_ID = %d" % self._key)]
+
+    def key_on(self, link: NodeConnection) -> int:
+        """What ``LAST_INSERT_ID()`` gives on ``link`` behind what goes :meth:`ahead`.
+
+        Raises:
+            Exception: the driver's errors; the server is asked where nobody else knows.
+        """
+        if self._key == 0 and self._link is not None and self._link() is link:
+            link.query(b"SELECT LAST_INSERT_ID()")
+            return int(link.rows()[0][0])
+        return self._key or 0
 
     def _find_key(self, *, backslashes: bool) -> None:
         link: _Link = None
@@ -91,6 +119,12 @@ class Answers:
         """Write the number of rows into a statement that asks for it."""
         if call.statement.asks and b"ROW_COUNT" in call.sql.upper() and len(call.sql) < LONG:
             call.sql = _with_rows(call.sql, self.rows)
+
+
+def _uses_key(call: Call) -> bool:
+    """Returns True unless ``call`` asks for a number of rows only."""
+    sql = call.sql.upper()
+    return call.statement.asks and (b"LAST_INSERT_ID" in sql or b"IDENTITY" in sql)
 
 
 def _with_rows(sql: bytes, rows: int) -> bytes:

@@ -91,7 +91,9 @@ class Call:
         link.busy = monotonic()
         try:
             if before or head:
-                return self._in_packet(cursor, Packet(link.connection, before, head, tail))
+                counts = bool(head) and not self.statement.insert
+                packet = Packet(link.connection, before, head, tail, counts=counts)
+                return self._in_packet(cursor, packet)
             rows = self.query(self.sql)
             self._check_answer(cursor)
             cursor._whole = self.statement.readable and cursor.buffered

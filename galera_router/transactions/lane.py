@@ -14,7 +14,7 @@ from galera_router.causality import scope
 from galera_router.connections.begin import BEGIN_READ_ONLY
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.packet import Packet, Step
-from galera_router.recovery.journal import ROWS_KEPT
+from galera_router.recovery.journal import BYTES_KEPT, ROWS_KEPT
 
 from . import waiting
 from .statements import CACHED_LENGTH, CACHED_STATEMENTS, Statement, classify
@@ -114,7 +114,11 @@ class Lane:
         rows = cursor._rows if cursor.gives_tuples else cursor.tuples()
         answer = rows, cursor.rowcount, cursor.lastrowid, cursor.description
         journal.fresh.append((sql, *answer, statement.ordered, statement.plain))
-        if journal.rows > ROWS_KEPT:
+        width = 0
+        for column in cursor.description:
+            width += column[2] or 0
+        journal.size += width * cursor.rowcount
+        if journal.rows > ROWS_KEPT or journal.size > BYTES_KEPT:
             journal.bound()
         self.session.enter_lane(self)
 

@@ -28,7 +28,7 @@ from galera_router.exceptions import CommitOutcomeUnknown, FailoverImpossible, R
 from galera_router.recovery import failover, rebuilding
 from galera_router.recovery.failover import Loss, Patience
 from galera_router.recovery.keys import key_returned
-from galera_router.recovery.marker import CHECK_FOUND, Marker, give_back, is_fenced, moved
+from galera_router.recovery.marker import CHECK_FOUND, ROWS, Marker, give_back, is_fenced, moved
 from galera_router.recovery.outcome import Doubt, Refused, Row
 
 from . import reading
@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 #: A key that the server draws in another way leaves LAST_INSERT_ID() as it was.
 _HEAD_OF_INSERT = b"BEGIN NOT ATOMIC SET LAST_INSERT_ID = 0; START TRANSACTION; "
 _ROWS_ONLY = frozenset({"UPDATE", "DELETE"})
+# The rows of a compound statement count those of triggers too, so the number is told, unless it
+# is 1, as nearly always.
+_HEAD = f"BEGIN NOT ATOMIC DECLARE {ROWS} BIGINT; START TRANSACTION; ".encode()
+_KEEP_ROWS = f"SET {ROWS} = ROW_COUNT(); ".encode()
+_TELL_ROWS = f"IF {ROWS} <> 1 THEN SELECT {ROWS}; END IF; ".encode()
 #: Runs of a statement whose answer in a replay was another one: nobody has been told the first.
 _RUNS = 6
 
@@ -131,13 +136,15 @@ def _send_enclosed(session: Session, call: Call, link: NodeConnection, marker: M
     Not as several in a packet: a transaction that Galera aborts between two of them is told
     nothing, and what follows runs outside a transaction (seen: 10.11.19).
     """
-    record = marker.record(link.epoch, rows=not call.statement.insert)
+    insert = call.statement.insert
+    record = marker.record(link.epoch, rows=not insert) + b"; " + CHECK_FOUND + b"; "
+    tail = record if insert else _KEEP_ROWS + record + _TELL_ROWS
     return call.send(
         link,
         [*session.isolation_steps(link), *session.answers.ahead(call, link)],
-        head=_HEAD_OF_INSERT if call.statement.insert else b"BEGIN NOT ATOMIC START TRANSACTION; ",
+        head=_HEAD_OF_INSERT if insert else _HEAD,
         # On a line of its own: the application's statement may end in a comment.
-        tail=b"\n; " + record + b"; " + CHECK_FOUND + b"; COMMIT; END",
+        tail=b"\n; " + tail + b"COMMIT; END",
     )
 
 

@@ -14,6 +14,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
+from galera_router.recovery.functions import OWN
+
 CACHED_STATEMENTS = 1000
 CACHED_LENGTH = 4096  # characters
 
@@ -47,6 +49,7 @@ class Statement:
     ``impatient``: says how long it will wait for a lock (NOWAIT, WAIT n).
     ``sets_next``: is for the next transaction alone (SET TRANSACTION …).
     ``asks``: asks for the key or the rows of the statement before it.
+    ``sets_key``: may change what LAST_INSERT_ID() gives in another way than an INSERT does.
     ``plain``: repeatable, and calls the server's own functions alone: it neither locks nor writes.
     """
 
@@ -63,6 +66,7 @@ class Statement:
     sets_next: bool = False
     asks: bool = False
     plain: bool = False
+    sets_key: bool = False
 
 
 def _words(text: str) -> frozenset[str]:
@@ -92,7 +96,14 @@ _STATE_CALLS = _words(
 )
 # These are known on the client; LAST_INSERT_ID(n) sets what the next one gives.
 _ASKS = _words("LAST_INSERT_ID ROW_COUNT")
-_ASKED = re.compile(r"(?<![\w$])(?:LAST_INSERT_ID|ROW_COUNT)`?\s*\(\s*\)")
+_ASKED = re.compile(
+    r"(?<![\w$])(?:LAST_INSERT_ID|ROW_COUNT)`?\s*\(\s*\)"
+    r"|@@(?:(?:SESSION|LOCAL)\s*\.\s*)?`?(?:LAST_INSERT_ID|IDENTITY)(?![\w$])"
+)
+_KEYS = _words("LAST_INSERT_ID IDENTITY")
+_ASKED_WORDS = _ASKS | _KEYS
+#: What they do is not in their text.
+_MAY_INSERT = _words("CALL EXECUTE LOAD")
 _STATE = _STATE_CALLS | _words("SQL_CALC_FOUND_ROWS CURRVAL PREVIOUS")
 _STATE_USED = re.compile(
     r"(?<![\w$])(?:SQL_CALC_FOUND_ROWS|CURRVAL|PREVIOUS\s+VALUE\s+FOR)(?![\w$`])"
@@ -125,22 +136,6 @@ _CALLS = _words(
 _CALL = re.compile(
     rf"(?<![\w$`])(?:UNIX_TIMESTAMP\s*\(\s*\)|(?:{'|'.join(_CALLS - {'UNIX_TIMESTAMP'})})\s*\()"
 )
-# What may stand before a parenthesis in a read and is no function of the application's. One that
-# is missing here costs a replay a round trip.
-_NO_STORED_FUNCTIONS = _words(
-    "ABS ALL AND ANY AS AVG BETWEEN BINARY BIT_AND BIT_OR BIT_XOR BY CASE CAST CEIL CEILING CHAR"
-    " CHAR_LENGTH COALESCE CONCAT CONCAT_WS CONVERT CONVERT_TZ COUNT CROSS DATE DATE_ADD"
-    " DATE_FORMAT DATE_SUB DATEDIFF DATETIME DAY DAYOFMONTH DAYOFWEEK DAYOFYEAR DECIMAL DENSE_RANK"
-    " DISTINCT DIV ELSE EXCEPT EXISTS EXTRACT FIELD FIRST_VALUE FLOOR FROM FROM_UNIXTIME GREATEST"
-    " GROUP_CONCAT HAVING HEX HOUR IF IFNULL IN INDEX INSTR INTERSECT INTERVAL IS ISNULL JOIN"
-    " JSON_ARRAYAGG JSON_CONTAINS JSON_EXTRACT JSON_LENGTH JSON_OBJECTAGG JSON_UNQUOTE JSON_VALUE"
-    " LAG LAST_DAY LAST_VALUE LEAD LEAST LEFT LENGTH LIKE LIMIT LOCATE LOWER LPAD LTRIM MAX MD5"
-    " MICROSECOND MIN MINUTE MOD MONTH NOT NTILE NULLIF OFFSET ON OR OVER PARTITION POW POWER"
-    " QUARTER RANK REGEXP REPLACE REVERSE RIGHT ROUND ROW_NUMBER RPAD RTRIM SECOND SELECT SHA1 SHA2"
-    " SIGN SIGNED SOME SQRT STDDEV_POP STDDEV_SAMP STR_TO_DATE SUBSTR SUBSTRING SUM THEN TIME"
-    " TIMESTAMPDIFF TRIM TRUNCATE UNION UNSIGNED UPPER USE USING VALUES VAR_POP VAR_SAMP VARCHAR"
-    " WEEK WEEKDAY WHEN WHERE WITH XOR YEAR YEARWEEK"
-)
 _SYSTEM_SCHEMA = re.compile(
     r"(?<![\w$`.])(`?)(?:INFORMATION_SCHEMA|PERFORMANCE_SCHEMA|MYSQL|SYS)\1\s*\."
 )
@@ -169,6 +164,7 @@ _HARMLESS_SET = re.compile(
     r"\s*SET\s+(?:TRANSACTION\s+[A-Z ,\s]+"
     r"|(?:@@)?(?:(?:SESSION|LOCAL)[\s.]+)?`?FOREIGN_KEY_CHECKS`?\s*:?=\s*(?:0|1|ON|OFF))[\s;]*"
 )
+_SET_STATEMENT = re.compile(r"\s*SET\s+STATEMENT\s(.*?)\sFOR\s(.*)", re.DOTALL)
 _NAME = re.compile(r"[\w$]+")
 _TEMPORARY_TABLE = re.compile(r"(?:CREATE(?: OR REPLACE)?|DROP) TEMPORARY TABLES?(?!\S)")
 _SAVEPOINT_ACTIONS: dict[str, SavepointAction] = {
@@ -202,6 +198,7 @@ def _classify(sql: str) -> Statement:
     verb = found[1] if found else ""
     opaque = hidden or multi
     savepoint = _savepoint(sql) if verb in _SAVEPOINTS and not opaque else None
+    state = hidden or (_any_state(upper) if multi else _state(verb, upper, code, words))
     readable = verb in _READS and not opaque and _readable(verb, upper, code, words)
     repeatable = readable and verb in _PLAIN_READS and _repeatable(upper, words)
     return _statement(
@@ -212,12 +209,13 @@ def _classify(sql: str) -> Statement:
         verb in _WRITES or (verb == "ANALYZE" and not _ANALYZE_TABLE.isdisjoint(words[1:2])),
         savepoint,
         opaque or _may_end_transaction(verb, upper, words, savepoint),
-        hidden or (_any_state(upper) if multi else _state(verb, upper, code, words)),
+        state,
         verb in _INSERTS,
         "NOWAIT" in words or "WAIT" in words,
         words[:2] == ["SET", "TRANSACTION"],
-        not _ASKS.isdisjoint(words) and _ASKED.search(_visible(upper)) is not None,
+        not _ASKED_WORDS.isdisjoint(words) and _ASKED.search(_visible(upper)) is not None,
         repeatable and not _may_call_stored(code),
+        opaque or _sets_key(verb, words, state=state),
     )
 
 
@@ -243,6 +241,12 @@ def _placeholder(match: re.Match[str]) -> str:
     if text[0] in "/-#":
         return " "
     return text if _PLAIN_NAME.fullmatch(text) else " ? "
+
+
+def _sets_key(verb: str, words: list[str], *, state: bool) -> bool:
+    if verb in _MAY_INSERT or words[:2] == ["SET", "STATEMENT"]:
+        return True
+    return state and not _KEYS.isdisjoint(words)
 
 
 def _several(upper: str) -> bool:
@@ -282,7 +286,7 @@ def _repeatable(upper: str, words: list[str]) -> bool:
 
 def _may_call_stored(code: str) -> bool:
     """Returns True unless each call is one of a function of the server's own."""
-    return any(point or name not in _NO_STORED_FUNCTIONS for point, name in _CALLED.findall(code))
+    return any(point or name not in OWN for point, name in _CALLED.findall(code))
 
 
 def _savepoint(sql: str) -> Savepoint | None:
@@ -316,7 +320,7 @@ def _any_state(upper: str) -> bool:
 
 def _state(verb: str, upper: str, code: str, words: list[str]) -> bool:
     if verb == "SET":
-        return _HARMLESS_SET.fullmatch(_visible(upper)) is None
+        return _set_leaves_state(_visible(upper))
     if verb == "BEGIN":
         return words[1:2] == ["NOT"]
     return (
@@ -325,6 +329,14 @@ def _state(verb: str, upper: str, code: str, words: list[str]) -> bool:
         or (verb in _DEFINITIONS and "TEMPORARY" in words[1:4])
         or (_perhaps_state(verb, code, words) and _STATE_USED.search(_visible(upper)) is not None)
     )
+
+
+def _set_leaves_state(visible: str) -> bool:
+    """What SET STATEMENT … FOR sets ends with its statement: that decides."""
+    found = _SET_STATEMENT.fullmatch(visible)
+    if found is not None:
+        return "@" in found[1] or _classify(found[2]).state
+    return _HARMLESS_SET.fullmatch(visible) is None
 
 
 def _perhaps_state(verb: str, code: str, words: list[str]) -> bool:

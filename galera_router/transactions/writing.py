@@ -19,6 +19,7 @@ from galera_router.connections.errors import (
 from galera_router.connections.packet import Step
 from galera_router.recovery import failover, outcome, rebuilding, variables
 from galera_router.recovery.failover import Patience
+from galera_router.recovery.journal import Answer, Entry
 from galera_router.recovery.marker import MarkerGone, Marking, is_fenced, moved
 
 from .lane import open_lane
@@ -80,9 +81,13 @@ def _once(transaction: Transaction, call: Call) -> Any:
         _probe(transaction, call, before)
     if call.statement.verb == "SET":
         variables.remember(link, call.sql)
-    if call.statement.asks:
+    asks = call.statement.asks
+    if asks or call.statement.sets_key:
         before += transaction.session.answers.ahead(call, link)
+    key = transaction.session.answers.key_on(link) if asks else 0
     rows = call.send(link, before)
+    if asks:
+        _note_key(transaction, link, key)
     _note(transaction, call, link)
     if call.statement.repeatable:
         transaction.session.lane = open_lane(transaction, call, link)
@@ -258,6 +263,22 @@ def _savepoint_failed(transaction: Transaction, error: Exception) -> None:
         raise error
     rebuilding.repeat(transaction, error)
     transaction.swallowed = False
+
+
+def _note_key(transaction: Transaction, link: NodeConnection, key: int) -> None:
+    """Have a replay know the ``key`` that ``LAST_INSERT_ID()`` has given, if it is from before.
+
+    What an INSERT of the transaction has drawn, the replay draws.
+    """
+    journal, options = transaction.journal, transaction.session.options
+    if not options.failover_enable or journal.obstacle:
+        return
+    drawn = rebuilding.draws_key(transaction, link)
+    if drawn is None:
+        journal.prevent("it has used LAST_INSERT_ID() behind an INSERT whose key is not known")
+    elif not drawn:
+        entry = Entry(b"SET LAST_INSERT_ID = %d" % key, Answer(None, 0, 0))
+        journal.append_write(entry, options.failover_history_limit)
 
 
 def _note(transaction: Transaction, call: Call, link: NodeConnection) -> None:

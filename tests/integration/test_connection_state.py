@@ -57,6 +57,19 @@ LEFT = [
 leaving = pytest.mark.parametrize("sql", LEFT)
 
 
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize("sql", ["SELECT COUNT(*) FROM shop_tag", "UPDATE shop_tag SET name = 'x'"])
+def test_what_is_set_for_one_statement_is_not_left(shop: Shop, sql: str, atomic: bool) -> None:
+    """The next transaction is moved as any other."""
+    with transaction.atomic() if atomic else nullcontext():
+        run(f"SET STATEMENT max_statement_time = 5 FOR {sql}")
+    with transaction.atomic():
+        Tag.objects.create(name="one")
+        cut(shop.writing)
+        Tag.objects.create(name="two")
+    assert tags(shop) == ["one", "two"]
+
+
 # --- left on the connection ---------------------------------------------------------------
 
 

@@ -37,7 +37,7 @@ def kind(entry: Entry, other: Answer, **options: Any) -> Kind | None:
 
 
 def unordered(mine: Any, other: Any) -> Kind | None:
-    return kind(Entry(b"SELECT a, b FROM t", answer(mine)), answer(other))
+    return kind(Entry(b"SELECT SUM(a), SUM(b) FROM t GROUP BY c", answer(mine)), answer(other))
 
 
 @given(ROWS, st.randoms())
@@ -164,7 +164,50 @@ def test_where_the_keys_cannot_be_seen_the_server_is_asked() -> None:
 
 def test_floats_in_the_same_order_need_no_second_look() -> None:
     mine, other = ((0.1 + 0.2, "x"), (1.0, "y")), ((0.3, "x"), (1.0, "y"))
-    assert ordered("SELECT a, b FROM t ORDER BY c", mine, other) is None
+    assert ordered("SELECT SUM(a), b FROM t GROUP BY b ORDER BY c", mine, other) is None
+
+
+MOMENT = 1_732_770_000.12  # as time.time() gives it
+LATER = MOMENT + 0.001
+
+
+@pytest.mark.parametrize("reordered", [False, True])
+@pytest.mark.parametrize(
+    ("sql", "same"),
+    [
+        ("SELECT `t`.`a`, `t`.`b` FROM `t`", False),
+        ("SELECT a AS x, b y FROM t LEFT JOIN u USING (c) WHERE a IN (SELECT 1)", False),
+        ("SELECT * FROM t", False),
+        ("SELECT t.* FROM t", False),
+        ("SELECT *, b FROM t", False),
+        ("SELECT a, (b) FROM t", True),
+        ("SELECT a, SUM(b) FROM t GROUP BY a", True),
+        ("SELECT a, b + 0 FROM t", True),
+        ("SELECT a, b FROM (SELECT a, SUM(c) AS b FROM t GROUP BY a) AS q", True),
+        ("SELECT a, b FROM u JOIN (SELECT a, SUM(c) AS b FROM t GROUP BY a) AS q", True),
+        ("WITH q AS (SELECT a, SUM(c) AS b FROM t GROUP BY a) SELECT a, b FROM q", True),
+        ("SELECT a, b FROM t UNION SELECT a, SUM(b) FROM u", True),
+        ("SELECT t.*, u.* FROM t, u", True),
+    ],
+)
+def test_a_float_that_is_stored_is_the_same_to_the_last_digit(
+    sql: str, same: bool, reordered: bool
+) -> None:
+    """What is added up may differ in those that it has not got at all."""
+    rows = ((1, MOMENT), (2, None))
+    other: Any = ((1, LATER), (2, None))[:: -1 if reordered else 1]
+    found = kind(Entry(sql.encode(), answer(rows)), answer(other))
+    assert found is (None if same else Kind.CHANGED)
+
+
+def test_a_second_look_at_floats_that_are_stored() -> None:
+    sql = "SELECT a, b FROM t ORDER BY c LIMIT 1"
+    look = ordered(sql, ((1, MOMENT),), ((2, 1.0),))
+    assert isinstance(look, Look)
+    assert look.judge(((2, 1.0, 1), (1, MOMENT, 1))) is None
+    found = look.judge(((2, 1.0, 1), (1, LATER, 1)))
+    assert found is not None
+    assert found.kind is Kind.CHANGED
 
 
 def test_where_it_cannot_be_asked_the_same_rows_are_the_same_answer() -> None:

@@ -52,6 +52,35 @@ def test_rows_beyond_the_bound_are_kept_as_digests(monkeypatch: pytest.MonkeyPat
     assert found == [False, False, True, False], "the cursor may hold the last ones as well"
 
 
+def wide(n: int = 1) -> Entry:
+    """A read of ``n`` rows, the widest of which has 30 bytes."""
+    columns = (("a", 3, 10, 20, 20, 0, 0), ("b", 252, 20, -1, -1, 0, 0))
+    return Entry(b"SELECT", Answer(((1, "x" * 20),) * n, n, 0, columns))
+
+
+def test_so_are_bytes_beyond_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BYTES_KEPT", 100)
+    journal = Journal()
+    for n in (1, 2, 0, 1, 1):
+        journal.append_read(wide(n), limit=9)
+    assert journal.size == 150
+    assert digested(journal) == [False, False, False, True, False]
+    journal.clear()
+    assert journal.size == 0
+
+
+def test_statements_that_are_large_together_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WRITTEN_KEPT", 20)
+    journal = Journal()
+    for _ in range(2):
+        journal.append_write(Entry(b"INSERT 890", Answer(None, 1, 1), insert=True), limit=9)
+    assert (len(journal), journal.obstacle) == (2, None)
+    journal.append_write(Entry(b"UPDATE", Answer(None, 1, 0)), limit=9)
+    assert (len(journal), journal.obstacle) == (0, module.TOO_LARGE)
+    journal.clear()
+    assert (journal.written, journal.obstacle) == (0, None)
+
+
 def digested(journal: Journal) -> list[bool]:
     return [entry.digest is not None for entry in journal]
 

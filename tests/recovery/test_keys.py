@@ -263,3 +263,31 @@ def test_an_invisible_column_has_no_place_without_its_name(
     found = keys.with_keys(entry, parts, HIDDEN, literal)
     assert (found is None) == (expected is None)
     assert found is None or (expected or "") in found.statement.decode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["UUID()", "now(6)", "REPLACE(UUID(), '-', '')", "a + 1", "DATE_ADD(NOW(), INTERVAL 1 DAY)"],
+)
+def test_what_is_made_anew_each_time_is_written_into_it(value: str) -> None:
+    sql = f"INSERT INTO `t` (`id`, `b`) VALUES (7, {value}) RETURNING `b`"
+    assert rewritten(insert(sql, ((5,),))) == (
+        "INSERT INTO `t` (`id`, `b`) VALUES (7, 5) RETURNING `b`"
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "(SELECT MAX(b) FROM t)", "next_no()", "db.uuid()", "`uuid`()", "1 + next_no( 'a' )",
+        "COALESCE(NULL, next_no())", "straße()",
+    ],
+)  # fmt: skip
+def test_what_depends_on_data_or_may_write_stays(value: str) -> None:
+    assert (
+        rewritten(insert(f"INSERT INTO `t` (`id`, `b`) VALUES (7, {value}) RETURNING `b`", ((5,),)))
+        is None
+    )
+    assert (
+        rewritten(insert(f"INSERT INTO `t` (`id`, `b`) VALUES ({value}, 1)", lastrowid=5)) is None
+    )

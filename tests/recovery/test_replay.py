@@ -322,6 +322,57 @@ def test_a_sequence_does_not_give_a_key_twice(away: Away) -> None:
         node.query("DROP SEQUENCE galera_router.numbers")
 
 
+@pytest.mark.parametrize("value", ["NEXTVAL(numbers)", "next value for galera_router.`numbers`"])
+def test_a_sequence_that_a_statement_names_does_not_give_a_number_twice(
+    away: Away, value: str
+) -> None:
+    node = away.shop.galera.nodes[0]
+    node.query("CREATE SEQUENCE galera_router.numbers START WITH 900 NOCACHE")
+    away.shop.settle()
+    try:
+        told = away.run(f"INSERT INTO item (n) VALUES ({value}), (5), ({value}) RETURNING n")
+        assert told.rows is not None
+        away.replay()
+        assert away.ask("SELECT n FROM item WHERE id > 3 ORDER BY id") == list(told.rows)
+        ((after,),) = away.ask("SELECT NEXTVAL(numbers)")
+        assert after > told.rows[2][0]
+    finally:
+        away.second.query(b"ROLLBACK")
+        node.query("DROP SEQUENCE galera_router.numbers")
+
+
+@pytest.mark.parametrize("returning", ["RETURNING id, n", "RETURNING n"])
+@pytest.mark.parametrize(
+    "value", ["(SELECT MAX(score) * 100 FROM other)", "1 + (SELECT COUNT(*) FROM other)"]
+)
+def test_a_number_that_was_made_of_other_rows(away: Away, value: str, returning: str) -> None:
+    """It is told once more, and is another one where they have changed."""
+    away.run(f"INSERT INTO item (name, n) VALUES ('d', {value}) {returning}")
+    away.replay()
+    away.second.query(b"ROLLBACK")
+    away.shop.galera.nodes[0].query("INSERT INTO galera_router.other (score) VALUES (0.7)")
+    away.shop.settle()
+    differs(away, "the key of a row inserted into item is not to be had any more")
+
+
+@pytest.mark.parametrize("returning", ["RETURNING id, item_id", "RETURNING item_id", ""])
+@pytest.mark.usefixtures("sell")
+def test_a_value_of_a_function_that_writes(away: Away, returning: str) -> None:
+    """What it writes is written again."""
+    away.run(f"INSERT INTO other (title, item_id) VALUES ('new', 10 + sell(2)) {returning}")
+    away.replay()
+    assert away.ask("SELECT n FROM item WHERE id = 2") == [(3,)]
+    assert away.ask("SELECT item_id FROM other WHERE title = 'new'") == [(11,)]
+
+
+@pytest.mark.usefixtures("sell")
+def test_a_key_of_a_function_that_writes(away: Away) -> None:
+    away.run("INSERT INTO other (id, title) VALUES (50000 + galera_router.sell(2), 'new')")
+    away.replay()
+    assert away.ask("SELECT n FROM item WHERE id = 2") == [(3,)]
+    assert away.ask("SELECT id FROM other WHERE title = 'new'") == [(50001,)]
+
+
 def test_the_number_of_rows(away: Away) -> None:
     away.run("UPDATE item SET n = 3 WHERE n = 1")
     away.lose()
@@ -488,6 +539,16 @@ def test_the_last_digits_of_a_sum(away: Away) -> None:
     away.replay()
     away.second.query(b"ROLLBACK")
     away.saw(sql, [(row[0] + 1e-9, row[1])])
+    differs(away, "a row read from other has changed")
+
+
+def test_the_last_digit_of_a_float_that_is_stored(away: Away) -> None:
+    sql = "SELECT id, score, rate FROM other WHERE id = 10"
+    away.run("UPDATE other SET rate = 0.1")
+    (row,) = away.run(sql).rows or ()
+    away.replay()
+    away.second.query(b"ROLLBACK")
+    away.saw(sql, [(row[0], math.nextafter(row[1], 0), row[2])])
     differs(away, "a row read from other has changed")
 
 

@@ -275,6 +275,19 @@ def test_more_rows_than_are_kept_become_a_digest(
         assert len(read()) == 5
 
 
+def test_more_bytes_than_are_kept_become_a_digest(
+    quick: list[bytes], shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "BYTES_KEPT", 4)
+    monkeypatch.setattr(module, "BYTES_KEPT", 4)
+    with transaction.atomic():
+        assert [read() for _ in range(4)] == [["Ann"]] * 4
+        entries = list(shop.session.transaction.journal)  # type: ignore[union-attr]
+        assert [entry.digest is None for entry in entries] == [True, False, False, True]
+        shop.reading.kill_connections()
+        assert read() == ["Ann"]
+
+
 def test_a_connection_that_the_application_closes_is_not_spoken_through(
     quick: list[bytes], shop: Shop
 ) -> None:

@@ -438,6 +438,35 @@ def test_bytes_are_read_as_text_is() -> None:
     assert classify(b"SELECT '\xff' FROM t").readable
 
 
+FOR_ONE = "SET STATEMENT max_statement_time = 5, sql_mode = 'for @x' FOR "
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1", "UPDATE t SET a = ' FOR '", "ALTER TABLE t ADD COLUMN b INT",
+        "INSERT INTO t SET a = 1", "DELETE FROM t WHERE a = 'GET_LOCK(1)'",
+        "SELECT a FROM t FOR UPDATE", "(SELECT 1)",
+    ],
+)  # fmt: skip
+def test_what_is_set_for_one_statement_ends_with_it(sql: str) -> None:
+    assert not classify(FOR_ONE + sql).state
+    assert not classify(f"SET /* */ STATEMENT\nmax_statement_time=5\tfor\n{sql};").state
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT GET_LOCK('a', 1)", "SELECT @x := 1", "CREATE TEMPORARY TABLE t (a INT)", "CALL p()",
+        "SET @x = 1", "UPDATE t SET a = LAST_INSERT_ID(5)", "PREPARE s FROM 'SELECT 1'", "",
+    ],
+)  # fmt: skip
+def test_but_not_what_that_statement_leaves(sql: str) -> None:
+    assert classify(FOR_ONE + sql).state
+    assert classify(f"SELECT 1; {FOR_ONE}{sql}").state
+    assert classify("SET STATEMENT max_statement_time = @x FOR SELECT 1").state
+
+
 def test_long_statements_are_not_kept() -> None:
     statements._cached.cache_clear()
     classify("SELECT 1" + " " * (CACHED_LENGTH - 9))
