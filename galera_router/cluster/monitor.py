@@ -374,6 +374,7 @@ class Watchdog:
         self._awake = 0.0
         self._woken = threading.Event()
         self._sleeps = False
+        self._held: list[Callable[[], None]] | None = None
         self.thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -406,6 +407,23 @@ class Watchdog:
         self._meant = self._pause(links) if busy else IDLE_LOOK
         return self._meant
 
+    def _look_and_tell(self) -> float | None:
+        """What is found is told when all that waits is freed: who listens may take its time."""
+        self._held = []
+        try:
+            return self.look()
+        finally:
+            held, self._held = self._held, None
+            for tell in held:
+                tell()
+
+    def hold(self, tell: Callable[[], None]) -> bool:
+        """Keep what is to be told; returns True if this is its thread, and it is looking."""
+        if self._held is None or threading.current_thread() is not self.thread:
+            return False
+        self._held.append(tell)
+        return True
+
     def _moment(self) -> Moment:
         """Now; time in which the whole process stood still does not count as awake."""
         now = self._clock()
@@ -429,7 +447,7 @@ class Watchdog:
             self._woken.clear()
             self._sleeps = True  # before looking: a connection made from here on wakes us
             try:
-                pause = self.look()
+                pause = self._look_and_tell()
                 for call in _after_looks:
                     call(pause is None)
             except Exception:  # the thread must live on
@@ -472,6 +490,12 @@ def _begin() -> Watchdog | None:
             else:
                 _watchdog = watchdog
         return _watchdog
+
+
+def hold(tell: Callable[[], None]) -> bool:
+    """Keep what the watchdog is about to tell until its look is done; False for other threads."""
+    watchdog = _watchdog
+    return watchdog is not None and watchdog.hold(tell)
 
 
 def lives() -> bool:
