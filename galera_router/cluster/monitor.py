@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary
 from galera_router.cluster import failback, membership
 from galera_router.cluster.epoch import read
 from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import RESTED
 from galera_router.cluster.probe import Answer, Ping
 from galera_router.cluster.registry import clusters_met
 from galera_router.connections import connection as wire
@@ -33,7 +34,7 @@ from galera_router.connections.errors import Verdict, errno, verdict
 logger = logging.getLogger("galera_router")
 
 #: Seconds since it was last used for which a cluster's nodes are asked how they are.
-ACTIVE = 10.0
+ACTIVE = RESTED
 #: Seconds between two looks, at most, and while nothing is in use.
 LOOK, IDLE_LOOK = 0.125, 0.5
 #: Seconds between two questions to a node: that is well; that is not; that has not been so for

@@ -65,6 +65,8 @@ REFUSAL_KEPT = 10.0
 READ_ONLY, FULL, DISK_FULL = "is read-only", "has no connection left", "has a full disk"
 #: Workers of whose transactions a node is remembered to have them.
 MARKS_KEPT = 1000
+#: Seconds without use after which the watchdog leaves the nodes alone.
+RESTED = 10.0
 #: Seconds within which a server that another one had replaced is back only behind a balancer.
 SOON_BACK = 60.0
 #: Seconds for which a choice among nodes to read from is made again, as long as it is well.
@@ -150,6 +152,11 @@ class Cluster:
     def note_use(self) -> None:
         """A node is about to be used."""
         self.used = self._clock()
+
+    @property
+    def rested(self) -> bool:
+        """Returns True if it has not been used for so long that its nodes were not asked."""
+        return self._clock() - self.used > RESTED
 
     def usual(self) -> Node | None:
         """The primary, if nothing speaks against it."""

@@ -562,7 +562,11 @@ class Session:
         if self.primary_only or (self.primary is not None and self.primary.state is not None):
             return False
         mode = self.mode
-        if self.forgotten is not None or mode == "primary":
+        if mode == "primary":
+            if self.cluster.rested and not self.transaction_begun:
+                self.following.doubt_primary()
+            return False
+        if self.forgotten is not None:
             return False
         if self.transaction is not None:
             return self.transaction.reads_elsewhere(mode)
