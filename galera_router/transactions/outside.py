@@ -105,11 +105,11 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
         try:
             rows = _send_enclosed(session, call, link, marker)
         except ERRORS as error:
-            too_long = doubt is not None and link.timed_out
             if is_lost(error):
                 doubt = doubt or Doubt(transaction, link, error)
             loss = loss or failover.refused(session, error)
-            row = _settle(transaction, call, doubt, error, too_long=too_long)
+            again = doubt is not None and doubt.link is not link
+            row = _settle(transaction, call, doubt, error, too_long=again and link.timed_out)
             if row is not None and doubt is not None:
                 rows = _recorded(call, row, doubt)
                 session.answers.note(call, None)
