@@ -40,7 +40,17 @@ def check(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
     for report in known:
         for question in (_database, _age, _guard, _session, _primary_session, _clock, _several):
             messages += question(cluster, report)
-    for together in (_same, _alike, _flush, _out, _without_galera, _foreign, _gtid, _reading, _mode):
+    for together in (
+        _same,
+        _alike,
+        _flush,
+        _out,
+        _without_galera,
+        _foreign,
+        _gtid,
+        _reading,
+        _mode,
+    ):
         messages += together(cluster, known)
     return messages
 
