@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 
 
-class Slot(models.Model):
+class NoRows(models.Manager[Any]):
+    """For Django there are none: put back from a dump, they would tell of what is over.
+
+    An epoch that is over would be the cluster's again, beside the one that is not.
+    """
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        """Nothing of it is sent to a server."""
+        return super().get_queryset().none()
+
+
+class Table(models.Model):
+    """A table that ``migrate`` makes, and whose rows are read and written by SQL alone."""
+
+    objects = NoRows()
+
+    class Meta:
+        abstract = True
+        base_manager_name = "objects"
+
+
+class Slot(Table):
     """The parents of the markers: two rows per epoch; see ``galera_router.cluster.epoch``."""
 
     slot = models.BigIntegerField(primary_key=True)
@@ -18,7 +41,7 @@ class Slot(models.Model):
         return str(self.slot)
 
 
-class Epoch(models.Model):
+class Epoch(Table):
     """One row per cluster: which of its servers is the primary."""
 
     cluster = models.CharField(max_length=255, primary_key=True)
@@ -41,7 +64,7 @@ class Epoch(models.Model):
         return f"{self.cluster}: {self.server} in epoch {self.epoch}"
 
 
-class Marker(models.Model):
+class Marker(Table):
     """One row per marker, see ``galera_router.recovery.marker``; ``worker`` is its name."""
 
     worker = models.CharField(max_length=32, primary_key=True)

@@ -40,7 +40,17 @@ def check(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
     for report in known:
         for question in (_database, _age, _guard, _session, _primary_session, _clock, _several):
             messages += question(cluster, report)
-    for together in (_same, _flush, _out, _without_galera, _foreign, _gtid, _reading, _mode):
+    for together in (
+        _same,
+        _alike,
+        _flush,
+        _out,
+        _without_galera,
+        _foreign,
+        _gtid,
+        _reading,
+        _mode,
+    ):
         messages += together(cluster, known)
     return messages
 
@@ -207,6 +217,26 @@ def _same(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
         )
         for same in names.values()
         if len(same) > 1
+    ]
+
+
+def _alike(cluster: Cluster, reports: list[Report]) -> list[CheckMessage]:
+    """The table says by its name which server is the primary, and which are drained."""
+    known: dict[str, dict[object, str]] = {}
+    for report in reports:
+        if report.node.config.member and len(report.servers) == 1:
+            (name,) = report.servers
+            known.setdefault(name, {})[report.server] = report.node.name
+    return [
+        error(
+            23,
+            f"The nodes {listed(sorted(nodes.values()))} of {cluster.alias!r} are different servers"
+            f" of one name, {name!r}: each is taken for the primary if one is, and nothing keeps"
+            " two processes from writing to two of them.",
+            "Give each server a wsrep_node_name of its own, or another host name.",
+        )
+        for name, nodes in known.items()
+        if len(nodes) > 1
     ]
 
 

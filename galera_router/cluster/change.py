@@ -195,7 +195,7 @@ def follow(server: Server, node: Node, cluster_id: str) -> Epoch | None:
             raise
         epochs.note_absent()
         return None
-    epochs.show(node, name, epoch, synced=synced)
+    epoch = epochs.show(node, name, epoch, synced=synced)
     if epoch is None:
         reason = "it is the first"
     elif epoch.server != name:

@@ -23,7 +23,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db.utils import OperationalError
@@ -203,8 +203,8 @@ class Epochs:
 
     def show(
         self, node: Node, server: str, epoch: Epoch | None, *, synced: int | None = None
-    ) -> None:
-        """Note what ``node`` has shown.
+    ) -> Epoch | None:
+        """Note what ``node`` has shown; returns that, as old as this process has known it at least.
 
         Args:
             node: a node of this cluster.
@@ -218,6 +218,8 @@ class Epochs:
         node.cluster.note_server(node, server)
         with self._lock:
             known = self.current
+            if known is not None and epoch is not None and known.number == epoch.number:
+                epoch = replace(epoch, began=min(known.began, epoch.began))
             newest = known is None or (epoch is not None and epoch.number >= known.number)
             if newest or synced == self.changes:
                 self.changes += known != epoch
@@ -228,6 +230,7 @@ class Epochs:
         if current is not None and current != known:
             self.past.append(current)
             self._tell(current, known)
+        return epoch
 
     def _hear_drained(self, known: Epoch | None, epoch: Epoch | None) -> None:
         told = epoch.drained if epoch is not None else Drained()
@@ -312,7 +315,7 @@ def _epoch(number: Any, server: Any, address: Any, member: Any, *rest: Any) -> E
         held=bool(int(held)),
         reason=reason,
         by=by,
-        began=time.monotonic() - int(age) / 1e6,
+        began=time.monotonic() - max(0, int(age)) / 1e6,  # by clocks of two servers
         drained=Drained.read(text_of(drained or "")),
     )
 

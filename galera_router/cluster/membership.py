@@ -26,8 +26,9 @@ from galera_router.connections.packet import Rows, next_answer, several_statemen
 
 logger = logging.getLogger("galera_router")
 
-#: Asked on a connection: SHOW STATUS takes the server 0.2 ms, so not on each.
-QUESTION = b"SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'"
+#: Asked on a connection: SHOW STATUS takes the server 0.2 ms, so not on each. A session with
+#: wsrep_on=OFF has nothing to do with the cluster, and has it from the server's own setting.
+QUESTION = b"SHOW GLOBAL STATUS WHERE Variable_name = 'wsrep_cluster_state_uuid' AND @@wsrep_on"
 #: Seconds for which what a node has said is good for further connections to read from.
 FRESH = 5.0
 #: Seconds that the other nodes are given for their answers at least.
@@ -35,7 +36,9 @@ SHORTEST = 0.1
 #: Ask the other nodes before the first one of a process is used.
 ASK = True
 
-_ALONE = b" FROM DUAL WHERE @@wsrep_provider = 'none'"
+_BY_ITSELF = WHO + b", @@wsrep_provider = 'none', @@wsrep_on"
+#: What is wrong with a member that does not replicate.
+_APART = "its wsrep_on is OFF: what is written there is on no other node. Turn it on."
 _NOT_JOINED = "00000000-0000-0000-0000-000000000000"
 
 
@@ -268,13 +271,26 @@ def identity(cluster: Cluster) -> str:
 
 
 def identity_of(server: Server) -> str:
-    """The identity of the cluster that ``server`` is in; without Galera, its own name."""
+    """The identity of the cluster that ``server`` is in; without Galera, its own name.
+
+    Raises:
+        ForeignNode: its wsrep_on is OFF.
+    """
     server.query(QUESTION)
     found = "".join(text_of(value) for _, value in server.rows())
     if not found:
-        server.query(WHO)
-        found = "".join(text_of(value) for (value,) in server.rows())
+        name, alone, replicates = _by_itself(server)
+        if not (alone or replicates):
+            raise ForeignNode(_APART)
+        found = name
     return found
+
+
+def _by_itself(server: Server) -> tuple[str, bool, bool]:
+    """Its name, if it has no Galera, and if what is written there goes to other nodes."""
+    server.query(_BY_ITSELF)
+    ((name, alone, replicates),) = server.rows()
+    return text_of(name), bool(int(alone)), bool(int(replicates))
 
 
 def of(answer: Answer | None) -> str:
@@ -284,11 +300,13 @@ def of(answer: Answer | None) -> str:
     """
     if answer is None or answer.error is not None or answer.cluster_id == _NOT_JOINED:
         return ""
-    return answer.cluster_id or answer.server
+    return answer.server if not answer.replicates else answer.cluster_id or answer.server
 
 
 def heard(node: Node, answer: Answer) -> ForeignNode | None:
     """Note the answer to a ping; returns an error if ``node`` is in another cluster."""
+    if not answer.replicates and (error := apart(node)) is not None:
+        return error
     identity = of(answer)
     return membership(node.cluster).hear(node, identity, sure=False) if identity else None
 
@@ -321,10 +339,7 @@ def judge(link: NodeConnection, rows: Iterable[Iterable[object]]) -> None:
     Raises:
         ForeignNode: its node is in another cluster.
     """
-    identity = "".join(text_of(value) for _, value in rows)
-    if not identity:
-        link.query(WHO + _ALONE)
-        identity = "".join(text_of(value) for (value,) in link.rows())
+    identity = "".join(text_of(value) for _, value in rows) or _of_one(link)
     if identity in ("", _NOT_JOINED):  # it is joining, and takes no statements yet
         return
     known, sure = membership(link.node.cluster), True
@@ -336,6 +351,29 @@ def judge(link: NodeConnection, rows: Iterable[Iterable[object]]) -> None:
     if error is not None:
         expel(link.node, error)
         raise error
+
+
+def _of_one(link: NodeConnection) -> str:
+    """The name of a server that is in no cluster; empty of one that is about to join.
+
+    Raises:
+        ForeignNode: it has been taken out of its cluster by wsrep_on=OFF.
+    """
+    name, alone, replicates = _by_itself(link)
+    if not alone and replicates:
+        return ""
+    error = None if alone else apart(link.node)
+    if error is not None:
+        expel(link.node, error)
+        raise error
+    return name
+
+
+def apart(node: Node) -> ForeignNode | None:
+    """The error for a member with wsrep_on=OFF; None for one that is the only node."""
+    if sum(other.config.member for other in node.cluster.nodes) < 2:
+        return None
+    return ForeignNode(_APART)
 
 
 def expel(node: Node, error: ForeignNode) -> None:

@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary
 from galera_router.cluster import failback, membership
 from galera_router.cluster.epoch import read
 from galera_router.cluster.node import Node
+from galera_router.cluster.nodes import RESTED
 from galera_router.cluster.probe import Answer, Ping
 from galera_router.cluster.registry import clusters_met
 from galera_router.connections import connection as wire
@@ -33,7 +34,7 @@ from galera_router.connections.errors import Verdict, errno, verdict
 logger = logging.getLogger("galera_router")
 
 #: Seconds since it was last used for which a cluster's nodes are asked how they are.
-ACTIVE = 10.0
+ACTIVE = RESTED
 #: Seconds between two looks, at most, and while nothing is in use.
 LOOK, IDLE_LOOK = 0.125, 0.5
 #: Seconds between two questions to a node: that is well; that is not; that has not been so for
@@ -375,6 +376,7 @@ class Watchdog:
         self._awake = 0.0
         self._woken = threading.Event()
         self._sleeps = False
+        self._held: list[Callable[[], None]] | None = None
         self.thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -407,6 +409,23 @@ class Watchdog:
         self._meant = self._pause(links) if busy else IDLE_LOOK
         return self._meant
 
+    def _look_and_tell(self) -> float | None:
+        """What is found is told when all that waits is freed: who listens may take its time."""
+        self._held = []
+        try:
+            return self.look()
+        finally:
+            held, self._held = self._held, None
+            for tell in held:
+                tell()
+
+    def hold(self, tell: Callable[[], None]) -> bool:
+        """Keep what is to be told; returns True if this is its thread, and it is looking."""
+        if self._held is None or threading.current_thread() is not self.thread:
+            return False
+        self._held.append(tell)
+        return True
+
     def _moment(self) -> Moment:
         """Now; time in which the whole process stood still does not count as awake."""
         now = self._clock()
@@ -430,7 +449,7 @@ class Watchdog:
             self._woken.clear()
             self._sleeps = True  # before looking: a connection made from here on wakes us
             try:
-                pause = self.look()
+                pause = self._look_and_tell()
                 for call in _after_looks:
                     call(pause is None)
             except Exception:  # the thread must live on
@@ -473,6 +492,12 @@ def _begin() -> Watchdog | None:
             else:
                 _watchdog = watchdog
         return _watchdog
+
+
+def hold(tell: Callable[[], None]) -> bool:
+    """Keep what the watchdog is about to tell until its look is done; False for other threads."""
+    watchdog = _watchdog
+    return watchdog is not None and watchdog.hold(tell)
 
 
 def lives() -> bool:

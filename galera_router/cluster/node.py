@@ -42,7 +42,8 @@ class Node:
         distance: how long a round trip to it takes.
         server: which one answered at its address last, by its own name; empty if unknown.
         turn: how often that was another one: what was known of the one before holds no more.
-        several: one of those before has answered again: the address is that of several servers.
+        several: one of those before has soon answered again: the address is that of several.
+        servers: those that have answered, and when they last did or were replaced (by the clock).
     """
 
     config: NodeConfig
@@ -75,7 +76,7 @@ class Node:
     server: str = ""
     turn: int = 0
     several: bool = False
-    servers: set[str] = field(default_factory=set, repr=False)
+    servers: dict[str, float] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.name = self.config.name

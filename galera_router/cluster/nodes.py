@@ -65,6 +65,10 @@ REFUSAL_KEPT = 10.0
 READ_ONLY, FULL, DISK_FULL = "is read-only", "has no connection left", "has a full disk"
 #: Workers of whose transactions a node is remembered to have them.
 MARKS_KEPT = 1000
+#: Seconds without use after which the watchdog leaves the nodes alone.
+RESTED = 10.0
+#: Seconds within which a server that another one had replaced is back only behind a balancer.
+SOON_BACK = 60.0
 #: Seconds for which a choice among nodes to read from is made again, as long as it is well.
 CHOICE_KEPT = 0.25
 #: The environment's name for the zone of a process; the option ``zone`` comes first.
@@ -148,6 +152,11 @@ class Cluster:
     def note_use(self) -> None:
         """A node is about to be used."""
         self.used = self._clock()
+
+    @property
+    def rested(self) -> bool:
+        """Returns True if it has not been used for so long that its nodes were not asked."""
+        return self._clock() - self.used > RESTED
 
     def usual(self) -> Node | None:
         """The primary, if nothing speaks against it."""
@@ -334,22 +343,25 @@ class Cluster:
     def note_server(self, node: Node, server: str) -> int:
         """Note which server has answered as ``node``; returns the node's turn.
 
-        A server that was replaced stays away. One that is back after another stands behind the
-        same address: a balancer's, or that of a name with several records.
+        A server that was replaced stays away, or comes back when it is repaired. One that is back
+        at once after another stands behind the same address: a balancer's, or that of a name with
+        several records.
         """
         if not server or server == node.server:
             return node.turn
         with self._lock:
-            news = server in node.servers and not node.several
-            node.several |= server in node.servers
-            node.servers.add(server)
+            now = self._clock()
+            soon = now - node.servers.get(server, -math.inf) < SOON_BACK
+            news, node.several = soon and not node.several, soon or node.several
+            node.servers |= {node.server: now, server: now}
             node.server, node.turn = server, node.turn + 1
             node.forget_place()  # last: see note_mark
             turn = node.turn
         self.epochs.find_leader()
         if news:
             text = "%s: several servers answer as node %s: %s. Give each a place in NODES."
-            logger.warning(text, self.alias, node.name, "; ".join(sorted(node.servers)))
+            names = "; ".join(sorted(filter(None, node.servers)))
+            logger.warning(text, self.alias, node.name, names)
         return turn
 
     def note_position(self, node: Node, position: Position | None, turn: int | None = None) -> None:
@@ -532,14 +544,14 @@ class Cluster:
         """The primary if it is as good as any; else the first node that is settled.
 
         If none is settled, the first of those that will be soonest. One with several servers
-        behind its address comes last.
+        behind its address comes last, but no other may take over from the primary for that.
         """
         usual = self.usual()
         if usual is not None:
             return usual
         leader = self.epochs.leader
         nodes = self._fittest([leader, *self._electable] if leader else self._electable)
-        nodes = [node for node in nodes if not node.several] or nodes
+        nodes = [node for node in nodes if node is leader or not node.several] or nodes
         if not nodes:
             return None
         if leader in nodes:

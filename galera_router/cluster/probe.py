@@ -35,6 +35,8 @@ _STATUS = (
     f"SHOW GLOBAL STATUS WHERE Variable_name IN {('wsrep_local_state', 'Uptime', *STATUS)}"
 ).encode()
 WHO = b"SELECT CONCAT_WS(' ', @@hostname, @@port, @@wsrep_node_name)"
+#: Also if what is written there goes to the other nodes.
+_WHO = WHO + b", @@wsrep_on OR @@wsrep_provider = 'none'"
 _READ_ONLY = b"SELECT @@GLOBAL.read_only"
 _THREADS = (
     b"SET STATEMENT wsrep_sync_wait=0 FOR"
@@ -69,6 +71,7 @@ class Answer:
         states: what each of them waits for, as the server words it; empty where ``commands`` is
             None.
         read_only: its server refuses writes.
+        replicates: what is written there goes to the other nodes; without Galera there are none.
     """
 
     error: Exception | None = None
@@ -82,6 +85,7 @@ class Answer:
     commands: Mapping[int, str] | None = None
     states: Mapping[int, str] = field(default_factory=dict)
     read_only: bool = False
+    replicates: bool = True
 
     @property
     def verdict(self) -> Verdict | None:
@@ -180,7 +184,7 @@ class Ping:
         numbers = ", ".join(map(str, self._threads)).encode()
         threads = [_THREADS % numbers] if self._threads else []
         epochs = [] if self.node.cluster.epochs.absent else [_EPOCHS]
-        statements = [_STATUS, WHO, _READ_ONLY, *threads, *epochs, QUESTION]
+        statements = [_STATUS, _WHO, _READ_ONLY, *threads, *epochs, QUESTION]
         began = time.monotonic()
         answers = put(driver, statements, errors)
         self.node.distance.note(time.monotonic() - began)
@@ -235,8 +239,9 @@ def _answer(status: dict[str, str], who: _Rows, trouble: Exception | None) -> An
         synced=status.get("wsrep_local_state", _SYNCED) == _SYNCED,
         position=position(status.items()),
         started=None if uptime is None else time.time() - float(uptime),
-        server="".join(name for (name,) in who),
+        server="".join(name for name, _ in who),
         cluster_id=status.get("wsrep_cluster_state_uuid", ""),
+        replicates=all(str(value) not in _OFF for _, value in who),
     )
 
 

@@ -19,6 +19,7 @@ from django.db import Error, connections
 
 from galera_router.cluster import lag
 from galera_router.cluster.epoch import ASK, Epoch, read
+from galera_router.cluster.membership import apart
 from galera_router.cluster.node import Node
 from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.position import STATUS as PLACE
@@ -40,7 +41,7 @@ _STATUS = (
 _QUESTIONS = (
     f"SHOW GLOBAL STATUS WHERE Variable_name IN {_STATUS}".encode(),
     WHO,
-    b"SELECT @@version, @@GLOBAL.read_only",
+    b"SELECT @@version, @@GLOBAL.read_only, @@wsrep_on OR @@wsrep_provider = 'none'",
     b"SET STATEMENT wsrep_sync_wait=0 FOR " + ASK,
     QUESTION,
 )
@@ -390,7 +391,7 @@ def _report(node: Node, driver: Any, errors: tuple[type[Exception], ...], marker
     return Report(
         node,
         answered=True,
-        error="" if trouble is None or errno(trouble) in _WELL else str(trouble),
+        error=_why_not(node, trouble, facts),
         server=server,
         version=str(facts[0][0]) if facts else "",
         read_only=bool(facts) and str(facts[0][1]) not in ("0", "OFF"),
@@ -399,6 +400,14 @@ def _report(node: Node, driver: Any, errors: tuple[type[Exception], ...], marker
         markers=int(counted[0][0][0][0]) if counted and counted[0][0] else None,
         at=time.monotonic(),
     )
+
+
+def _why_not(node: Node, trouble: Exception | None, facts: Sequence[Sequence[Any]]) -> str:
+    """Why it takes no statements; empty if it does."""
+    if trouble is not None and errno(trouble) not in _WELL:
+        return str(trouble)
+    alone = bool(facts) and not int(facts[0][2])
+    return str((alone and apart(node)) or "")
 
 
 _surveyors: dict[Cluster, Surveyor] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import struct
@@ -34,6 +35,8 @@ _NO_RTT = 0xFFFFFFFF
 
 
 _TOO_LARGE = 1153
+#: Seconds that a read_timeout may be over too soon.
+_EARLY = 0.05
 #: Verbs whose state does not keep a statement of ours from our table: GET_LOCK, variables,
 #: temporary tables.
 _OUT_OF_THE_WAY = frozenset({"SELECT", "DO", "SET", "CREATE"})
@@ -79,6 +82,7 @@ class NodeConnection:
         spare: the same, if another node can be the primary by then; 0: as ``until``.
         outstanding: the answer to :meth:`send` has not been taken.
         overdue: it was ended because that moment had come.
+        timed_out: its last statement has taken longer than the driver's read_timeout allows.
         server: the server's own name for itself; empty if it was not asked.
         takes_packets: one packet may carry several statements.
         proxied: something stands around the driver's connection and makes its cursors.
@@ -106,6 +110,7 @@ class NodeConnection:
         self.until = self.spare = 0.0
         self.outstanding = False
         self.overdue = False
+        self.timed_out = False
         self.server = ""
         self.born = time.monotonic()
         self.epoch: int | None = None
@@ -178,6 +183,11 @@ class NodeConnection:
             yield
         finally:
             self.busy = 0.0
+
+    def note_failure(self) -> None:
+        """The statement in flight has failed: note if the driver has ended it."""
+        limit = self.node.config.role_settings["OPTIONS"].get("read_timeout") or math.inf
+        self.timed_out = time.monotonic() - self.busy > limit - _EARLY
 
     def query(self, statement: bytes) -> None:
         """Send a statement; raises the driver's errors. Its rows, if any, are to be fetched."""

@@ -170,10 +170,17 @@ def refresh() -> None:
     with _lock:
         counted = _counted()
         for listener in _installed:
-            if isinstance(listener, CountsStatements):
-                listener.counts(counted)
-            if isinstance(listener, SeesNodes):
-                listener.nodes(clusters_met())
+            try:
+                _tell(listener, counted)
+            except Exception:  # the others are to be told all the same
+                logger.exception("an instrumentation has failed to look at the nodes")
+
+
+def _tell(listener: Any, counted: Mapping[tuple[str, str, bool], int]) -> None:
+    if isinstance(listener, CountsStatements):
+        listener.counts(counted)
+    if isinstance(listener, SeesNodes):
+        listener.nodes(clusters_met())
 
 
 def _counted() -> dict[tuple[str, str, bool], int]:
@@ -212,10 +219,7 @@ def _look(last: bool) -> None:
     if now < _due and not last:
         return
     _due = now + LOOK
-    try:
-        refresh()
-    except Exception:
-        logger.exception("an instrumentation has failed to look at the nodes")
+    refresh()
 
 
 def _at_exit() -> None:

@@ -129,7 +129,8 @@ class Patience:
 
     A node out of the cluster does not count, it is waited for until ``reconnect_wait_time`` is
     over: the nodes may be forming a new cluster. A connection that was lost to a node that is
-    well counts little.
+    well counts little. What the driver has ended on two connections to one node, because of its
+    ``read_timeout``, would take as long on each node.
     """
 
     def __init__(self, session: Session) -> None:
@@ -139,12 +140,12 @@ class Patience:
         self._began = time.monotonic()
         self._limit = patience(session)
 
-    def again(self, node: Node) -> bool:
-        """Returns True if a connection to ``node`` has been lost before."""
-        return node in self._lost
+    def blames(self, link: NodeConnection) -> bool:
+        """Returns True if the node of ``link``, which is lost, is at fault: it is not the first."""
+        return link.node in self._lost and not link.timed_out
 
-    def spend(self, node: Node, error: Exception) -> None:
-        """Count a loss of a connection to ``node``; wait a moment if that may help.
+    def spend(self, link: NodeConnection, error: Exception) -> None:
+        """Count the loss of ``link``; wait a moment if that may help.
 
         Raises:
             NoNodeAvailable: the time is over; each node's reason is in the message.
@@ -153,8 +154,10 @@ class Patience:
         if verdict(error) is Verdict.OUT:
             self.wait(error)
             return
+        if link.timed_out and link.node in self._lost:
+            raise error
         self._deaths += bool(self._lost) and not self._lost[-1].up
-        self._lost.append(node)
+        self._lost.append(link.node)
         if self._deaths >= DEATHS or len(self._lost) >= LOSSES:
             raise error
 

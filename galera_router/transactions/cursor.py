@@ -98,6 +98,9 @@ class Call:
             self._check_answer(cursor)
             cursor._whole = self.statement.readable and cursor.buffered
             return rows
+        except MySQLdb.Error:
+            link.note_failure()
+            raise
         finally:
             link.busy = link.until = 0.0
             if cursor.connection is not None:

@@ -137,6 +137,15 @@ class Following:
         """Returns True if the cluster has the marker of the last write: it was not built anew."""
         return self.made_in is not None and self.made_in == self._session.cluster.identity
 
+    def doubt_primary(self) -> None:
+        """Another node may be the primary since that was last heard: the first use waits, and asks.
+
+        A write would be refused by the one that was; a read would be old.
+        """
+        leader = self._session.cluster.epochs.leader
+        if leader is not None:
+            self.behind.add(leader)
+
     def note_own(self, node: Node, turn: int) -> None:
         """``node`` has the last write, as its marker there says."""
         self.behind.discard(node)

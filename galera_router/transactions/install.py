@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from galera_router import signals
-from galera_router.cluster import epoch
+from galera_router.cluster import epoch, monitor
 from galera_router.cluster.registry import cluster_of
 from galera_router.compat import internals, wrappers
 from galera_router.connections.connection import NodeConnection
@@ -34,11 +35,15 @@ def hold_logs() -> None:
 
 
 def _hold_event(event: Event) -> bool:
-    return any(session.hold(partial(signals.deliver, event)) for session in sessions())
+    return _hold(partial(signals.deliver, event))
 
 
 def _hold_record(record: logging.LogRecord) -> bool:
-    return not any(session.hold(partial(logger.handle, record)) for session in sessions())
+    return not _hold(partial(logger.handle, record))
+
+
+def _hold(tell: Callable[[], None]) -> bool:
+    return any(session.hold(tell) for session in sessions()) or monitor.hold(tell)
 
 
 def install(wrapper: BaseDatabaseWrapper) -> None:

@@ -114,7 +114,8 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
                 doubt = doubt or Doubt(transaction, link, error)
             session.following.note_read(link.node)  # a refusal tells of what is there
             loss = loss or failover.refused(session, error)
-            row = _settle(transaction, call, doubt, error)
+            again = doubt is not None and doubt.link is not link
+            row = _settle(transaction, call, doubt, error, too_long=again and link.timed_out)
             if row is not None and doubt is not None:
                 rows = _recorded(call, row, doubt)
                 session.answers.note(call, None)
@@ -155,9 +156,12 @@ def _done(session: Session, link: NodeConnection, mark: Mark | None = None) -> N
 
 
 def _settle(
-    transaction: Transaction, call: Call, doubt: Doubt | None, error: Exception
+    transaction: Transaction, call: Call, doubt: Doubt | None, error: Exception, *, too_long: bool
 ) -> Row | None:
-    """The recorded answer if the change is there; None if the statement is to be sent again."""
+    """The recorded answer if the change is there; None if the statement is to be sent again.
+
+    If it is ``too_long``, the driver's ``read_timeout`` has ended it again, and always will.
+    """
     session, marking = transaction.session, transaction.marking
     marking.done = False
     if doubt is None:
@@ -173,7 +177,7 @@ def _settle(
         return None
 
     def resume(link: NodeConnection, marker: Marker) -> None:
-        if not is_lost(error) and not _may_come_again(error):
+        if too_long or not (is_lost(error) or _may_come_again(error)):
             raise Refused(error)
         if doubt.link.state is not None:
             raise FailoverImpossible(doubt.link.state)
@@ -327,7 +331,7 @@ def _lost(
 def _read_again(session: Session, call: Call, old: NodeConnection, lost: Exception) -> Any:
     """Repeat a read whose answer was lost, where it cannot write a second time."""
     loss, patience = Loss(old.node, lost), Patience(session)
-    patience.spend(old.node, lost)
+    patience.spend(old, lost)
     while True:
         link = failover.connect_primary(session)
         try:
@@ -340,7 +344,7 @@ def _read_again(session: Session, call: Call, old: NodeConnection, lost: Excepti
                 failover.undo(session)
                 raise
             session.lose_primary()
-            patience.spend(link.node, error)
+            patience.spend(link, error)
         else:
             session.following.note_read(link.node)
             session.answers.note(call, link)

@@ -272,10 +272,10 @@ def _outside_error(
     """Raise ``error`` unless the read may be tried once more, elsewhere if need be."""
     if not is_lost(error):
         raise error
-    session.reader.lose(link, error, certain=patience.again(link.node))
+    session.reader.lose(link, error, certain=patience.blames(link))
     if not session.options.failover_enable:
         raise error
-    patience.spend(link.node, error)
+    patience.spend(link, error)
 
 
 def _waited_in_vain(
@@ -471,14 +471,14 @@ def _snapshot_error(
     session = transaction.session
     begun = session.snapshot is link
     if is_lost(error):
-        session.reader.lose(link, error, certain=patience.again(link.node))
+        session.reader.lose(link, error, certain=patience.blames(link))
         if begun:
             transaction.to_pending()
             rebuilding.refuse(transaction, link, error)
-        patience.spend(link.node, error)
+        patience.spend(link, error)
     elif verdict(error) is Verdict.ROLLED_BACK:  # DDL on another node broke its locks
         transaction.to_pending()
-        patience.spend(link.node, error)
+        patience.spend(link, error)
     else:
         if begun and not (verdict(error) is Verdict.LOCK_WAIT and _stands(transaction, link)):
             writing.note_error(transaction, call, error)

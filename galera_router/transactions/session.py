@@ -603,7 +603,11 @@ class Session:
             if following.seen is not None:
                 following.join(rules.seen)
         mode = (scope.mode(self.cluster.alias) if rules.modes else None) or self.options.reads
-        if self.forgotten is not None or mode == "primary":
+        if mode == "primary":
+            if self.cluster.rested and not self.transaction_begun:
+                following.doubt_primary()
+            return False
+        if self.forgotten is not None:
             return False
         if self.transaction is not None:
             return self.transaction.reads_elsewhere(mode)

@@ -117,11 +117,11 @@ def _begin_tally(link: NodeConnection) -> Tally:
 
 
 def _tell(statement: Statement, link: NodeConnection) -> None:
-    try:
-        for observe in _observers:
+    for observe in _observers:
+        try:
             observe(statement, link)
-    except Exception:
-        logger.exception("what watches the statements has failed")
+        except Exception:  # the others are to be told all the same
+            logger.exception("what watches the statements has failed")
 
 
 def _after_fork() -> None:

@@ -200,7 +200,7 @@ def _spend(transaction: Transaction, call: Call, error: Exception, patience: Pat
     session = transaction.session
     assert session.primary is not None
     try:
-        patience.spend(session.primary.node, error)
+        patience.spend(session.primary, error)
     except Exception:
         note_error(transaction, call, error)
         raise

@@ -141,3 +141,33 @@ def test_a_server_that_was_replaced_is_one(shop: EitherShop) -> None:
     cluster.note_server(node, "a")
     assert [n.name for n in cluster.nodes if n.several] == ["db1"]
     assert cluster.primary() is cluster.nodes[1]
+
+
+@both(stock=False)
+def test_a_server_that_was_repaired_and_is_back_is_one(
+    shop: EitherShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = shop.session.cluster
+    node, now = cluster.nodes[0], 0.0
+    monkeypatch.setattr(cluster, "_clock", lambda: now)
+    for name in ("a", "b", "a"):
+        now += 3600.0
+        cluster.note_server(node, name)
+    assert not node.several
+
+
+@both(stock=False)
+def test_the_primary_stays_it_where_another_server_has_answered_for_a_moment(
+    shop: EitherShop,
+) -> None:
+    """The others follow the table, which names it: none of them may take over."""
+    Tag.objects.create(name="first")
+    cluster = shop.session.cluster
+    node = cluster.nodes[0]
+    server = node.server
+    for name in ("its stand-in", server):
+        cluster.note_server(node, name)
+    assert node.several
+    with shop.traffic() as sent:
+        Tag.objects.create(name="second")
+    assert any("INSERT INTO `shop_tag`" in sql for sql in sent["db1"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -98,6 +100,41 @@ def test_the_watchdog_tells_in_its_own_thread(shop: Shop, monkeypatch: pytest.Mo
     assert threads == ["galera_router: watchdog"]
     (up,) = recorder.of(NodeUp)
     assert 0 < up.seconds < 60
+
+
+@pytest.mark.parametrize("slow", ["a receiver", "a handler of the log"])
+def test_who_takes_long_to_listen_keeps_no_statement_on_a_dead_node(shop: Shop, slow: str) -> None:
+    """The watchdog frees what waits before it tells anybody why."""
+    shop.stock()
+    over = threading.Event()
+
+    class Slow(logging.Handler):
+        def createLock(self) -> None:
+            self.lock = None  # else the statement's own line waits for that of the watchdog
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if "is down" in record.getMessage():
+                over.wait(6.0)
+
+    def listen(event: NodeDown, **kwargs: Any) -> None:
+        over.wait(6.0)
+
+    handler, log = Slow(), logging.getLogger("galera_router")
+    with ExitStack() as stack:
+        stack.callback(over.set)
+        if slow == "a receiver":
+            stack.enter_context(receiving(signals.node_down, listen))
+        else:
+            log.addHandler(handler)
+            stack.callback(log.removeHandler, handler)
+        stack.enter_context(transaction.atomic())
+        Book.objects.count()
+        frozen = shop.reading
+        stack.callback(frozen.thaw)
+        frozen.freeze()
+        began = time.monotonic()
+        assert Book.objects.count() == 1
+        assert time.monotonic() - began < 4.0
 
 
 def test_who_has_changed_the_primary(shop: Shop) -> None:

@@ -15,7 +15,7 @@ from django.db import connections
 from django.test.utils import override_settings
 
 from galera_router import expand
-from galera_router.checks import check_database, servers
+from galera_router.checks import check_database, probe, servers
 from galera_router.testing import GaleraCluster, GaleraNode
 from galera_router.testing.ports import reserve_ports
 from tests.integration.support import Shop, durable, use_databases, without_galera
@@ -56,6 +56,16 @@ def nodes(shop: Shop, **changes: dict[str, Any]) -> None:
 
 def at(node: GaleraNode) -> dict[str, Any]:
     return {"HOST": node.host, "PORT": node.port}
+
+
+# Nodes that cannot be told apart
+
+
+def test_servers_of_one_name(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cloned machines that are all called localhost, say, and have the usual port."""
+    monkeypatch.setattr(probe, "WHO", b"SELECT 'localhost 3306 localhost'")
+    (message,) = found("E023", "The nodes db1, db2, db3 of 'default'", "'localhost 3306 localhost'")
+    assert "wsrep_node_name" in str(message.hint)
 
 
 # Nodes that cannot be used
