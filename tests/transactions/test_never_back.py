@@ -200,11 +200,12 @@ def request_() -> Iterator[None]:
 
 
 @pytest.fixture
-def parted(shop: Shop, request_: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    """This thread has read on db2, which is ahead; who may choose where to read goes to db3."""
+def parted(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """A request that only reads is on db2, which is ahead; who chooses anew goes to db3."""
     Author.objects.create(name="Ann")
     shop.warm()
     shop.settle()
+    shop.forget()
     _, db2, db3 = shop.session.cluster.nodes
     draw, chosen = Choice.draw, [db2]
 
@@ -212,13 +213,13 @@ def parted(shop: Shop, request_: None, monkeypatch: pytest.MonkeyPatch) -> Itera
         return draw(self, rng, wanted or chosen[0])
 
     monkeypatch.setattr(Choice, "draw", drawn)
-    Tag.objects.count()
-    chosen[:] = [db3]
-    shop.galera["db3"].hold_applier()
-    shop.galera["db1"].query("UPDATE galera_router.shop_author SET name = 'Bob'")
-    shop.galera["db2"].wait_applied()
-    yield shop
-    shop.galera["db3"].release_applier()
+    with scope.needing({}, request=True):
+        Tag.objects.count()
+        chosen[:] = [db3]
+        with shop.galera["db3"].hold_applier():
+            shop.galera["db1"].query("UPDATE galera_router.shop_author SET name = 'Bob'")
+            shop.galera["db2"].wait_applied()
+            yield shop
 
 
 @ways
