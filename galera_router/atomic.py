@@ -6,6 +6,7 @@ import functools
 import inspect
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -14,6 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from galera_router.cluster.registry import cluster_of
 from galera_router.connections.errors import is_unknown_name
 from galera_router.exceptions import ConfigurationError
+from galera_router.recovery.arguments import Given
 from galera_router.recovery.retry import ATTEMPTS, Attempts, pause, tell_not
 from galera_router.recovery.runs import Run
 from galera_router.recovery.turns import Turn
@@ -66,11 +68,11 @@ class GaleraAtomic:
 
         @functools.wraps(function)
         def atomically(*args: P.args, **kwargs: P.kwargs) -> R:
-            return self._run(lambda: function(*args, **kwargs), name, place)
+            return self._run(partial(function, *args, **kwargs), name, place)
 
         return atomically
 
-    def _run(self, call: Callable[[], R], name: str, place: Place) -> R:
+    def _run(self, call: partial[R], name: str, place: Place) -> R:
         self._check_alias()
         session = session_of(self._using)
         if session is None or not connections[self._using].get_autocommit():
@@ -80,9 +82,10 @@ class GaleraAtomic:
             return self._repeatedly(call, name, place, session, turn)
 
     def _repeatedly(
-        self, call: Callable[[], R], name: str, place: Place, session: Session, turn: Turn
+        self, call: partial[R], name: str, place: Place, session: Session, turn: Turn
     ) -> R:
         attempts = Attempts(self._attempts)
+        given = Given(call.func, call.args, call.keywords)
         on_primary = session.primary_only
         while True:
             if attempts.run == 1 or on_primary:  # what only reads is in nobody's way
@@ -97,7 +100,7 @@ class GaleraAtomic:
                 on_secondary = not on_primary and not session.promoted
                 if not attempts.may_repeat(error, on_secondary=on_secondary):
                     raise
-                if (obstacle := run.obstacle()) is not None:
+                if (obstacle := run.obstacle() or given.put_back()) is not None:
                     tell_not(self._using, name, error, obstacle)
                     raise
                 # One that only read is as well off on a secondary, in one snapshot.
@@ -144,8 +147,10 @@ def galera_atomic(
 
     It is not run again if anything was committed since it began, on any database, in any thread
     that it has started, or if hooks of ``on_commit`` were run: then the error goes on. It must
-    therefore not have other effects before its end; put those into ``on_commit``. From its third
-    run on it queues with others that fail as often, so that each gets its turn.
+    therefore not have other effects before its end; put those into ``on_commit``. The model
+    instances, containers and files that it was given are put back before another run; one that was
+    given an iterator is not run again. From its third run on it queues with others that fail as
+    often, so that each gets its turn.
 
     As a context manager (``with galera_atomic():``) there is nothing to run again, and the error
     goes on. A decorated function inside another transaction leaves the repetition to the outermost

@@ -58,6 +58,7 @@ GUARD, PROCEDURES, STATE = "guard", "procedures", "state"
 CONFLICTS, SAVEPOINTS, SWALLOWED, TOKENS = "conflicts", "savepoints", "swallowed", "tokens"
 ENDED, FENCE, SHARED = "ended", "fence", "shared"
 AT_ONCE, LANE, LOST_BESIDES, MARKS = "at-once", "lane", "lost-besides", "marks"
+GIVEN = "given"
 EXCEPT_CLAUSE, FAILED_COMMITS = "except-clause", "failed-commits"
 GOING_ON, LOCK_WAITS = "going-on", "lock-waits"
 ALONE, ANSWERS, DRIVER, FORMS = "alone", "answers", "driver", "forms"
@@ -743,6 +744,14 @@ MUTANTS = (
         "                with run, session.on_primary(on_primary), self._atomic:\n"
         "                    call()\n                    return call()",
         (ALARMS, CHAOS),
+    ),
+    Mutant(
+        "arguments-as-they-were-left",
+        "a function that is run again is given the instances that its undone run has changed",
+        "atomic.py",
+        "run.obstacle() or given.put_back()",
+        "run.obstacle()",
+        (GIVEN,),
     ),
     Mutant(
         "run-again-after-a-commit",

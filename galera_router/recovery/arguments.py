@@ -1,0 +1,272 @@
+"""What a function was given, put back before it is run again.
+
+A run that was undone leaves its traces: a model instance that it has saved has a key, and the sums
+that were added up on it. Another run would add once more. So instances are put back wherever the
+function may have them from: its arguments and what these contain, the attributes of an argument
+(``self`` is one), and the variables around the function. Lists, dictionaries and sets are put back
+where they are an argument, in one, or in a field of an instance; anywhere else they may be somebody
+else's as well. Files are sought back. What was taken from an iterator is gone.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import partial, singledispatch
+from inspect import GEN_CREATED, getgeneratorstate
+from types import CellType, FunctionType, GeneratorType, MethodType, ModuleType
+from typing import Any
+from uuid import UUID
+
+from django.core.files.base import File
+from django.db.models import Model
+from django.db.models.query import QuerySet, RawQuerySet
+from django.utils.functional import LazyObject
+
+
+class Place(Enum):
+    """Where a value was found."""
+
+    ARGUMENT = "an argument, or in one"
+    FIELD = "in a model instance"
+    AROUND = "a variable around the function"
+    ATTRIBUTE = "an attribute of one of these"
+
+
+#: Nothing in them can be changed, and nothing hangs on them.
+_PLAIN = frozenset({
+    type(None), bool, int, float, complex, str, bytes, Decimal, UUID, date, datetime, time,
+    timedelta,
+})  # fmt: skip
+_OURS = frozenset({Place.ARGUMENT, Place.FIELD})
+_LOOKED_INTO = frozenset({Place.ARGUMENT, Place.AROUND})
+
+
+class Given:
+    """What a function was given, as it is when this is made: before the first run.
+
+    Args:
+        function: what is to be run, and perhaps again.
+        args: its arguments.
+        kwargs: those that are given by name.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], args: Iterable[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        self._known: dict[int, Any] = {}  # with the objects: else another one may get the id
+        self._undo: list[Callable[[], None]] = []
+        self._lost: list[Callable[[], bool]] = []
+        found = deque((value, Place.ARGUMENT) for value in (*args, *kwargs.values()))
+        found.append((function, Place.AROUND))
+        while found:
+            value, place = found.popleft()  # the arguments come first
+            if type(value) not in _PLAIN and id(value) not in self._known:
+                self._known[id(value)] = value
+                # Not by ``__class__``, which has a lazy object ask the database.
+                found.extend(_kept.dispatch(type(value))(value, place, self))
+
+    def put_back(self) -> str | None:
+        """Make all of it what it was; returns why that cannot be, in words."""
+        if any(is_lost() for is_lost in self._lost):
+            return "what it has taken from an iterator that it was given is gone"
+        try:
+            for undo in self._undo:
+                undo()
+        except Exception as error:  # a file is closed; a container has methods of its own
+            return f"what it was given cannot be put back ({type(error).__name__})"
+        return None
+
+    def refill(self, values: dict[Any, Any]) -> None:
+        """Have ``values`` contain again what it contains now."""
+        before = {**values}
+
+        def undo() -> None:
+            values.clear()
+            values.update(before)
+
+        self._undo.append(undo)
+
+    def undo(self, do: Callable[[], Any]) -> None:
+        """Have ``do`` called to put something back."""
+        self._undo.append(do)
+
+    def lose(self, is_lost: Callable[[], bool]) -> None:
+        """Have ``is_lost`` asked if there is something that cannot be put back."""
+        self._lost.append(is_lost)
+
+
+Found = Iterable[tuple[Any, Place]]
+
+
+@singledispatch
+def _kept(value: object, place: Place, given: Given) -> Found:
+    """Keep how ``value`` is; returns what hangs on it, and as what that is to be kept."""
+    if place not in _LOOKED_INTO:
+        return ()
+    if place is Place.ARGUMENT and hasattr(type(value), "__next__"):
+        given.lose(lambda: True)
+    try:
+        attributes = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return ()
+    return [(one, Place.ATTRIBUTE) for one in [*attributes.values()]]
+
+
+@_kept.register(type)
+@_kept.register(ModuleType)
+def _shared_by_all(value: object, place: Place, given: Given) -> Found:
+    return ()
+
+
+# --- what is put back wherever it is
+
+
+@_kept.register(Model)
+def _model(value: Any, place: Place, given: Given) -> Found:
+    state = vars(value._state)
+    related = state.get("fields_cache", {})
+    for attributes in (vars(value), state, related):
+        given.refill(attributes)
+    return [(one, Place.FIELD) for one in (*vars(value).values(), *related.values())]
+
+
+@_kept.register(QuerySet)
+@_kept.register(RawQuerySet)
+def _queryset(value: Any, place: Place, given: Given) -> Found:
+    given.refill(vars(value))
+    return [(value._result_cache, Place.FIELD)]
+
+
+@_kept.register(LazyObject)
+def _lazy(value: Any, place: Place, given: Given) -> Found:
+    attributes = object.__getattribute__(value, "__dict__")
+    given.refill(attributes)
+    return [(attributes.get("_wrapped"), Place.FIELD)]
+
+
+# --- containers
+
+
+@_kept.register(list)
+@_kept.register(deque)
+@_kept.register(bytearray)
+def _list(value: Any, place: Place, given: Given) -> Found:
+    before = [*value]
+
+    def undo() -> None:
+        if not _same(value, before):
+            value.clear()
+            value.extend(before)
+
+    if place in _OURS:
+        given.undo(undo)
+    return [(one, place) for one in before if type(one) not in _PLAIN]
+
+
+@_kept.register(dict)
+def _dict(value: Any, place: Place, given: Given) -> Found:
+    # A MultiValueDict has lists of values, which its own methods do not show; an OrderedDict has
+    # an order that those of ``dict`` do not know of.
+    kind = OrderedDict if isinstance(value, OrderedDict) else dict
+    before = {key: kind.__getitem__(value, key) for key in value}
+
+    def undo() -> None:
+        if not (_same(value, before) and _same(kind.values(value), before.values())):
+            kind.clear(value)
+            kind.update(value, before)
+
+    if place in _OURS:
+        given.undo(undo)
+    return [(one, place) for one in before.values() if type(one) not in _PLAIN]
+
+
+@_kept.register(set)
+def _set(value: Any, place: Place, given: Given) -> Found:
+    before = {*value}
+
+    def undo() -> None:
+        if value != before:
+            value.clear()
+            value.update(before)
+
+    if place in _OURS:
+        given.undo(undo)
+    return [(one, place) for one in before if type(one) not in _PLAIN]
+
+
+@_kept.register(tuple)
+@_kept.register(frozenset)
+def _fixed(value: Any, place: Place, given: Given) -> Found:
+    return [(one, place) for one in value if type(one) not in _PLAIN]
+
+
+def _same(some: Iterable[Any], others: Iterable[Any]) -> bool:
+    return [*map(id, some)] == [*map(id, others)]
+
+
+# --- functions, and what can be read once
+
+
+@_kept.register(FunctionType)
+def _function(value: Any, place: Place, given: Given) -> Found:
+    cells = value.__closure__ if place in _LOOKED_INTO else None
+    return [(one, Place.AROUND) for cell in cells or () for one in _in_cell(cell)]
+
+
+def _in_cell(cell: CellType) -> list[Any]:
+    try:
+        return [cell.cell_contents]
+    except ValueError:  # the variable has no value yet
+        return []
+
+
+@_kept.register(MethodType)
+def _method(value: Any, place: Place, given: Given) -> Found:
+    both = value.__self__, value.__func__
+    return [(one, Place.AROUND) for one in both if place in _LOOKED_INTO]
+
+
+@_kept.register(partial)
+def _partial(value: Any, place: Place, given: Given) -> Found:
+    held = value.func, *value.args, *value.keywords.values()
+    return [(one, Place.AROUND) for one in held if place in _LOOKED_INTO]
+
+
+@_kept.register(GeneratorType)
+def _generator(value: Any, place: Place, given: Given) -> Found:
+    fresh = getgeneratorstate(value) == GEN_CREATED
+    if place is Place.ARGUMENT:
+        given.lose(lambda: not fresh or getgeneratorstate(value) != GEN_CREATED)
+    return ()
+
+
+@_kept.register(io.IOBase)
+@_kept.register(File)
+@_kept.register(tempfile._TemporaryFileWrapper)
+def _file(value: Any, place: Place, given: Given) -> Found:
+    if place is Place.ARGUMENT and not value.closed:
+        try:
+            given.undo(_seek_back(value))
+        except (AttributeError, OSError, ValueError):  # a pipe, a line that is being read
+            given.lose(lambda: True)
+    return ()
+
+
+def _seek_back(file: Any) -> Callable[[], None]:
+    """Returns what goes back to where ``file`` is now, and cuts off what is written behind that."""
+    where = file.tell()
+    ends_here = file.writable() and file.seek(0, io.SEEK_END) == where
+    file.seek(where)
+
+    def undo() -> None:
+        file.seek(where)
+        if ends_here:
+            file.truncate()
+
+    return undo

@@ -1,0 +1,293 @@
+"""What a function was given is the same at each of its runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import QueryDict
+from django.utils.datastructures import MultiValueDict
+from django.utils.functional import SimpleLazyObject, empty
+
+from galera_router.recovery.arguments import Given
+from tests.shop.models import Author, Book
+
+GONE = "what it has taken from an iterator that it was given is gone"
+
+
+def nothing(*args: Any, **kwargs: Any) -> None: ...
+
+
+def a_book() -> Book:
+    return Book(title="Emma", stock=3, author=Author(name="Ann"))
+
+
+# --- instances
+
+
+def sell(book: Book) -> None:
+    """What a run that is undone leaves on an instance."""
+    book.stock -= 1
+    book.pk = 7
+    book._state.adding, book._state.db = False, "other"
+    book.author.name = "Bea"
+    book.extra = "x"  # type: ignore[attr-defined]
+    book.author = Author(name="Cleo")
+
+
+def is_as_it_was(book: Book) -> bool:
+    seen: Any = book.pk, book.stock, book._state.adding, book._state.db, book.author.name
+    same: bool = seen == (None, 3, True, "default", "Ann")
+    return same and "extra" not in vars(book)
+
+
+def around(book: Book) -> Callable[[], None]:
+    return lambda: sell(book)
+
+
+class Till:
+    """What has a method that is decorated."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.sold: list[Book] = []
+
+    def sell(self) -> None:
+        sell(self.book)
+
+
+WAYS: dict[str, Callable[[Book], Given]] = {
+    "argument": lambda book: Given(nothing, [book], {}),
+    "by name": lambda book: Given(nothing, [], {"book": book}),
+    "in a list": lambda book: Given(nothing, [[book]], {}),
+    "in a tuple in a dictionary": lambda book: Given(nothing, [{"books": (1, book)}], {}),
+    "in a set": lambda book: Given(nothing, [{id(book): frozenset({1})}, deque([book])], {}),
+    "variable": lambda book: Given(around(book), [], {}),
+    "of a function around": lambda book: Given(lambda: around(book)(), [], {}),
+    "attribute": lambda book: Given(nothing, [Till(book)], {}),
+    "self": lambda book: Given(Till(book).sell, [], {}),
+    "in a list of an attribute": lambda book: Given(nothing, [SimpleNamespace(all=[book])], {}),
+    "of a partial function": lambda book: Given(partial(nothing, book), [], {}),
+    "lazy": lambda book: Given(nothing, [evaluated(book)], {}),
+    "prefetched": lambda book: Given(nothing, [with_books(book)], {}),
+    "in a queryset": lambda book: Given(nothing, [results(book)], {}),
+}
+
+
+def evaluated(book: Book) -> Any:
+    lazy: Any = SimpleLazyObject(lambda: book)
+    assert lazy.title == "Emma"
+    return lazy
+
+
+def with_books(book: Book) -> Author:
+    author = Author(name="Dora")
+    vars(author)["_prefetched_objects_cache"] = {"books": results(book)}
+    return author
+
+
+def results(book: Book) -> Any:
+    books = Book.objects.all()
+    books._result_cache = [book]
+    return books
+
+
+@pytest.mark.parametrize("given", WAYS.values(), ids=WAYS)
+def test_an_instance_is_put_back(given: Callable[[Book], Given]) -> None:
+    book = a_book()
+    kept = given(book)
+    for _ in range(2):
+        sell(book)
+        assert kept.put_back() is None
+        assert is_as_it_was(book)
+
+
+def test_so_is_what_it_holds() -> None:
+    book: Any = a_book()
+    book.blurb = {"words": [1, 2]}
+    given = Given(nothing, [Till(book)], {})
+    book.blurb["words"].append(3)
+    book.blurb["new"] = 1
+    given.put_back()
+    assert book.blurb == {"words": [1, 2]}
+
+
+def test_what_was_fetched_since_is_forgotten() -> None:
+    books: Any = Book.objects.all()
+    lazy: Any = SimpleLazyObject(a_book)
+    given = Given(nothing, [books, lazy], {})
+    books._result_cache = [a_book()]
+    assert lazy.title == "Emma"
+    given.put_back()
+    assert books._result_cache is None
+    assert lazy._wrapped is empty
+
+
+def test_a_lazy_object_is_not_asked() -> None:
+    asked: list[int] = []
+    Given(nothing, [SimpleLazyObject(lambda: asked.append(1))], {})
+    assert not asked
+
+
+def test_instances_in_a_circle_and_in_a_long_row() -> None:
+    books = [a_book() for _ in range(5000)]
+    for one, other in zip(books, [*books[1:], books[0]], strict=True):
+        vars(one)["next"] = other
+    given = Given(nothing, [books[0]], {})
+    for book in books:
+        sell(book)
+    given.put_back()
+    assert all(map(is_as_it_was, books))
+
+
+# --- containers
+
+
+def clear(value: Any) -> None:
+    value.clear()
+
+
+def _values() -> dict[str, tuple[Any, Callable[[Any], Any]]]:
+    return {
+        "list": ([1, 2], lambda v: v.append(3)),
+        "list, sorted": ([object(), object()], lambda v: v.reverse()),
+        "deque": (deque([1, 2], 2), lambda v: v.append(3)),
+        "bytearray": (bytearray(b"ab"), lambda v: v.extend(b"c")),
+        "dictionary": ({"tags": [1]}, lambda v: v.pop("tags")),
+        "dictionary, a value": ({"a": 1}, lambda v: v.update(a=2)),
+        "dictionary in it": ({"a": {"b": 1}}, lambda v: v["a"].clear()),
+        "ordered": (OrderedDict(a=1, b=2), lambda v: v.move_to_end("a")),
+        "default": (defaultdict(list, a=[1]), lambda v: v["b"].append(1)),
+        "set": ({1, 2}, lambda v: v.add(3)),
+        "form": (MultiValueDict({"a": ["1", "2"]}), lambda v: v.appendlist("a", "3")),
+        "query": (QueryDict("a=1&a=2&b=", mutable=True), lambda v: v.setlist("a", [])),
+    }
+
+
+@pytest.mark.parametrize("name", _values())
+@pytest.mark.parametrize("change", ["its own", "cleared"])
+def test_a_container_that_is_an_argument_is_put_back(name: str, change: str) -> None:
+    value, own = _values()[name]
+    before = [*value.lists()] if hasattr(value, "lists") else [*map(repr, value)], repr(value)
+    given = Given(nothing, [value], {})
+    for _ in range(2):
+        (own if change == "its own" else clear)(value)
+        assert repr(value) != before[1]
+        assert given.put_back() is None
+        now = [*value.lists()] if hasattr(value, "lists") else [*map(repr, value)], repr(value)
+        assert now == before
+
+
+def test_one_that_may_be_anybodys_is_left_alone() -> None:
+    runs: list[int] = []
+    till = Till(a_book())
+
+    def work() -> None:
+        runs.append(1)
+        till.sold.append(till.book)
+
+    given = Given(work, [till], {})
+    work()
+    given.put_back()
+    assert (len(runs), len(till.sold)) == (1, 1)
+
+
+def test_what_cannot_be_told_apart_is_left_alone() -> None:
+    """Classes, modules and objects without attributes."""
+    assert Given(nothing, [Book, csv, object(), Ellipsis, print, Path()], {}).put_back() is None
+
+
+# --- what can be read once
+
+
+def numbers() -> Iterator[int]:
+    yield from range(3)
+
+
+def opened() -> Any:
+    found = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115
+    found.write("ab\ncd\n")
+    found.seek(3)
+    return found
+
+
+ITERATORS: dict[str, Callable[[], Iterator[Any]]] = {
+    "generator": numbers,
+    "of a list": lambda: iter([1, 2]),
+    "map": lambda: map(str, [1, 2]),
+    "csv": lambda: csv.reader(["a,b"]),
+}
+
+
+@pytest.mark.parametrize("made", ITERATORS.values(), ids=ITERATORS)
+def test_an_iterator_that_was_given_is_used_up(made: Callable[[], Iterator[Any]]) -> None:
+    rows, book = made(), a_book()
+    given = Given(nothing, [book, [rows]], {})
+    next(rows)
+    book.stock = 0
+    assert given.put_back() == GONE
+    assert book.stock == 0  # as the failed run has left it
+
+
+def test_a_generator_that_nobody_has_asked_is_as_good_as_new() -> None:
+    rows = numbers()
+    given = Given(nothing, [rows], {})
+    assert given.put_back() is None
+    assert [*rows] == [0, 1, 2]
+    assert Given(nothing, [rows], {}).put_back() == GONE
+
+
+def test_an_iterator_around_the_function_is_its_own_business() -> None:
+    rows = iter([1, 2])
+    assert Given(lambda: next(rows), [], {}).put_back() is None
+
+
+FILES: dict[str, Callable[[], Any]] = {
+    "text": lambda: io.StringIO("ab\ncd\n"),
+    "bytes": lambda: io.BytesIO(b"ab\ncd\n"),
+    "upload": lambda: SimpleUploadedFile("rows.csv", b"ab\ncd\n"),
+    "temporary": opened,
+}
+
+
+@pytest.mark.parametrize("made", FILES.values(), ids=FILES)
+def test_a_file_is_sought_back(made: Callable[[], Any]) -> None:
+    file = made()
+    file.seek(3)
+    given = Given(nothing, [file], {})
+    for _ in range(2):
+        assert file.read() in ("cd\n", b"cd\n")
+        assert given.put_back() is None
+
+
+@pytest.mark.parametrize("made", FILES.values(), ids=FILES)
+def test_what_was_written_behind_a_file_is_cut_off(made: Callable[[], Any]) -> None:
+    file = made()
+    whole = file.read() and (file.seek(0), file.read())[1]
+    given = Given(nothing, [file], {})
+    file.write(whole)
+    assert given.put_back() is None
+    file.seek(0)
+    assert file.read() == whole
+
+
+def test_a_pipe_can_be_read_once_and_a_closed_file_not_at_all() -> None:
+    class Pipe(io.StringIO):
+        def tell(self) -> int:
+            raise OSError("telling position disabled by next() call")
+
+    assert Given(nothing, [Pipe("a")], {}).put_back() == GONE
+    file = io.StringIO("a")
+    given = Given(nothing, [file], {})
+    file.close()
+    assert given.put_back() == "what it was given cannot be put back (ValueError)"
+    assert Given(nothing, [file], {}).put_back() is None
