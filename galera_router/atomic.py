@@ -68,24 +68,30 @@ class GaleraAtomic:
 
         @functools.wraps(function)
         def atomically(*args: P.args, **kwargs: P.kwargs) -> R:
-            return self._run(partial(function, *args, **kwargs), name, place)
+            given = partial(Given, function, args, kwargs)
+            return self._run(lambda: function(*args, **kwargs), name, place, given)
 
         return atomically
 
-    def _run(self, call: partial[R], name: str, place: Place) -> R:
+    def _run(self, call: Callable[[], R], name: str, place: Place, given: Callable[[], Given]) -> R:
         self._check_alias()
         session = session_of(self._using)
         if session is None or not connections[self._using].get_autocommit():
             with self._atomic:  # another database, or nested: the outermost runs again
                 return call()
         with Turn(name) as turn:
-            return self._repeatedly(call, name, place, session, turn)
+            return self._repeatedly(call, name, place, given(), session, turn)
 
     def _repeatedly(
-        self, call: partial[R], name: str, place: Place, session: Session, turn: Turn
+        self,
+        call: Callable[[], R],
+        name: str,
+        place: Place,
+        given: Given,
+        session: Session,
+        turn: Turn,
     ) -> R:
         attempts = Attempts(self._attempts)
-        given = Given(call.func, call.args, call.keywords)
         on_primary = session.primary_only
         while True:
             if attempts.run == 1 or on_primary:  # what only reads is in nobody's way
