@@ -152,11 +152,11 @@ def galera_atomic(
     - once, a server that takes no writes.
 
     It is not run again if anything was committed since it began, on any database, in any thread
-    that it has started, or if hooks of ``on_commit`` were run: then the error goes on. It must
-    therefore not have other effects before its end; put those into ``on_commit``. The model
-    instances, containers and files that it was given are put back before another run; one that was
-    given an iterator is not run again. From its third run on it queues with others that fail as
-    often, so that each gets its turn.
+    that it has started, if hooks of ``on_commit`` were run, or if Celery has sent a task: then the
+    error goes on. It must therefore not have other effects before its end; put those into
+    ``on_commit``. The model instances, containers and files that it was given are put back before
+    another run; one that was given an iterator is not run again. From its third run on it queues
+    with others that fail as often, so that each gets its turn.
 
     As a context manager (``with galera_atomic():``) there is nothing to run again, and the error
     goes on. A decorated function inside another transaction leaves the repetition to the outermost

@@ -15,6 +15,7 @@ from celery.signals import before_task_publish, task_postrun, task_prerun
 from galera_router.causality import after as causality
 from galera_router.causality import scope
 from galera_router.cluster.registry import clusters
+from galera_router.recovery import runs
 from galera_router.transactions import last_write
 from galera_router.transactions.sessions import session_of, sessions
 
@@ -32,6 +33,7 @@ def install() -> None:
 
 
 def _publish(headers: dict[str, Any], **kwargs: Any) -> None:
+    runs.note_effect("a task was sent")  # another run would send another one
     senders = [session_of(cluster.alias) for cluster in clusters()]
     tokens = [token for c in senders if c is not None and (token := last_write.token_of(c))]
     if tokens:

@@ -158,8 +158,8 @@ class GaleraMiddleware:
 
     A view outside a transaction is never run again. Nor is a request whose body cannot be read a
     second time, or that has committed something: on any database, by a middleware behind this
-    one (before or after the view), in a thread that it has started, or if hooks of ``on_commit``
-    were run. Then the view's error goes on.
+    one (before or after the view), in a thread that it has started. The same holds if hooks of
+    ``on_commit`` were run, or if Celery has sent a task. Then the view's error goes on.
 
     A response to a request that has written carries a token of that write; a request that
     brings one reads no older than that. See :mod:`galera_router.causality.carriers`.

@@ -173,6 +173,13 @@ def note_commit(alias: str) -> None:
         run.note_effect(f"something was committed on {alias!r}")
 
 
+def note_effect(effect: str) -> None:
+    """Something was done that no database undoes: ``effect``, in words."""
+    run = current()
+    if run is not None:
+        run.note_effect(effect)
+
+
 def note_hooks(alias: str) -> None:
     """A transaction on ``alias`` was committed, and its ``on_commit`` hooks run now."""
     run = current()

@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ import redis
 from celery import chain
 from celery.app.task import Context
 from celery.result import AsyncResult
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 
 import galera_router.celery as queue_of
+from galera_router import galera_atomic
 from tests.integration.causality import queue
 from tests.integration.causality.worker import pinned
 from tests.integration.support import Shop
@@ -203,3 +205,25 @@ def test_an_eager_task_is_a_part_of_its_sender(shop: Shop) -> None:
     assert shop.session.following.writes_before == before
     assert shop.session.following.writes > before
     connections.close_all()
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_task_is_sent_once(shop: Shop, broker: str, later: bool) -> None:
+    """What has sent one is not run again: ``on_commit`` is the place to do so."""
+    runs: list[int] = []
+
+    @galera_atomic
+    def work() -> None:
+        runs.append(1)
+        send = partial(queue.seen.apply_async, ["nobody"], queue="unread")
+        transaction.on_commit(send) if later else send()
+        Author.objects.count()
+        if len(runs) == 1:
+            raise OperationalError(1213, "Deadlock found when trying to get lock")
+
+    with nullcontext() if later else pytest.raises(OperationalError):
+        work()
+    with redis.Redis.from_url(broker) as client:
+        sent = client.llen("unread")
+        client.delete("unread")
+    assert (len(runs), sent) == (1 + later, 1)
