@@ -1,11 +1,12 @@
 """What a function was given, put back before it is run again.
 
 A run that was undone leaves its traces: a model instance that it has saved has a key, and the sums
-that were added up on it. Another run would add once more. So instances are put back wherever the
-function may have them from: its arguments and what these contain, the attributes of an argument
-(``self`` is one), and the variables around the function. Lists, dictionaries and sets are put back
-where they are an argument, in one, or in a field of an instance; anywhere else they may be somebody
-else's as well. Files are sought back. What was taken from an iterator is gone.
+that were added up on it. Another run would add once more. So what is of one request or task only
+is put back wherever the function may have it from: its arguments and what these contain, the
+attributes of an argument (``self`` is one), and the variables around the function. That is a model
+instance, a queryset, a request with its session and messages, a form. Lists, dictionaries and sets
+are put back where they are an argument, in one, or in a field of an instance; anywhere else they
+may be somebody else's as well. Files are sought back. What was taken from an iterator is gone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import io
 import tempfile
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -23,10 +25,15 @@ from types import CellType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 from uuid import UUID
 
+from django.contrib.sessions.backends.base import SessionBase
 from django.core.files.base import File
 from django.db.models import Model
 from django.db.models.query import QuerySet, RawQuerySet
+from django.forms import BaseForm
+from django.http import HttpRequest
 from django.utils.functional import LazyObject
+
+from galera_router.compat.requests import RequestState
 
 
 class Place(Enum):
@@ -42,6 +49,13 @@ class Place(Enum):
 _PLAIN = frozenset({
     type(None), bool, int, float, complex, str, bytes, Decimal, UUID, date, datetime, time,
     timedelta,
+})  # fmt: skip
+_GONE = "what it has taken from an iterator that it was given is gone"
+_UNREADABLE = "the body or the files of the request cannot be read again"
+#: Put back as a whole: known by name, for their modules may not be there, or want settings.
+_BY_NAME = frozenset({
+    ("django.contrib.messages.storage.base", "BaseStorage"),
+    ("rest_framework.serializers", "BaseSerializer"),  # it would change what it has once made
 })  # fmt: skip
 _OURS = frozenset({Place.ARGUMENT, Place.FIELD})
 _LOOKED_INTO = frozenset({Place.ARGUMENT, Place.AROUND})
@@ -61,7 +75,7 @@ class Given:
     ) -> None:
         self._known: dict[int, Any] = {}  # with the objects: else another one may get the id
         self._undo: list[Callable[[], None]] = []
-        self._lost: list[Callable[[], bool]] = []
+        self._lost: list[tuple[str, Callable[[], bool]]] = []
         found = deque((value, Place.ARGUMENT) for value in (*args, *kwargs.values()))
         found.append((function, Place.AROUND))
         while found:
@@ -73,8 +87,9 @@ class Given:
 
     def put_back(self) -> str | None:
         """Make all of it what it was; returns why that cannot be, in words."""
-        if any(is_lost() for is_lost in self._lost):
-            return "what it has taken from an iterator that it was given is gone"
+        for why, is_lost in self._lost:
+            if is_lost():
+                return why
         try:
             for undo in self._undo:
                 undo()
@@ -83,12 +98,17 @@ class Given:
         return None
 
     def refill(self, values: dict[Any, Any]) -> None:
-        """Have ``values`` contain again what it contains now."""
+        """Have the attributes ``values`` be again what they are now.
+
+        What has not changed is not touched, for other threads may look at it.
+        """
         before = {**values}
 
         def undo() -> None:
-            values.clear()
-            values.update(before)
+            for name in values.keys() - before.keys():
+                del values[name]
+            changed = (name for name in before if values.get(name, before) is not before[name])
+            values.update({name: before[name] for name in changed})
 
         self._undo.append(undo)
 
@@ -96,9 +116,9 @@ class Given:
         """Have ``do`` called to put something back."""
         self._undo.append(do)
 
-    def lose(self, is_lost: Callable[[], bool]) -> None:
-        """Have ``is_lost`` asked if there is something that cannot be put back."""
-        self._lost.append(is_lost)
+    def lose(self, why: str, is_lost: Callable[[], bool] = lambda: True) -> None:
+        """Have ``is_lost`` asked if something cannot be put back, because of ``why``."""
+        self._lost.append((why, is_lost))
 
 
 Found = Iterable[tuple[Any, Place]]
@@ -107,15 +127,16 @@ Found = Iterable[tuple[Any, Place]]
 @singledispatch
 def _kept(value: object, place: Place, given: Given) -> Found:
     """Keep how ``value`` is; returns what hangs on it, and as what that is to be kept."""
+    if _is_known(type(value)):
+        return _whole(value, place, given)
     if place not in _LOOKED_INTO:
         return ()
-    if place is Place.ARGUMENT and hasattr(type(value), "__next__"):
-        given.lose(lambda: True)
-    try:
-        attributes = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return ()
-    return [(one, Place.ATTRIBUTE) for one in [*attributes.values()]]
+    if place is Place.ARGUMENT:
+        if hasattr(type(value), "__next__"):
+            given.lose(_GONE)
+        if is_dataclass(value):
+            return _whole(value, place, given)
+    return [(one, Place.ATTRIBUTE) for one in _attributes(value).values()]
 
 
 @_kept.register(type)
@@ -124,30 +145,44 @@ def _shared_by_all(value: object, place: Place, given: Given) -> Found:
     return ()
 
 
+def _attributes(value: object) -> dict[str, Any]:
+    """Returns the attributes of the very object, without asking it."""
+    try:
+        found: dict[str, Any] = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return found
+
+
+def _is_known(kind: type) -> bool:
+    return any((base.__module__, base.__name__) in _BY_NAME for base in kind.__mro__)
+
+
 # --- what is put back wherever it is
-
-
-@_kept.register(Model)
-def _model(value: Any, place: Place, given: Given) -> Found:
-    state = vars(value._state)
-    related = state.get("fields_cache", {})
-    for attributes in (vars(value), state, related):
-        given.refill(attributes)
-    return [(one, Place.FIELD) for one in (*vars(value).values(), *related.values())]
 
 
 @_kept.register(QuerySet)
 @_kept.register(RawQuerySet)
-def _queryset(value: Any, place: Place, given: Given) -> Found:
-    given.refill(vars(value))
-    return [(value._result_cache, Place.FIELD)]
-
-
 @_kept.register(LazyObject)
-def _lazy(value: Any, place: Place, given: Given) -> Found:
-    attributes = object.__getattribute__(value, "__dict__")
+@_kept.register(BaseForm)
+@_kept.register(SessionBase)
+def _whole(value: Any, place: Place, given: Given) -> Found:
+    attributes = _attributes(value)
     given.refill(attributes)
-    return [(attributes.get("_wrapped"), Place.FIELD)]
+    return [(one, Place.FIELD) for one in attributes.values()]
+
+
+@_kept.register(Model)
+def _model(value: Any, place: Place, given: Given) -> Found:
+    return [*_whole(value, place, given), *_whole(value._state, place, given)]
+
+
+@_kept.register(HttpRequest)
+def _request(value: Any, place: Place, given: Given) -> Found:
+    before = RequestState(value)
+    given.lose(_UNREADABLE, lambda: not before.can_be_read_again(value))
+    given.undo(lambda: before.restore(value))
+    return [(one, Place.ATTRIBUTE) for one in vars(value).values()]
 
 
 # --- containers
@@ -242,7 +277,7 @@ def _partial(value: Any, place: Place, given: Given) -> Found:
 def _generator(value: Any, place: Place, given: Given) -> Found:
     fresh = getgeneratorstate(value) == GEN_CREATED
     if place is Place.ARGUMENT:
-        given.lose(lambda: not fresh or getgeneratorstate(value) != GEN_CREATED)
+        given.lose(_GONE, lambda: not fresh or getgeneratorstate(value) != GEN_CREATED)
     return ()
 
 
@@ -254,7 +289,7 @@ def _file(value: Any, place: Place, given: Given) -> Found:
         try:
             given.undo(_seek_back(value))
         except (AttributeError, OSError, ValueError):  # a pipe, a line that is being read
-            given.lose(lambda: True)
+            given.lose(_GONE)
     return ()
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import OperationalError, ProgrammingError, connections, transaction
+from django.test import RequestFactory
+from django.utils.functional import SimpleLazyObject
 
 from galera_router import galera_atomic
 from galera_router.exceptions import ConfigurationError, ReplayMismatch
@@ -317,6 +319,29 @@ def test_so_is_one_that_it_saves_for_the_first_time(shop: Shop) -> None:
     add(Book(author=known.author, title="new"))
     assert calls == [None, None]
     assert stocks(shop) == [(10,), (1,)]
+
+
+def test_so_is_the_user_of_a_request_that_was_given(shop: Shop) -> None:
+    """Though it is looked for, and kept, in the run that is undone."""
+    shop.stock()
+    look = changes_once(shop)
+    request: Any = RequestFactory().post("/")
+
+    def user() -> Any:
+        if not hasattr(request, "_cached_user"):
+            request._cached_user = Book.objects.get()
+        return request._cached_user
+
+    request.user = SimpleLazyObject(user)
+
+    @galera_atomic
+    def view(request: Any) -> None:
+        look()
+        request.user.stock -= 3
+        request.user.save()
+
+    view(request)
+    assert stocks(shop) == [(7,)]
 
 
 def test_a_list_that_was_given_has_everything_once(shop: Shop) -> None:

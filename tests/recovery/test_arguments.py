@@ -7,17 +7,26 @@ import io
 import tempfile
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.contrib import messages
+from django.contrib.messages import get_messages
+from django.contrib.messages.storage.cookie import CookieStorage
+from django.contrib.sessions.backends.cache import SessionStore
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.forms import ModelForm
 from django.http import QueryDict
+from django.test import RequestFactory
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import SimpleLazyObject, empty
+from rest_framework import serializers
 
+from galera_router.compat.requests import keep_forms
 from galera_router.recovery.arguments import Given
 from tests.shop.models import Author, Book
 
@@ -147,6 +156,108 @@ def test_instances_in_a_circle_and_in_a_long_row() -> None:
         sell(book)
     given.put_back()
     assert all(map(is_as_it_was, books))
+
+
+# --- what belongs to one request
+
+
+def a_request() -> Any:
+    keep_forms()  # as the middleware does
+    request: Any = RequestFactory().post("/", {"a": "1"})
+    assert request.POST["a"] == "1"
+    request.session = SessionStore("x" * 32)
+    request.session._session_cache = {"cart": [1]}
+    request._messages = CookieStorage(request)
+    request.user = evaluated(a_book())
+    return request
+
+
+def use(request: Any) -> None:
+    request.session["cart"].append(2)
+    request.session["seen"] = True
+    messages.info(request, "sold")
+    request.user.stock -= 1
+    request._cached_user = request.user
+    request.POST = request.POST.copy()
+    request.POST["a"] = "2"
+
+
+@pytest.mark.parametrize("there", ["argument", "attribute"])
+def test_a_request_is_put_back(there: str) -> None:
+    request = a_request()
+    given = Given(nothing, [request if there == "argument" else SimpleNamespace(r=request)], {})
+    for _ in range(2):
+        use(request)
+        assert given.put_back() is None
+        assert dict(request.session.items()) == {"cart": [1]}
+        assert not request.session.modified
+        assert not [*get_messages(request)]
+        assert request.user.stock == 3
+        assert not hasattr(request, "_cached_user")
+        assert request.POST["a"] == "1"
+        request._messages.used = False
+
+
+def test_a_request_whose_body_is_gone_is_an_obstacle() -> None:
+    request = RequestFactory().post("/", b"abc", "text/plain")
+    given = Given(nothing, [request], {})
+    request.read()
+    assert given.put_back() == "the body or the files of the request cannot be read again"
+
+
+class AuthorForm(ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Author
+        fields = ("name",)
+
+
+class AuthorSerializer(serializers.ModelSerializer):  # type: ignore[misc]
+    class Meta:
+        model = Author
+        fields = ("name",)
+
+
+@dataclass
+class Sale:
+    book: Book
+    number: int = 0
+    rest: list[int] = field(default_factory=list)
+
+
+def test_a_form_is_put_back() -> None:
+    form = AuthorForm({"name": "Ann"}, instance=Author(name=""))
+    form.cleaned_data = {"name": "Ann", "books": [1]}
+    given = Given(nothing, [form], {})
+    form.instance.pk = 7
+    form.cleaned_data.pop("books")
+    form.instance = Author(name="Bea")
+    assert given.put_back() is None
+    assert form.instance.pk is None
+    assert form.cleaned_data == {"name": "Ann", "books": [1]}
+
+
+def test_a_serializer_makes_once_more_what_it_has_made() -> None:
+    serializer: Any = AuthorSerializer(data={"name": "Ann"})
+    serializer._validated_data, serializer._errors = {"name": "Ann"}, {}
+    given = Given(nothing, [serializer], {})
+    serializer.instance = Author(pk=7)
+    serializer.validated_data.pop("name")
+    assert serializer.data
+    assert given.put_back() is None
+    assert serializer.instance is None
+    assert serializer.validated_data == {"name": "Ann"}
+    assert not hasattr(serializer, "_data")
+
+
+def test_a_dataclass_is_put_back() -> None:
+    sale = Sale(a_book())
+    given = Given(nothing, [sale], {})
+    sell(sale.book)
+    sale.book, sale.number = a_book(), 3
+    sale.rest.append(1)
+    assert given.put_back() is None
+    assert is_as_it_was(sale.book)
+    assert (sale.number, sale.rest) == (0, [])
 
 
 # --- containers
