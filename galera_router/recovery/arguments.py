@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -43,8 +43,13 @@ class Place(Enum):
     FIELD = "in a model instance"
     AROUND = "a variable around the function"
     ATTRIBUTE = "an attribute of one of these"
+    HELD = "in a container that is none of ours"
 
 
+#: So many things are kept for one function.
+MOST = 100_000
+#: A container that is none of ours is looked through if it has no more entries.
+FEW = 1000
 #: Nothing in them can be changed, and nothing hangs on them.
 _PLAIN = frozenset({
     type(None), bool, int, float, complex, str, bytes, Decimal, UUID, date, datetime, time,
@@ -79,6 +84,9 @@ class Given:
         found = deque((value, Place.ARGUMENT) for value in (*args, *kwargs.values()))
         found.append((function, Place.AROUND))
         while found:
+            if len(self._known) > MOST:
+                self.lose(f"it was given more than {MOST:,} things")
+                break
             value, place = found.popleft()  # the arguments come first
             if type(value) not in _PLAIN and id(value) not in self._known:
                 self._known[id(value)] = value
@@ -192,6 +200,8 @@ def _request(value: Any, place: Place, given: Given) -> Found:
 @_kept.register(deque)
 @_kept.register(bytearray)
 def _list(value: Any, place: Place, given: Given) -> Found:
+    if place not in _OURS:
+        return _held(value, place, value)
     before = [*value]
 
     def undo() -> None:
@@ -199,9 +209,8 @@ def _list(value: Any, place: Place, given: Given) -> Found:
             value.clear()
             value.extend(before)
 
-    if place in _OURS:
-        given.undo(undo)
-    return [(one, place) for one in before if type(one) not in _PLAIN]
+    given.undo(undo)
+    return _held(value, place, before)
 
 
 @_kept.register(dict)
@@ -209,20 +218,23 @@ def _dict(value: Any, place: Place, given: Given) -> Found:
     # A MultiValueDict has lists of values, which its own methods do not show; an OrderedDict has
     # an order that those of ``dict`` do not know of.
     kind = OrderedDict if isinstance(value, OrderedDict) else dict
-    before = {key: kind.__getitem__(value, key) for key in value}
+    if place not in _OURS:
+        return _held(value, place, kind.values(value))
+    before = dict(kind.items(value))
 
     def undo() -> None:
         if not (_same(value, before) and _same(kind.values(value), before.values())):
             kind.clear(value)
             kind.update(value, before)
 
-    if place in _OURS:
-        given.undo(undo)
-    return [(one, place) for one in before.values() if type(one) not in _PLAIN]
+    given.undo(undo)
+    return _held(value, place, before.values())
 
 
 @_kept.register(set)
 def _set(value: Any, place: Place, given: Given) -> Found:
+    if place not in _OURS:
+        return _held(value, place, value)
     before = {*value}
 
     def undo() -> None:
@@ -230,15 +242,23 @@ def _set(value: Any, place: Place, given: Given) -> Found:
             value.clear()
             value.update(before)
 
-    if place in _OURS:
-        given.undo(undo)
-    return [(one, place) for one in before if type(one) not in _PLAIN]
+    given.undo(undo)
+    return _held(value, place, before)
 
 
 @_kept.register(tuple)
 @_kept.register(frozenset)
 def _fixed(value: Any, place: Place, given: Given) -> Found:
-    return [(one, place) for one in value if type(one) not in _PLAIN]
+    return _held(value, place, value)
+
+
+def _held(container: Sized, place: Place, values: Iterable[Any]) -> Found:
+    """What is in ``container``; other threads may change one that is not ours."""
+    if place in _OURS:
+        return [(one, place) for one in values if type(one) not in _PLAIN]
+    if place is Place.HELD or len(container) > FEW:
+        return ()
+    return [(one, Place.HELD) for one in [*values]]
 
 
 def _same(some: Iterable[Any], others: Iterable[Any]) -> bool:

@@ -27,7 +27,8 @@ from django.utils.functional import SimpleLazyObject, empty
 from rest_framework import serializers
 
 from galera_router.compat.requests import keep_forms
-from galera_router.recovery.arguments import Given
+from galera_router.recovery import arguments
+from galera_router.recovery.arguments import FEW, Given
 from tests.shop.models import Author, Book
 
 GONE = "what it has taken from an iterator that it was given is gone"
@@ -310,6 +311,24 @@ def test_one_that_may_be_anybodys_is_left_alone() -> None:
     work()
     given.put_back()
     assert (len(runs), len(till.sold)) == (1, 1)
+
+
+def test_neither_is_a_large_one_looked_through() -> None:
+    """It may be a cache of the whole process."""
+    few, many, deep = a_book(), a_book(), a_book()
+    held = SimpleNamespace(few=[few] * FEW, many=dict.fromkeys(range(FEW + 1), many), deep=[[deep]])
+    given = Given(nothing, [held], {})
+    for book in (few, many, deep):
+        book.stock = 0
+    assert given.put_back() is None
+    assert [book.stock for book in (few, many, deep)] == [3, 0, 0]
+
+
+def test_too_much_is_an_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments, "MOST", 10)
+    rows = [[number] for number in range(10)]
+    told = "it was given more than 10 things"
+    assert [Given(nothing, [rows[:n]], {}).put_back() for n in (8, 10)] == [None, told]
 
 
 def test_what_cannot_be_told_apart_is_left_alone() -> None:
