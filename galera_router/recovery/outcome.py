@@ -316,7 +316,13 @@ class Doubt:
             self._fence(link, marker, row, refusal)
 
     def _row(self, link: NodeConnection, marker: Marker) -> Row:
-        """The marker's row, locked; the node may first have to apply what the others have."""
+        """The marker's row, locked; the node may first have to apply what the others have.
+
+        What this begins is the transaction in which the change is made again, if it is.
+        """
+        for step in self._session.isolation_steps(link):
+            link.query(step.statement)
+            step.done(0)
         for begin in (BEGIN, SYNCED + BEGIN):
             link.query(begin)
             row = _one_row(link, UNHURRIED + marker.look())

@@ -14,6 +14,8 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import F
 
 from galera_router import galera_atomic
+from galera_router.recovery.journal import Entry
+from galera_router.recovery.replay import Replay
 from galera_router.testing import GaleraNode
 from tests.integration.support import Shop, crowd, elsewhere
 from tests.shop.models import Author, Book, Tag
@@ -421,6 +423,11 @@ def _conflict(shop: Shop, rule: Any, proxy: Any) -> None:
     proxy.cut()
 
 
+def _cut(rule: Any, proxy: Any) -> None:
+    rule.wait(10)
+    proxy.cut()
+
+
 def test_what_was_read_has_changed_while_in_doubt(shop: Shop) -> None:
     shop.stock()
     runs: list[int] = []
@@ -475,9 +482,9 @@ def test_without_the_guard_an_update_is_lost(shop: Shop) -> None:
 def test_with_the_guard_the_function_runs_again(guarded: Shop) -> None:
     guarded.stock()
     done: list[int] = []
-    function = galera_atomic(change)
+    function = galera_atomic(lambda: change(guarded, done))
     for _ in range(TIMES):
-        function(guarded, done)
+        function()
     assert len(done) == 2 * TIMES
     assert stocks(guarded) == [(10 + 101 * TIMES,)]
     assert tags(guarded) == TIMES
@@ -490,6 +497,39 @@ def test_with_the_guard_a_block_gets_the_error(guarded: Shop) -> None:
     assert number(caught.value) == 1020
     assert stocks(guarded) == [(110,)]
     assert tags(guarded) == 0
+
+
+def test_the_guard_holds_behind_a_lost_commit(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the new connection, in the replay, between what it reads and what it writes."""
+    shop.stock()
+    changes: list[int] = []
+    send = Replay._replay
+
+    def another_writes_first(replay: Replay, entry: Entry) -> None:
+        if entry.statement.startswith(b"UPDATE") and not changes:
+            changes.append(1)
+            insist(shop.galera["db1"], HUNDRED)
+        send(replay, entry)
+
+    monkeypatch.setattr(Replay, "_replay", another_writes_first)
+
+    @galera_atomic
+    def sell() -> None:
+        book = Book.objects.get()
+        book.stock += 1
+        book.save()
+
+    with shop.proxied(OPTIONS={"lost_update_guard": True}) as proxies:
+        proxy = proxies["db1"]
+        with shop.session.on_primary():
+            Book.objects.get()
+        rule = proxy.drop(r"\ACOMMIT(; END)?\Z")
+        thread = threading.Thread(target=_cut, args=(rule, proxy))
+        thread.start()
+        sell()
+        thread.join()
+    assert changes
+    assert stocks(shop) == [(111,)]
 
 
 def test_with_the_guard_a_row_that_was_not_read_is_no_error(guarded: Shop) -> None:

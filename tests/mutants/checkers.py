@@ -92,7 +92,7 @@ CHECKERS: dict[str, Command] = {
     "garbage": _fault("s27_garbage"),
     "except-clause": _tests("transactions/test_swallowed.py", "except_clause"),
     "given-up": _tests("integration/test_late_originals.py", "given_up"),
-    "guard": _tests("integration/test_conflicts.py", "with_the_guard"),
+    "guard": _tests("integration/test_conflicts.py", "the_guard"),
     "interrupts": _fault("s01_interrupts"),
     "failed-commits": _tests("integration/test_django.py", "done_again"),
     "going-on": _tests("transactions/test_interruptions.py", "replayed or inner_block"),

@@ -754,6 +754,15 @@ MUTANTS = (
         (GIVEN,),
     ),
     Mutant(
+        "no-guard-behind-a-lost-commit",
+        "lost_update_guard is off in the replay behind a COMMIT whose answer was lost",
+        "recovery/outcome.py",
+        "        for step in self._session.isolation_steps(link):\n"
+        "            link.query(step.statement)\n            step.done(0)\n",
+        "",
+        (GUARD,),
+    ),
+    Mutant(
         "run-again-after-a-commit",
         "a request or function is run again although it has committed something",
         "recovery/runs.py",
