@@ -140,13 +140,15 @@ def main(count: int, bare: int) -> int:
         assert cluster is not None
         clients = [Bare(galera) for _ in range(bare)]
         load, changes = Load([client.write for client in clients]), list[Change]()
-        for number in range(count):
+        try:
+            for number in range(count):
+                time.sleep(BETWEEN)
+                began = time.monotonic()
+                seconds = move(cluster.nodes[(number + 1) % 3], "a benchmark").seconds
+                changes.append(Change(began, time.monotonic(), seconds))
             time.sleep(BETWEEN)
-            began = time.monotonic()
-            seconds = move(cluster.nodes[(number + 1) % 3], "a benchmark").seconds
-            changes.append(Change(began, time.monotonic(), seconds))
-        time.sleep(BETWEEN)
-        load.end()
+        finally:
+            load.end()
         for client in clients:
             load.commits += client.commits
         report(load, changes)
