@@ -144,7 +144,7 @@ def _kept(value: object, place: Place, given: Given) -> Found:
             given.lose(_GONE)
         if is_dataclass(value):
             return _whole(value, place, given)
-    return [(one, Place.ATTRIBUTE) for one in _attributes(value).values()]
+    return [(one, Place.ATTRIBUTE) for one in [*_attributes(value).values()]]
 
 
 @_kept.register(type)
@@ -154,7 +154,10 @@ def _shared_by_all(value: object, place: Place, given: Given) -> Found:
 
 
 def _attributes(value: object) -> dict[str, Any]:
-    """Returns the attributes of the very object, without asking it."""
+    """Returns the attributes of the very object, without asking it.
+
+    They may be changed by other threads: whoever goes through them makes a copy first.
+    """
     try:
         found: dict[str, Any] = object.__getattribute__(value, "__dict__")
     except AttributeError:
@@ -177,7 +180,7 @@ def _is_known(kind: type) -> bool:
 def _whole(value: Any, place: Place, given: Given) -> Found:
     attributes = _attributes(value)
     given.refill(attributes)
-    return [(one, Place.FIELD) for one in attributes.values()]
+    return [(one, Place.FIELD) for one in [*attributes.values()]]
 
 
 @_kept.register(Model)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 import tempfile
+import threading
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -421,3 +423,28 @@ def test_a_pipe_can_be_read_once_and_a_closed_file_not_at_all() -> None:
     file.close()
     assert given.put_back() == "what it was given cannot be put back (ValueError)"
     assert Given(nothing, [file], {}).put_back() is None
+
+
+def test_what_other_threads_change_meanwhile_is_no_error() -> None:
+    shared, done = SimpleNamespace(cache={}), threading.Event()
+
+    def work() -> None:
+        number = 0
+        while not done.is_set():
+            number += 1
+            setattr(shared, f"a{number % 50}", number)
+            shared.cache[number % 50] = number
+            if number % 50 == 0:
+                vars(shared).clear()
+                shared.cache = {}
+
+    thread, interval = threading.Thread(target=work), sys.getswitchinterval()
+    thread.start()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(6000):
+            assert Given(nothing, [shared], {}).put_back() is None
+    finally:
+        sys.setswitchinterval(interval)
+        done.set()
+        thread.join()
