@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -453,10 +454,19 @@ class Watchdog:
                 for call in _after_looks:
                     call(pause is None)
             except Exception:  # the thread must live on
-                logger.exception("the watchdog has failed to look after the connections")
+                _report()
                 pause = ACTIVE
             self._sleeps = pause is None
             self._woken.wait(pause)
+
+
+def _report() -> None:
+    """Log the exception at hand; if the log raises itself, tell where all threads tell theirs."""
+    try:
+        logger.exception("the watchdog has failed to look after the connections")
+    except Exception:
+        thread = threading.current_thread()
+        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), thread)))
 
 
 _watchdog: Watchdog | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
@@ -616,6 +617,32 @@ def test_it_survives_its_own_errors(
     for _ in range(2):
         assert looked.acquire(timeout=5)
     assert "has failed" in caplog.text
+
+
+def test_it_survives_a_log_that_raises(no_links: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "ACTIVE", 0.01)
+    dog = watchdog.Watchdog()
+    looked, told = threading.Semaphore(0), list[type[BaseException]]()
+    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
+
+    def filter_(record: logging.LogRecord) -> bool:
+        raise LookupError
+
+    def look() -> None:
+        looked.release()
+        raise ZeroDivisionError
+
+    dog.look = look  # type: ignore[method-assign]
+    log = logging.getLogger("galera_router")
+    log.addFilter(filter_)
+    try:
+        dog.start()
+        for _ in range(2):
+            assert looked.acquire(timeout=5)
+    finally:
+        log.removeFilter(filter_)
+        dog.look = lambda: None  # type: ignore[method-assign]
+    assert LookupError in told
 
 
 def test_a_thread_that_cannot_be_had_is_logged(
