@@ -411,14 +411,20 @@ class Watchdog:
         return self._meant
 
     def _look_and_tell(self) -> float | None:
-        """What is found is told when all that waits is freed: who listens may take its time."""
+        """Look at the nodes, and only then tell what was found, because a listener may be slow.
+
+        By then every statement that waits for a dead node is freed.
+        """
         self._held = []
         try:
             return self.look()
         finally:
             held, self._held = self._held, None
             for tell in held:
-                tell()
+                try:
+                    tell()
+                except Exception:  # the others are to be told all the same
+                    _report("tell what it has found")
 
     def hold(self, tell: Callable[[], None]) -> bool:
         """Keep what is to be told; returns True if this is its thread, and it is looking."""
@@ -454,16 +460,16 @@ class Watchdog:
                 for call in _after_looks:
                     call(pause is None)
             except Exception:  # the thread must live on
-                _report()
+                _report("look after the connections")
                 pause = ACTIVE
             self._sleeps = pause is None
             self._woken.wait(pause)
 
 
-def _report() -> None:
-    """Log the exception at hand; if the log raises itself, tell where all threads tell theirs."""
+def _report(what: str) -> None:
+    """Log the current exception; if the log raises too, call the hook for a thread's exceptions."""
     try:
-        logger.exception("the watchdog has failed to look after the connections")
+        logger.exception("the watchdog has failed to %s", what)
     except Exception:
         thread = threading.current_thread()
         threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), thread)))

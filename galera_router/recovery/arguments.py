@@ -1,12 +1,14 @@
-"""What a function was given, put back before it is run again.
+"""Put back what a function was given, before the function is run again.
 
-A run that was undone leaves its traces: a model instance that it has saved has a key, and the sums
-that were added up on it. Another run would add once more. So what is of one request or task only
-is put back wherever the function may have it from: its arguments and what these contain, the
-attributes of an argument (``self`` is one), and the variables around the function. That is a model
-instance, a queryset, a request with its session and messages, a form. Lists, dictionaries and sets
-are put back where they are an argument, in one, or in a field of an instance; anywhere else they
-may be somebody else's as well. Files are sought back. What was taken from an iterator is gone.
+A run that was undone leaves traces on objects: a model instance that it saved has a key, and the
+sums that the run has added to it. Another run would add them a second time.
+
+Objects that belong to one request or task are put back wherever the function can reach them: model
+instances, querysets, forms, and requests with their session and messages. The function can reach
+its arguments and what they contain, the attributes of its arguments (``self`` is one), and the
+variables around it. Lists, dictionaries and sets are put back only if they are an argument, are
+inside one, or are a field of such an object, because others may be shared. A file is set back to
+its old position. An iterator cannot be put back.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ _LOOKED_INTO = frozenset({Place.ARGUMENT, Place.AROUND})
 
 
 class Given:
-    """What a function was given, as it is when this is made: before the first run.
+    """Keeps the state of what a function was given; to be made before the first run.
 
     Args:
         function: what is to be run, and perhaps again.
@@ -94,7 +96,7 @@ class Given:
                 found.extend(_kept.dispatch(type(value))(value, place, self))
 
     def put_back(self) -> str | None:
-        """Make all of it what it was; returns why that cannot be, in words."""
+        """Put everything back; returns None, or in words why something cannot be put back."""
         for why, is_lost in self._lost:
             if is_lost():
                 return why
@@ -106,9 +108,9 @@ class Given:
         return None
 
     def refill(self, values: dict[Any, Any]) -> None:
-        """Have the attributes ``values`` be again what they are now.
+        """Put the attributes ``values`` back to what they are now.
 
-        What has not changed is not touched, for other threads may look at it.
+        Attributes that have not changed are not touched, because other threads may read them.
         """
         before = {**values}
 
@@ -121,11 +123,11 @@ class Given:
         self._undo.append(undo)
 
     def undo(self, do: Callable[[], Any]) -> None:
-        """Have ``do`` called to put something back."""
+        """Call ``do`` in :meth:`put_back`; it puts something back."""
         self._undo.append(do)
 
     def lose(self, why: str, is_lost: Callable[[], bool] = lambda: True) -> None:
-        """Have ``is_lost`` asked if something cannot be put back, because of ``why``."""
+        """Let :meth:`put_back` return ``why`` if ``is_lost()`` returns True by then."""
         self._lost.append((why, is_lost))
 
 
@@ -134,7 +136,7 @@ Found = Iterable[tuple[Any, Place]]
 
 @singledispatch
 def _kept(value: object, place: Place, given: Given) -> Found:
-    """Keep how ``value`` is; returns what hangs on it, and as what that is to be kept."""
+    """Keep the state of ``value``; returns the objects in it, each with its place."""
     if _is_known(type(value)):
         return _whole(value, place, given)
     if place not in _LOOKED_INTO:
@@ -256,7 +258,10 @@ def _fixed(value: Any, place: Place, given: Given) -> Found:
 
 
 def _held(container: Sized, place: Place, values: Iterable[Any]) -> Found:
-    """What is in ``container``; other threads may change one that is not ours."""
+    """Returns the values in ``container`` that have to be kept too.
+
+    Other threads may change a container that is not ours while we read it.
+    """
     if place in _OURS:
         return [(one, place) for one in values if type(one) not in _PLAIN]
     if place is Place.HELD or len(container) > FEW:

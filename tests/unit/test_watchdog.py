@@ -619,6 +619,31 @@ def test_it_survives_its_own_errors(
     assert "has failed" in caplog.text
 
 
+def test_what_cannot_be_told_keeps_nothing_else_from_being_told(
+    no_links: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watchdog, "ACTIVE", 60.0)  # as after a look that has failed
+    dog = watchdog.Watchdog()
+    told = threading.Semaphore(0)
+
+    def fail() -> None:
+        raise LookupError
+
+    def look() -> float:
+        assert dog.hold(fail)
+        assert dog.hold(told.release)
+        return 0.01
+
+    dog.look = look  # type: ignore[method-assign]
+    dog.start()
+    try:
+        for _ in range(2):
+            assert told.acquire(timeout=5)
+    finally:
+        dog.look = lambda: None  # type: ignore[method-assign]
+    assert "failed to tell" in caplog.text
+
+
 def test_it_survives_a_log_that_raises(no_links: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "ACTIVE", 0.01)
     dog = watchdog.Watchdog()
