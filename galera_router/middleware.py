@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, RawPostDataException
@@ -25,6 +26,7 @@ from galera_router.compat.errors import aerror_response, error_response
 from galera_router.compat.requests import RequestState, keep_forms
 from galera_router.connections.errors import is_unknown_name
 from galera_router.recovery import turns
+from galera_router.recovery.arguments import Given
 from galera_router.recovery.retry import ATTEMPTS, Attempts, pause, tell_not
 from galera_router.recovery.runs import Run
 from galera_router.recovery.turns import Turn
@@ -34,6 +36,7 @@ from galera_router.transactions.session import Session
 from galera_router.transactions.sessions import session_of, sessions
 
 _ATTRIBUTE = "galera_runs"
+_NAME = "galera_router.middleware.GaleraMiddleware"  # in MIDDLEWARE
 #: Bytes of a body that is read ahead of the view, so that a second run can read it too. Uploaded
 #: files are not a part of it: those that have been parsed can be read again, however large.
 BODY_KEPT = 2_621_440
@@ -42,6 +45,10 @@ BODY_KEPT = 2_621_440
 class Runs:
     """The runs of one request, noted on the request itself.
 
+    Args:
+        request: as it came in.
+        is_fresh: no other middleware has put anything into it.
+
     Attributes:
         sessions: of the clusters that the view's transaction is on; none if it is not atomic.
         attempts: how many runs there were, and may be; None in the first one.
@@ -49,8 +56,9 @@ class Runs:
         failure: the error for which another run is asked; None if none is.
     """
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(self, request: HttpRequest, *, is_fresh: bool) -> None:
         self._before = RequestState(request)
+        self._given = None if is_fresh else Given(_no_function, (request,), {})
         self._request = request
         self._view: Any = None
         self._run: Run | None = None
@@ -149,7 +157,11 @@ class Runs:
             self._before.restore(request)
         except OSError as error:
             return f"an uploaded file cannot be restored ({error})"
-        return None
+        return None if self._given is None else self._given.put_back()
+
+
+def _no_function() -> None:
+    """Has nothing around it that would have to be put back."""
 
 
 class GaleraMiddleware:
@@ -173,6 +185,7 @@ class GaleraMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
+        self._is_first = [*settings.MIDDLEWARE][:1] == [_NAME]
         self._carrier = carrier()
         self._aliases = roles()
         self._carriers = self._carrier.names_in_meta(self._aliases)
@@ -203,7 +216,7 @@ class GaleraMiddleware:
             scope.end(rules)
 
     def _run(self, request: HttpRequest) -> HttpResponseBase:
-        runs = Runs(request)
+        runs = Runs(request, is_fresh=self._is_first)
         try:
             while True:
                 with runs.begin():
@@ -237,7 +250,7 @@ class GaleraMiddleware:
             scope.end(rules)
 
     async def _run_async(self, request: HttpRequest) -> HttpResponseBase:
-        runs = Runs(request)
+        runs = Runs(request, is_fresh=self._is_first)
         try:
             while True:
                 with runs.begin():
@@ -305,9 +318,9 @@ def _keep_body(request: HttpRequest) -> None:
 
 def _atomic_sessions(view: Any) -> list[Session]:
     exempt = internals.non_atomic_aliases(view)
-    settings, found = connections.settings, []
+    databases, found = connections.settings, []
     for alias in roles():
-        if settings[alias]["ATOMIC_REQUESTS"] and alias not in exempt:
+        if databases[alias]["ATOMIC_REQUESTS"] and alias not in exempt:
             session = session_of(alias)
             if session is not None:
                 found.append(session)

@@ -124,7 +124,8 @@ def _middleware(found: list[Cluster]) -> list[CheckMessage]:
         warning(
             4,
             f"GaleraMiddleware stands behind {listed(before)} in MIDDLEWARE: when a request runs"
-            " again, these do not, and what they have put into it is gone.",
+            " again, these do not, and a list or dictionary that they have put into it stays as"
+            " the undone run has left it.",
             f'Put "{MIDDLEWARE}" first in MIDDLEWARE.',
         )
     ]

@@ -397,6 +397,41 @@ def test_a_thread_that_goes_on_does_not_keep_the_request_in_memory(shop: Shop) -
 # --- why, and how often -------------------------------------------------------------------
 
 
+def puts_an_author(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    """A middleware of the project's, ahead of ours."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        request.author = Author(name="Ann")  # type: ignore[attr-defined]
+        return get_response(request)
+
+    return middleware
+
+
+def test_what_an_outer_middleware_has_put_into_the_request_is_put_back(atomic: Shop) -> None:
+    """It is a warning that there is one, and no reason to do something twice."""
+
+    def pay(request: HttpRequest) -> None:
+        request.author.name += "!"  # type: ignore[attr-defined]
+        request.author.save()  # type: ignore[attr-defined]
+
+    def pay_and_fail(request: HttpRequest) -> None:
+        views.meanwhile.append(pay)
+        change(atomic)
+        pay(request)
+
+    views.meanwhile.append(pay_and_fail)
+    sessions = "django.contrib.sessions.middleware.SessionMiddleware"
+    ours = "galera_router.middleware.GaleraMiddleware"
+    with override_settings(MIDDLEWARE=[f"{__name__}.puts_an_author", sessions, ours]):
+        client = Client()
+        assert client.post("/conflict/").json() == {
+            "stock": 6, "word": "", "file": "", "visits": 0
+        }  # fmt: skip
+    assert client.session["visits"] == 1
+    paid = "SELECT name FROM galera_router.shop_author WHERE name LIKE '%!'"
+    assert atomic.everywhere(paid) == [("Ann!",)]
+
+
 def test_each_run_is_logged(atomic: Shop, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "galera_router")
     views.meanwhile.append(lambda request: change(atomic))
