@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import socket
 import struct
 import threading
@@ -11,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from MySQLdb import Error, OperationalError
@@ -34,12 +36,24 @@ _MIN_RTT = struct.Struct("=148xI")  # of the same; in microseconds
 _NO_RTT = 0xFFFFFFFF
 
 
+_VERSION = re.compile(r"(\d+)\.(\d+)\.\d+-MariaDB")
 _TOO_LARGE = 1153
 #: Seconds that a read_timeout may be over too soon.
 _EARLY = 0.05
 #: Verbs whose state does not keep a statement of ours from our table: GET_LOCK, variables,
 #: temporary tables.
 _OUT_OF_THE_WAY = frozenset({"SELECT", "DO", "SET", "CREATE"})
+
+
+def only_inside(version: str) -> bytes:
+    """What keeps a write from running outside a transaction, on a server of ``version``.
+
+    The variable is for transactions to come, so it does not touch one that is open. From MariaDB
+    11.1 on it has another name, and the old one gives a warning.
+    """
+    found = _VERSION.search(version)
+    new = found is not None and (int(found[1]), int(found[2])) >= (11, 1)
+    return b"SET STATEMENT %s_read_only=1 FOR " % (b"transaction" if new else b"tx")
 
 
 class Tally:
@@ -127,6 +141,11 @@ class NodeConnection:
         with _lock:
             _links.add(self)
         on_new()
+
+    @cached_property
+    def only_inside(self) -> bytes:
+        """Goes before a statement that may write: outside a transaction the server refuses it."""
+        return only_inside(self.connection.get_server_info())
 
     @property
     def allows_marker(self) -> bool:

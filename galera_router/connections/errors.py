@@ -24,6 +24,7 @@ class Verdict(Enum):
     STATEMENT = auto()  # the statement's own error
 
 
+READ_ONLY_TRANSACTION = 1792
 # Numbers: the MariaDB knowledge base, "MariaDB Error Codes"; 20xx come from the client library.
 _VERDICTS: dict[int, Verdict] = {
     0: Verdict.LOST,  # mysqlclient: the connection object is closed
@@ -48,7 +49,7 @@ _VERDICTS: dict[int, Verdict] = {
     1205: Verdict.LOCK_WAIT,
     1020: Verdict.CHANGED,
     1290: Verdict.READ_ONLY,  # server runs with --read-only
-    1792: Verdict.READ_ONLY,  # READ ONLY transaction
+    READ_ONLY_TRANSACTION: Verdict.READ_ONLY,  # READ ONLY transaction
 }
 
 # Waiting does not mend these: rights, names, TLS. Everything else at connect may pass.

@@ -1,4 +1,10 @@
-"""One packet: statements of ours that travel with one of the application's."""
+"""One packet: statements of ours that travel with one of the application's.
+
+A transaction that Galera aborts between two statements of a packet is told nothing: what follows
+runs outside a transaction, and even a COMMIT is answered as if all were well (seen: 10.11.19). So
+what travels behind the first lock of a transaction is kept inside it (``head``), or the server is
+asked whether it was (``asks``).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,12 @@ from typing import Any
 import MySQLdb
 from MySQLdb.constants import CLIENT, CR
 
+from .errors import READ_ONLY_TRANSACTION, errno
+
 Rows = tuple[tuple[Any, ...], ...]
+#: On a line of its own: the application's statement may end in a comment.
+_IS_OPEN = b"\n; SELECT @@in_transaction"
+_DEADLOCK = 1213
 
 
 def _nothing(rows: int) -> None: ...
@@ -39,8 +50,10 @@ class Packet:
     Args:
         driver: the driver's connection.
         before: sent ahead of the statement.
-        head, tail: make one compound statement of it.
+        head: goes right before the statement.
+        tail: goes right behind it, and makes one compound statement of all three.
         counts: that tells how many rows the application's statement has changed, unless it is one.
+        asks: the packet ends with the question whether the transaction is open.
     """
 
     def __init__(
@@ -51,12 +64,15 @@ class Packet:
         tail: bytes = b"",
         *,
         counts: bool = False,
+        asks: bool = False,
     ) -> None:
         self.driver = driver
         self._before = before
         self._head = head
         self._tail = tail
         self._counts = counts
+        self._asks = asks and several_statements(driver)
+        self._passed = 0  # of those before, how many were answered
         self._rows = 1
         # What a cursor asks of a connection when its statement is answered.
         self.store_result = driver.store_result
@@ -69,11 +85,16 @@ class Packet:
     def query(self, statement: bytes) -> None:
         """Send the statement and take the answers to those ahead of it."""
         statement = self._head + statement + self._tail
-        if self.driver.client_flag & CLIENT.MULTI_STATEMENTS:
-            self._together(statement)
-        else:
-            self._one_by_one()
-            self.driver.query(statement)
+        try:
+            if several_statements(self.driver):
+                self._together(statement + _IS_OPEN if self._asks else statement)
+            else:
+                self.one_by_one()
+                self.driver.query(statement)
+        except MySQLdb.Error as error:
+            if self._is_refused_outside(error):
+                raise aborted() from error
+            raise
         if self._counts and self.driver.field_count():
             self._take_rows()
 
@@ -83,12 +104,23 @@ class Packet:
         self.driver.query(statement)
         for step in self._before:
             self._answered(step)
+            self._passed += 1
             next_answer(self.driver)
 
-    def _one_by_one(self) -> None:
+    def one_by_one(self) -> None:
+        """Send what goes ahead of the statement, each in a packet of its own."""
         for step in self._before:
             self.driver.query(step.statement)
             self._answered(step)
+            self._passed += 1
+
+    def _is_refused_outside(self, error: MySQLdb.Error) -> bool:
+        """Returns True if ``head`` has kept the statement from running outside the transaction.
+
+        What goes before it is refused like that only if the application wants no writes at all.
+        """
+        kept = bool(self._head) and not self._tail and self._passed == len(self._before)
+        return kept and errno(error) == READ_ONLY_TRANSACTION
 
     def _take_rows(self) -> None:
         """Take the number of rows, and go on to the answer of the compound statement."""
@@ -103,6 +135,17 @@ class Packet:
             step.told(self.driver.store_result().fetch_row(0))
         step.done(rows)
 
+    def check_open(self) -> None:
+        """Take the answer to the question, behind that to the statement.
+
+        Raises:
+            MySQLdb.OperationalError: a conflict: the statement ran outside the transaction.
+        """
+        if self._asks:
+            next_answer(self.driver)
+            if not int(self.driver.store_result().fetch_row(0)[0][0]):
+                raise aborted()
+
     @property
     def encloses(self) -> bool:
         """Returns True if the application's statement is a part of a compound one."""
@@ -112,6 +155,12 @@ class Packet:
         """The rows that the application's statement has changed or found."""
         rows: int = self._rows if self._counts else self.driver.affected_rows()
         return rows
+
+
+def aborted() -> MySQLdb.OperationalError:
+    """What the server says elsewhere of a transaction that Galera has aborted."""
+    text = "the transaction was aborted by the cluster between two statements of a packet"
+    return MySQLdb.OperationalError(_DEADLOCK, text)
 
 
 def next_answer(driver: Any) -> None:

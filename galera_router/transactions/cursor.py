@@ -67,6 +67,7 @@ class Call:
         *,
         head: bytes = b"",
         tail: bytes = b"",
+        asks: bool = False,
         until: float = 0.0,
     ) -> Any:
         """Send it on ``link`` and take its answer; returns the number of rows.
@@ -74,7 +75,9 @@ class Call:
         Args:
             link: the connection.
             before: statements of ours that go ahead of it in its packet.
-            head, tail: make one compound statement of it.
+            head: what keeps it inside its transaction; see :mod:`galera_router.connections.packet`.
+            tail: makes one compound statement of it, with ``head``.
+            asks: whether the transaction is open is asked behind it.
             until: when the wait that the packet begins with is to be ended (monotonic seconds).
 
         Raises:
@@ -91,8 +94,8 @@ class Call:
         link.busy = monotonic()
         try:
             if before or head:
-                counts = bool(head) and not self.statement.insert
-                packet = Packet(link.connection, before, head, tail, counts=counts)
+                counts = bool(tail) and not self.statement.insert
+                packet = Packet(link.connection, before, head, tail, counts=counts, asks=asks)
                 return self._in_packet(cursor, packet)
             rows = self.query(self.sql)
             self._check_answer(cursor)
@@ -113,6 +116,7 @@ class Call:
         rows = self.query(self.sql)
         self._check_answer(cursor)
         cursor._whole = self.statement.readable and cursor.buffered
+        packet.check_open()
         if packet.encloses and cursor.description is not None:
             next_answer(packet.driver)  # that of the compound statement, behind the rows
             packet.driver.discard_result()

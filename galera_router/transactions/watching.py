@@ -84,9 +84,10 @@ def _watched_send(
     *,
     head: bytes = b"",
     tail: bytes = b"",
+    asks: bool = False,
     until: float = 0.0,
 ) -> Any:
-    rows = _send(self, link, before, head=head, tail=tail, until=until)
+    rows = _send(self, link, before, head=head, tail=tail, asks=asks, until=until)
     tally = link.tally or _begin_tally(link)
     if self.statement.readable:
         tally.reads += 1

@@ -16,7 +16,7 @@ from galera_router.connections.errors import (
     refuses_writes,
     verdict,
 )
-from galera_router.connections.packet import Step
+from galera_router.connections.packet import Packet, Step
 from galera_router.recovery import failover, outcome, rebuilding, variables
 from galera_router.recovery.failover import Patience
 from galera_router.recovery.journal import Answer, Entry
@@ -34,6 +34,9 @@ _BEFORE = "galera_router_before"
 NO_SUCH_SAVEPOINT = 1305
 #: They commit once, and begin nothing.
 COMMITS = frozenset({"CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME", "GRANT", "REVOKE"})
+#: Outside a transaction the server refuses them if it is told to (``NodeConnection.only_inside``).
+_CHANGES = frozenset({"INSERT", "REPLACE", "UPDATE", "DELETE"})
+_SELECTS = frozenset({"SELECT", "WITH", "VALUES"})
 #: What fails in them does not undo what they have done before: a lock that was taken, say.
 _DONE_IN_PARTS = frozenset({"CALL", "EXECUTE", "BEGIN", "SELECT", "WITH", "DO"})
 #: Errors of a statement that leave what was before it as it is.
@@ -85,13 +88,44 @@ def _once(transaction: Transaction, call: Call) -> Any:
     if asks or call.statement.sets_key:
         before += transaction.session.answers.ahead(call, link)
     key = transaction.session.answers.key_on(link) if asks else 0
-    rows = call.send(link, before)
+    rows = _send(transaction, call, link, before) if before else call.send(link)
     if asks:
         _note_key(transaction, link, key)
     _note(transaction, call, link)
     if call.statement.repeatable:
         transaction.session.lane = open_lane(transaction, call, link)
     return rows
+
+
+def _send(transaction: Transaction, call: Call, link: NodeConnection, before: list[Step]) -> Any:
+    """Send ``call`` behind ``before``.
+
+    Where that takes the first lock, or the transaction holds some already, Galera may abort it in
+    between; the epoch's row is one that a change of the primary wants.
+    """
+    statement, marking = call.statement, transaction.marking
+    if not (transaction.is_on_primary or (marking.is_first and marking.marker is not None)):
+        return call.send(link, before)
+    changes = statement.verb in _CHANGES
+    if not _may_follow(call, asked=not changes):
+        with link.in_flight():
+            Packet(link.connection, before).one_by_one()
+        return call.send(link)
+    head = b"" if statement.plain else link.only_inside
+    return call.send(link, before, head=head, asks=not changes)
+
+
+def _may_follow(call: Call, *, asked: bool) -> bool:
+    """Returns True if ``call`` may travel behind statements that lock.
+
+    Args:
+        call: the statement.
+        asked: a question goes behind it in its packet.
+    """
+    statement = call.statement
+    kept_inside = statement.verb in _CHANGES | _SELECTS and not statement.may_end_transaction
+    whole = call.buffered and not (asked and b";" in call.sql)
+    return kept_inside and whole and not statement.state
 
 
 def _probe(transaction: Transaction, call: Call, before: list[Step]) -> None:

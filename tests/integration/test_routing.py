@@ -106,7 +106,7 @@ def test_a_write_sends_the_secondaries_nothing(warm: Shop) -> None:
     assert [s.split(" `")[0] for s in sent["db1"]] == [
         "Query START TRANSACTION",
         *marker_advance(sent["db1"]),
-        "Query INSERT INTO",
+        "Query SET STATEMENT tx_read_only=1 FOR INSERT INTO",
         "Query COMMIT",
     ]
     assert sent["db2"] == sent["db3"] == []

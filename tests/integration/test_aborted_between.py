@@ -1,0 +1,212 @@
+"""Galera may abort a transaction between two statements of one packet, and tells nobody.
+
+What follows in the packet then runs outside a transaction: what a block has written is there though
+it was rolled back, and on a server that is the primary no more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import MySQLdb
+import pytest
+from django.db import DatabaseError, OperationalError, connection, transaction
+
+from galera_router import galera_atomic
+from galera_router.connections import packet
+from galera_router.connections.packet import Step
+from galera_router.recovery import rebuilding
+from galera_router.transactions.transaction import Transaction
+from tests.faults.server import routines_of
+from tests.integration.support import Shop
+from tests.shop.models import Author, Tag
+
+BLOCKS, FEW = 3000, 200
+ENOUGH = 3  # aborts that are noticed
+SECONDS = 60.0
+GAP = 100  # statements that do nothing
+TOUCH = "UPDATE galera_router.galera_router_marker SET touched = touched + INTERVAL 1 SECOND"
+
+
+@pytest.fixture
+def gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More time between the marker and the statement that it travels with."""
+    original = rebuilding.prepare
+
+    def prepare(transaction: Transaction) -> list[Step]:
+        return [*original(transaction), *[Step(b"DO 0")] * GAP]
+
+    monkeypatch.setattr(rebuilding, "prepare", prepare)
+
+
+@pytest.fixture
+def somebody(shop: Shop) -> Iterator[None]:
+    """Changes the rows of the markers on another node, as a change of the primary does."""
+    done, until = threading.Event(), time.monotonic() + SECONDS
+
+    def touch() -> None:
+        while not done.wait(0.002) and time.monotonic() < until:
+            with suppress(MySQLdb.OperationalError):
+                shop.galera["db2"].query(TOUCH)
+
+    thread = threading.Thread(target=touch)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.fixture
+def noticed(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Grows with each abort that was noticed."""
+    found: list[None] = []
+
+    def aborted() -> MySQLdb.OperationalError:
+        found.append(None)
+        return original()
+
+    original = packet.aborted
+    monkeypatch.setattr(packet, "aborted", aborted)
+    return found
+
+
+@pytest.fixture
+def routines(shop: Shop) -> Iterator[None]:
+    with routines_of(shop.galera["db1"]):
+        yield
+
+
+def add() -> None:
+    Tag.objects.create(name="x")
+
+
+def change() -> None:
+    Tag.objects.filter(name="there").update(name="x")
+
+
+def add_by_hand() -> None:
+    with connection.cursor() as sent:
+        sent.execute("INSERT INTO shop_tag (name) VALUES ('x'), ('x') -- two")
+
+
+def read_and_add() -> None:
+    Author.objects.count()
+    add()
+
+
+def lock_and_add() -> None:
+    list(Author.objects.select_for_update())
+    add()
+
+
+def call_and_add() -> None:
+    """A function may write, whatever it looks like."""
+    with connection.cursor() as sent:
+        sent.execute("SELECT shop_tagged('x')")
+    add()
+
+
+def set_and_add() -> None:
+    with connection.cursor() as sent:
+        sent.execute("SET @x = 1")
+    add()
+
+
+#: A tag of this name is there only if a block was committed, in part or as a whole.
+LEFT = "SELECT COUNT(*) FROM galera_router.shop_tag WHERE name = 'x'"
+
+
+def repeat(
+    shop: Shop, block: Callable[[], None], done: Callable[[], bool], blocks: int = BLOCKS
+) -> None:
+    """Run ``block``, which rolls itself back, until ``done``, within bounds; nothing is left."""
+    until = time.monotonic() + SECONDS / 2
+    for _ in range(blocks):
+        with suppress(DatabaseError):
+            block()
+        if done() or time.monotonic() > until:
+            break
+    assert shop.everywhere(LEFT) == [(0,)]
+
+
+@pytest.mark.usefixtures("gap", "routines", "somebody")
+@pytest.mark.parametrize(
+    "work", [add, change, add_by_hand, lock_and_add, call_and_add, set_and_add, read_and_add]
+)
+def test_what_is_rolled_back_is_gone(
+    shop: Shop, work: Callable[[], None], noticed: list[None]
+) -> None:
+    shop.configure(OPTIONS={"optimistic_transactions": False})
+    Author.objects.create(name="Ann")
+    Tag.objects.create(name="there")
+
+    def block() -> None:
+        with transaction.atomic():
+            work()
+            transaction.set_rollback(True)
+
+    # SET goes alone; what looks like a read begins without a marker, and that goes alone then.
+    alone = work in {set_and_add, call_and_add, read_and_add}
+    repeat(shop, block, lambda: len(noticed) >= ENOUGH, FEW if alone else BLOCKS)
+    assert bool(noticed) != alone
+
+
+@pytest.mark.usefixtures("gap", "somebody")
+def test_where_a_function_nearly_always_writes(shop: Shop, noticed: list[None]) -> None:
+    """The marker goes ahead of its first read, of which nobody would notice."""
+    shop.configure(OPTIONS={"optimistic_transactions": "auto"})
+    Author.objects.create(name="Ann")
+
+    @galera_atomic
+    def function() -> None:
+        read_and_add()
+        transaction.set_rollback(True)
+
+    repeat(shop, function, lambda: len(noticed) >= ENOUGH)
+    assert noticed
+
+
+def test_a_session_that_is_to_write_nothing_is_told_so(shop: Shop) -> None:
+    """That error is the application's own, and no abort."""
+    shop.configure()
+    with connection.cursor() as sent:
+        sent.execute("SET SESSION TRANSACTION READ ONLY")
+    with pytest.raises(OperationalError, match="READ ONLY"), transaction.atomic():
+        add()
+    connection.close()
+    assert shop.everywhere(LEFT) == [(0,)]
+
+
+@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize("optimistic", ["auto", False])
+def test_answers_are_those_of_the_statement(
+    shop: Shop, *, several: bool, optimistic: str | bool
+) -> None:
+    shop.configure(OPTIONS={"optimistic_transactions": optimistic, "multi_statements": several})
+    Tag.objects.bulk_create([Tag(name="a"), Tag(name="b")])
+    with transaction.atomic():
+        assert Tag.objects.update(name="c") == 2
+    with transaction.atomic():
+        assert Tag.objects.create(name="d").pk
+    with transaction.atomic(), connection.cursor() as sent:
+        sent.execute("/* ours */ INSERT INTO shop_tag (name) VALUES ('e') RETURNING name; ")
+        assert sent.fetchall() == (("e",),)
+    with transaction.atomic(), connection.cursor() as sent:
+        sent.execute("(SELECT name FROM shop_tag WHERE name = 'e' FOR UPDATE) -- locks")
+        assert sent.fetchall() == (("e",),)
+        assert sent.nextset() is None
+        sent.execute("SELECT @@tx_read_only, @@in_transaction")
+        assert sent.fetchall() == ((0, 1),)
+    with transaction.atomic(), connection.cursor() as sent:
+        sent.execute("SELECT name FROM shop_tag WHERE name = 'd' FOR UPDATE;")
+        assert sent.fetchall() == (("d",),)
+    with transaction.atomic():
+        locked = Tag.objects.select_for_update().filter(name="d").iterator()
+        assert [tag.name for tag in locked] == ["d"]
+    with transaction.atomic():
+        assert Tag.objects.all().delete()[0] == 4
