@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ COPIED = ("galera_router", "tests", "example_project", "pyproject.toml", "setup.
 FOUND, NOT_FOUND = 1, 0  # exit statuses of a checker; all others mean that it has failed
 GRACE = 60.0  # seconds beyond its own that a checker may take to start and to end
 TOLD = 2000  # characters of a checker's output that are kept
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+_over = threading.Event()
 
 
 class CheckerFailed(Exception):
@@ -58,8 +63,11 @@ def copied(mutant: Mutant) -> Iterator[Path]:
 def attempt(mutant: Mutant, folder: Path, checker: str, seed: int, seconds: float) -> Trial:
     """Run ``checker`` for at most ``seconds`` on ``mutant``, which is in ``folder``.
 
-    Raises CheckerFailed if it neither finds something nor ends well, such as one that hangs.
+    Raises CheckerFailed if it neither finds something nor ends well, such as one that hangs; and
+    behind :func:`end_running`.
     """
+    if _over.is_set():
+        raise CheckerFailed(f"{checker} on {mutant.name} was not begun")
     begin = time.monotonic()
     status, said = _run(CHECKERS[checker](seed, seconds), folder, seconds + GRACE)
     if status not in (FOUND, NOT_FOUND):
@@ -77,6 +85,7 @@ def _run(command: list[str], folder: Path, limit: float) -> tuple[int, str]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        _running.add(child)
         try:
             status = child.wait(limit)
         except subprocess.TimeoutExpired:
@@ -86,4 +95,12 @@ def _run(command: list[str], folder: Path, limit: float) -> tuple[int, str]:
         finally:
             child.kill()
             child.wait()
+            _running.discard(child)
     return status, (folder / "output").read_text()[-TOLD:]
+
+
+def end_running() -> None:
+    """End the runs that are under way in other threads; none is begun any more."""
+    _over.set()
+    for child in list(_running):
+        child.send_signal(signal.SIGTERM)

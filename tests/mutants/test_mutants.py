@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import dataclasses
 import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.mutants import checkers
+from tests.mutants import __main__ as main
+from tests.mutants import checkers, run
 from tests.mutants.mutants import CONTROL, MUTANTS, Mutant
 from tests.mutants.run import ROOT, CheckerFailed, Trial, attempt, copied
 from tests.mutants.table import is_found, is_good, table
@@ -108,3 +114,47 @@ def test_a_test_is_a_checker() -> None:
     assert "--runxfail" in command
     assert command[-1] == "router"
     assert all((ROOT / word).is_file() for word in command if word.startswith("tests/"))
+
+
+def options(**given: Any) -> argparse.Namespace:
+    usual = {"seeds": 1, "wanted": 1, "seconds": 30.0, "checkers": "c", "all": False, "jobs": 2}
+    return argparse.Namespace(**{**usual, **given})
+
+
+def mutants(monkeypatch: pytest.MonkeyPatch, script: str) -> list[Mutant]:
+    """Four, which a checker tries by ``script``."""
+    monkeypatch.setitem(checkers.CHECKERS, "c", lambda *_: [sys.executable, "-c", script])
+    return [dataclasses.replace(MUTANT, name=f"mutant-{number}") for number in range(4)]
+
+
+def test_two_are_tried_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A run ends only if another one is under way."""
+    there = f"""
+import pathlib, os, time
+folder = pathlib.Path({str(tmp_path)!r})
+(folder / str(os.getpid())).touch()
+until = time.monotonic() + 20
+while len([*folder.iterdir()]) < 2 and time.monotonic() < until:
+    time.sleep(0.01)
+raise SystemExit(time.monotonic() < until)
+"""
+    found = [*main.judge_all(mutants(monkeypatch, there), options())]
+    assert sorted(trials[0].mutant for trials in found) == [f"mutant-{n}" for n in range(4)]
+    assert all(trials[0].found for trials in found)
+
+
+def test_what_is_broken_off_leaves_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_over", threading.Event())
+    original = main.judge
+
+    def judge(mutant: Mutant, given: argparse.Namespace) -> list[Trial]:
+        if mutant.name == "mutant-0":
+            raise KeyboardInterrupt
+        return original(mutant, given)
+
+    monkeypatch.setattr(main, "judge", judge)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        [*main.judge_all(mutants(monkeypatch, "import time; time.sleep(60)"), options())]
+    assert time.monotonic() - began < 30
+    assert not run._running

@@ -46,5 +46,5 @@ def steps(seed: int) -> list[Step]:
         Step("pauses", ("tests.benchmarks.pauses",), 10),
         Step("pauses with default time-outs", ("tests.benchmarks.pauses", "defaults"), 15),
         Step("Django's own suite", ("tests.django_suite",), 60),
-        Step("mutants", ("tests.mutants",), 150),
+        Step("mutants", ("tests.mutants", "--jobs", "2"), 150),
     ]
