@@ -118,14 +118,16 @@ def _send(transaction: Transaction, call: Call, link: NodeConnection, before: li
 def _may_follow(call: Call, *, asked: bool) -> bool:
     """Returns True if ``call`` may travel behind statements that lock.
 
+    Not if it asks for a variable of the session: for this one statement we set one.
+
     Args:
         call: the statement.
         asked: a question goes behind it in its packet.
     """
-    statement = call.statement
+    statement, sql = call.statement, call.sql
     kept_inside = statement.verb in _CHANGES | _SELECTS and not statement.may_end_transaction
-    whole = call.buffered and not (asked and b";" in call.sql)
-    return kept_inside and whole and not statement.state
+    whole = call.buffered and not (asked and b";" in sql)
+    return kept_inside and whole and not statement.state and b"@@" not in sql
 
 
 def _probe(transaction: Transaction, call: Call, before: list[Step]) -> None:

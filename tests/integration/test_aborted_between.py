@@ -200,8 +200,9 @@ def test_answers_are_those_of_the_statement(
         sent.execute("(SELECT name FROM shop_tag WHERE name = 'e' FOR UPDATE) -- locks")
         assert sent.fetchall() == (("e",),)
         assert sent.nextset() is None
-        sent.execute("SELECT @@tx_read_only, @@in_transaction")
-        assert sent.fetchall() == ((0, 1),)
+    with transaction.atomic(), connection.cursor() as sent:
+        sent.execute("SELECT @@tx_read_only, @@in_transaction, COUNT(*) FROM shop_tag FOR UPDATE")
+        assert sent.fetchall() == ((0, 1, 4),)
     with transaction.atomic(), connection.cursor() as sent:
         sent.execute("SELECT name FROM shop_tag WHERE name = 'd' FOR UPDATE;")
         assert sent.fetchall() == (("d",),)
