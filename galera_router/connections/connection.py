@@ -22,6 +22,7 @@ from galera_router.compat import internals
 from galera_router.conf import Options
 from galera_router.exceptions import FailoverImpossible
 
+from .errors import Verdict, verdict
 from .packet import several_statements
 
 if TYPE_CHECKING:
@@ -216,6 +217,18 @@ class NodeConnection:
             self.connection.query(statement)
         finally:
             self.busy = 0.0
+
+    def roll_back(self) -> None:
+        """Undo what is open; raises the driver's errors.
+
+        Where Galera has aborted the transaction, the answer to ROLLBACK is that error (seen:
+        10.11.19). All is undone then, and the connection is as it was.
+        """
+        try:
+            self.query(b"ROLLBACK")
+        except Error as error:
+            if verdict(error) is not Verdict.ROLLED_BACK:
+                raise
 
     def send(self, statement: bytes) -> None:
         """Send a statement that has no rows, and go on; raises the driver's errors.

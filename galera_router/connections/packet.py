@@ -89,7 +89,7 @@ class Packet:
             if several_statements(self.driver):
                 self._together(statement + _IS_OPEN if self._asks else statement)
             else:
-                self.one_by_one()
+                self._one_by_one()
                 self.driver.query(statement)
         except MySQLdb.Error as error:
             if self._is_refused_outside(error):
@@ -107,8 +107,7 @@ class Packet:
             self._passed += 1
             next_answer(self.driver)
 
-    def one_by_one(self) -> None:
-        """Send what goes ahead of the statement, each in a packet of its own."""
+    def _one_by_one(self) -> None:
         for step in self._before:
             self.driver.query(step.statement)
             self._answered(step)
@@ -141,10 +140,15 @@ class Packet:
         Raises:
             MySQLdb.OperationalError: a conflict: the statement ran outside the transaction.
         """
-        if self._asks:
-            next_answer(self.driver)
-            if not int(self.driver.store_result().fetch_row(0)[0][0]):
-                raise aborted()
+        if not self._asks:
+            return
+        next_answer(self.driver)
+        result = self.driver.store_result()
+        rows = () if result is None else result.fetch_row(0)
+        if not rows:  # cut inside that answer
+            raise _too_few()
+        if not int(rows[0][0]):
+            raise aborted()
 
     @property
     def encloses(self) -> bool:
@@ -170,7 +174,11 @@ def next_answer(driver: Any) -> None:
         MySQLdb.OperationalError: there is none: what the server did is unknown.
     """
     if driver.next_result() != 0:
-        raise MySQLdb.OperationalError(CR.SERVER_LOST, "fewer answers than statements")
+        raise _too_few()
+
+
+def _too_few() -> MySQLdb.OperationalError:
+    return MySQLdb.OperationalError(CR.SERVER_LOST, "fewer answers than statements")
 
 
 def several_statements(connection: Any) -> bool:

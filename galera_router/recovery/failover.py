@@ -374,7 +374,7 @@ def undo(session: Session) -> None:
     if link is None:
         return
     try:
-        link.query(b"ROLLBACK")
+        link.roll_back()
     except ERRORS as error:
         logger.info("%s: lost %s in a rollback: %s", session.cluster.alias, link.node.name, error)
         session.lose_primary()

@@ -124,7 +124,7 @@ def rollback(transaction: Transaction, link: NodeConnection) -> None:
     """
     session = transaction.session
     try:
-        link.query(b"ROLLBACK")
+        link.roll_back()
     except ERRORS as error:
         if not is_lost(error):
             raise
@@ -299,7 +299,7 @@ class Doubt:
         self._found, self._refusal = None, None
         if row[0] == marker.seq + 1:
             self._found = row
-            link.query(b"ROLLBACK")
+            link.roll_back()
             marker.seq, marker.node = row[0], link.node
             self._marking.done = False
             self.note_lost_state()
@@ -328,13 +328,13 @@ class Doubt:
             row = _one_row(link, UNHURRIED + marker.look())
             if row is not None and marker.seq <= row[0] <= marker.seq + 2:
                 return row
-            link.query(b"ROLLBACK")
+            link.roll_back()
         raise self.unknown("its marker is not there any more")
 
     def _fence(self, link: NodeConnection, marker: Marker, row: Row, refusal: Exception) -> None:
         """See to it that what could not be replayed here can be committed nowhere."""
         self.transaction.to_pending()
-        link.query(b"ROLLBACK")
+        link.roll_back()
         if row[0] == marker.seq:
             link.query(BEGIN)
             link.query(UNHURRIED + marker.fence())

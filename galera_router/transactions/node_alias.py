@@ -82,7 +82,7 @@ class NodeAlias:
 
     def rollback(self) -> None:
         if self.link is not None:
-            self.link.query(b"ROLLBACK")
+            self.link.roll_back()
 
     def ping(self) -> None:
         if self.link is not None:

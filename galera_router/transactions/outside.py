@@ -181,7 +181,7 @@ def _settle(
             raise Refused(error)
         if doubt.link.state is not None:
             raise FailoverImpossible(doubt.link.state)
-        link.query(b"ROLLBACK")
+        link.roll_back()
 
     row = doubt.settle(error, resume)
     if row is not None:

@@ -456,7 +456,7 @@ def _replay_or_end(transaction: Transaction, link: NodeConnection, wait: Wait) -
         link.until = wait.until
         rebuilding.replay(transaction, link, wait.steps, entries)
     except ReplayMismatch:
-        link.query(b"ROLLBACK")
+        link.roll_back()
         raise
 
 

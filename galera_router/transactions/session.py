@@ -288,7 +288,7 @@ class Session:
     def _commit(self) -> None:
         transaction = self.transaction
         if transaction is None:
-            self._end_by_hand(b"COMMIT")
+            self._end_by_hand(lambda link: link.query(b"COMMIT"))
             return
         transaction.commit()
         self.answers.rows = 0
@@ -304,7 +304,7 @@ class Session:
     def _rollback(self) -> None:
         transaction = self.transaction
         if transaction is None:
-            self._end_by_hand(b"ROLLBACK")
+            self._end_by_hand(NodeConnection.roll_back)
             return
         try:
             transaction.rollback()
@@ -313,10 +313,10 @@ class Session:
             self._unreported = transaction.broken if transaction.swallowed else None
             self.transaction = Transaction(self)
 
-    def _end_by_hand(self, statement: bytes) -> None:
+    def _end_by_hand(self, end: Callable[[NodeConnection], None]) -> None:
         """A transaction that the application has begun by a statement of its own."""
         if self.primary is not None and self.primary.state is not None:
-            self.primary.query(statement)
+            end(self.primary)
             self.primary.end_state("BEGIN", "START")
 
     def set_autocommit(self, flag: bool) -> None:

@@ -346,7 +346,10 @@ class Transaction:
         """
         link = self.session.primary
         if link is not None and (link.manual or (link.state and link.begun_by_hand)):
-            link.query(ending)
+            if ending == b"COMMIT":
+                link.query(ending)
+            else:
+                link.roll_back()
             self.session.transaction_ended(link)
 
     def refuse(self, statement: Statement | None) -> NoReturn:

@@ -16,7 +16,7 @@ from galera_router.connections.errors import (
     refuses_writes,
     verdict,
 )
-from galera_router.connections.packet import Packet, Step
+from galera_router.connections.packet import Step
 from galera_router.recovery import failover, outcome, rebuilding, variables
 from galera_router.recovery.failover import Patience
 from galera_router.recovery.journal import Answer, Entry
@@ -36,7 +36,7 @@ NO_SUCH_SAVEPOINT = 1305
 COMMITS = frozenset({"CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME", "GRANT", "REVOKE"})
 #: Outside a transaction the server refuses them if it is told to (``NodeConnection.only_inside``).
 _CHANGES = frozenset({"INSERT", "REPLACE", "UPDATE", "DELETE"})
-_SELECTS = frozenset({"SELECT", "WITH", "VALUES"})
+_MAY_FOLLOW = _CHANGES | {"SELECT", "WITH", "VALUES"}
 #: What fails in them does not undo what they have done before: a lock that was taken, say.
 _DONE_IN_PARTS = frozenset({"CALL", "EXECUTE", "BEGIN", "SELECT", "WITH", "DO"})
 #: Errors of a statement that leave what was before it as it is.
@@ -108,8 +108,9 @@ def _send(transaction: Transaction, call: Call, link: NodeConnection, before: li
         return call.send(link, before)
     changes = statement.verb in _CHANGES
     if not _may_follow(call, asked=not changes):
-        with link.in_flight():
-            Packet(link.connection, before).one_by_one()
+        for step in before:
+            link.query(step.statement)
+            step.done(link.connection.affected_rows())
         return call.send(link)
     head = b"" if statement.plain else link.only_inside
     return call.send(link, before, head=head, asks=not changes)
@@ -125,7 +126,7 @@ def _may_follow(call: Call, *, asked: bool) -> bool:
         asked: a question goes behind it in its packet.
     """
     statement, sql = call.statement, call.sql
-    kept_inside = statement.verb in _CHANGES | _SELECTS and not statement.may_end_transaction
+    kept_inside = statement.verb in _MAY_FOLLOW and not statement.may_end_transaction
     whole = call.buffered and not (asked and b";" in sql)
     return kept_inside and whole and not statement.state and b"@@" not in sql
 

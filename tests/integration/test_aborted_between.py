@@ -211,3 +211,23 @@ def test_answers_are_those_of_the_statement(
         assert [tag.name for tag in locked] == ["d"]
     with transaction.atomic():
         assert Tag.objects.all().delete()[0] == 4
+
+
+def test_a_rollback_that_meets_an_abort_keeps_the_connection(shop: Shop) -> None:
+    """The server tells it of the abort; what was to be undone is."""
+    shop.configure()
+    add()
+    Tag.objects.all().delete()
+    with connection.cursor() as sent:
+        sent.execute("SET @x = 7")
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        add()
+        shop.galera["db2"].query(TOUCH)
+        shop.galera["db1"].wait_applied()
+        raise ZeroDivisionError
+    with connection.cursor() as sent:
+        sent.execute("SELECT @x")
+        assert sent.fetchone() == (7,)
+    with transaction.atomic():
+        add()
+    assert shop.everywhere(LEFT) == [(1,)]

@@ -544,8 +544,7 @@ MUTANTS = (
         "rollback-commits",
         "a transaction that is rolled back is committed",
         "recovery/outcome.py",
-        '        link.query(b"ROLLBACK")\n    except ERRORS as error:\n'
-        "        if not is_lost(error):",
+        "        link.roll_back()\n    except ERRORS as error:\n        if not is_lost(error):",
         '        link.query(b"COMMIT")\n    except ERRORS as error:\n'
         "        if not is_lost(error):",
         (PROGRAMMES, POINTS, CHAOS),
