@@ -83,6 +83,9 @@ CHECKERS: dict[str, Command] = {
     # Originals that arrive when they have been given up.
     "late": _chaos("--faults", "late-commit"),
     # What a random programme or load hardly ever meets: a test for each.
+    "aborted": _tests("integration/test_aborted_between.py", "change or by_hand"),
+    "aborted-reads": _tests("integration/test_aborted_between.py", "nearly"),
+    "aborted-rollback": _tests("integration/test_aborted_between.py", "keeps"),
     "alone": _tests("recovery/test_replay.py", "travels_alone"),
     "answers": _tests("transactions/test_answers.py"),
     "at-once": _tests("transactions/test_at_once.py"),

@@ -58,6 +58,7 @@ GUARD, PROCEDURES, STATE = "guard", "procedures", "state"
 CONFLICTS, SAVEPOINTS, SWALLOWED, TOKENS = "conflicts", "savepoints", "swallowed", "tokens"
 ENDED, FENCE, SHARED = "ended", "fence", "shared"
 AT_ONCE, LANE, LOST_BESIDES, MARKS = "at-once", "lane", "lost-besides", "marks"
+ABORTED, ABORTED_READS, ABORTED_ROLLBACK = "aborted", "aborted-reads", "aborted-rollback"
 GIVEN = "given"
 EXCEPT_CLAUSE, FAILED_COMMITS = "except-clause", "failed-commits"
 GOING_ON, LOCK_WAITS = "going-on", "lock-waits"
@@ -760,6 +761,30 @@ MUTANTS = (
         "            link.query(step.statement)\n            step.done(0)\n",
         "",
         (GUARD,),
+    ),
+    Mutant(
+        "write-may-run-outside",
+        "a write goes on behind a marker whose transaction was aborted",
+        "connections/connection.py",
+        "        return only_inside(self.connection.get_server_info())",
+        '        return b""',
+        (ABORTED,),
+    ),
+    Mutant(
+        "nobody-asks-behind-a-read",
+        "a read behind a marker whose transaction was aborted is believed",
+        "connections/packet.py",
+        "self._asks = asks and several_statements(driver)",
+        "self._asks = False",
+        (ABORTED_READS,),
+    ),
+    Mutant(
+        "aborted-rollback-is-a-failure",
+        "a connection whose transaction was aborted ahead of its ROLLBACK is given up",
+        "connections/connection.py",
+        "            if verdict(error) is not Verdict.ROLLED_BACK:\n                raise",
+        "            raise",
+        (ABORTED_ROLLBACK,),
     ),
     Mutant(
         "run-again-after-a-commit",
