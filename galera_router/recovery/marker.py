@@ -24,7 +24,7 @@ from galera_router.cluster.node import Node
 from galera_router.cluster.nodes import Cluster
 from galera_router.cluster.position import Mark
 from galera_router.compat import internals
-from galera_router.connections.begin import UNHURRIED
+from galera_router.connections.begin import SYNCED, UNHURRIED
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import (
     ERRORS,
@@ -56,6 +56,9 @@ CHECK_FOUND = (
 ROWS = "galera_router_rows"
 NO_SUCH_TABLE = 1146
 _CONSTRAINT_FAILED, _SIGNALLED, _NO_SUCH_COLUMN = 4025, 1644, 1054
+
+
+_LOST = "%s: transactions that were committed are not there any more: %d, by a row of %s"
 
 
 class MarkerGone(Exception):
@@ -369,16 +372,39 @@ def _execute(link: NodeConnection, statement: bytes) -> Exception | None:
     return None
 
 
-def renew(session: Session, marking: Marking) -> None:
-    """Forget a marker that is not as it was left; another one is acquired in its place."""
-    flushed = bool(session.database_now())  # a project's test does that
-    level = logging.DEBUG if flushed else logging.WARNING
-    text = "%s: a row of %s has gone: another takes its place"
-    logger.log(level, text, session.cluster.alias, TABLE)
+def renew(session: Session, marking: Marking, link: NodeConnection | None = None) -> None:
+    """Forget a marker that is not as it was left; another one is acquired in its place.
+
+    Args:
+        session: whose transaction it is.
+        marking: how that stands to the marker.
+        link: a connection without a transaction, which can be asked for the row; None if there is
+            none, or no row.
+    """
+    marker = marking.marker
+    lost = 0 if marker is None or link is None else marker.seq - _seq_on(link, marker)
+    if lost > 0:
+        logger.error(_LOST, session.cluster.alias, lost, TABLE)
+    else:
+        flushed = bool(session.database_now())  # a project's test does that
+        level = logging.DEBUG if flushed else logging.WARNING
+        text = "%s: a row of %s has gone: another takes its place"
+        logger.log(level, text, session.cluster.alias, TABLE)
     marking.marker = None
     marking.renewals += 1
     if marking.renewals > 1:  # nor does a new one stay: the table is not what it should be
         pool_of(session.cluster).note_absent()
+
+
+def _seq_on(link: NodeConnection, marker: Marker) -> int:
+    """What the cluster has as the number of ``marker``; its own if that cannot be found out."""
+    sql = f"SELECT seq FROM {TABLE} WHERE worker = '{marker.worker}'"
+    try:
+        link.query(SYNCED + sql.encode())
+        rows = link.rows()
+    except ERRORS:  # whoever uses the connection next meets it
+        return marker.seq
+    return int(rows[0][0]) if rows else marker.seq
 
 
 def give_back(

@@ -267,8 +267,8 @@ def renew_marker(transaction: Transaction, *, lose: bool = False) -> None:
         FailoverImpossible: the transaction cannot be replayed; nothing of it was committed.
     """
     session = transaction.session
-    renew(session, transaction.marking)
     link = session.primary
+    renew(session, transaction.marking, None if lose else link)
     if lose:
         session.lose_primary(told=True)
     begun = transaction.is_on_primary
