@@ -94,7 +94,8 @@ def test_nodes_that_come_are_waited_for(shop: Shop, lone: GaleraNode) -> None:
     start = threading.Timer(1.0, lone.start)
     start.start()
     try:
-        assert ids() - {"W002", "W008"} == set()
+        # One that is just coming may not take part for yet a moment (W006).
+        assert ids() - {"W002", "W006", "W008"} == set()
     finally:
         start.join()
         connections.close_all()
