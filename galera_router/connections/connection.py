@@ -47,10 +47,13 @@ _OUT_OF_THE_WAY = frozenset({"SELECT", "DO", "SET", "CREATE"})
 
 
 def only_inside(version: str) -> bytes:
-    """What keeps a write from running outside a transaction, on a server of ``version``.
+    """Returns what goes before a write, so that the server refuses it outside a transaction.
 
     The variable is for transactions to come, so it does not touch one that is open. From MariaDB
     11.1 on it has another name, and the old one gives a warning.
+
+    Args:
+        version: of the server, as it tells it on connecting.
     """
     found = _VERSION.search(version)
     new = found is not None and (int(found[1]), int(found[2])) >= (11, 1)
@@ -145,7 +148,7 @@ class NodeConnection:
 
     @cached_property
     def only_inside(self) -> bytes:
-        """Goes before a statement that may write: outside a transaction the server refuses it."""
+        """What goes before a write, so that the server refuses it outside a transaction."""
         return only_inside(self.connection.get_server_info())
 
     @property
@@ -217,6 +220,10 @@ class NodeConnection:
             self.connection.query(statement)
         finally:
             self.busy = 0.0
+
+    def commit(self) -> None:
+        """Make final what is open; raises the driver's errors."""
+        self.query(b"COMMIT")
 
     def roll_back(self) -> None:
         """Undo what is open; raises the driver's errors.

@@ -18,8 +18,8 @@ from MySQLdb.constants import CLIENT, CR
 from .errors import READ_ONLY_TRANSACTION, errno
 
 Rows = tuple[tuple[Any, ...], ...]
-#: On a line of its own: the application's statement may end in a comment.
-_IS_OPEN = b"\n; SELECT @@in_transaction"
+#: Asks whether a transaction is open.
+IS_OPEN = b"SELECT @@in_transaction"
 _DEADLOCK = 1213
 
 
@@ -87,7 +87,8 @@ class Packet:
         statement = self._head + statement + self._tail
         try:
             if several_statements(self.driver):
-                self._together(statement + _IS_OPEN if self._asks else statement)
+                # On a line of its own: the application's statement may end in a comment.
+                self._together(statement + b"\n; " + IS_OPEN if self._asks else statement)
             else:
                 self._one_by_one()
                 self.driver.query(statement)
@@ -162,7 +163,7 @@ class Packet:
 
 
 def aborted() -> MySQLdb.OperationalError:
-    """What the server says elsewhere of a transaction that Galera has aborted."""
+    """Returns the error that the server has not sent: Galera has aborted the transaction."""
     text = "the transaction was aborted by the cluster between two statements of a packet"
     return MySQLdb.OperationalError(_DEADLOCK, text)
 

@@ -56,8 +56,6 @@ CHECK_FOUND = (
 ROWS = "galera_router_rows"
 NO_SUCH_TABLE = 1146
 _CONSTRAINT_FAILED, _SIGNALLED, _NO_SUCH_COLUMN = 4025, 1644, 1054
-
-
 _LOST = "%s: transactions that were committed are not there any more: %d, by a row of %s"
 
 
@@ -397,7 +395,7 @@ def renew(session: Session, marking: Marking, link: NodeConnection | None = None
 
 
 def _seq_on(link: NodeConnection, marker: Marker) -> int:
-    """What the cluster has as the number of ``marker``; its own if that cannot be found out."""
+    """Returns the number that the cluster has for ``marker``, or its own if no server can tell."""
     sql = f"SELECT seq FROM {TABLE} WHERE worker = '{marker.worker}'"
     try:
         link.query(SYNCED + sql.encode())

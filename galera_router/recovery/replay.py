@@ -12,7 +12,7 @@ from MySQLdb.cursors import Cursor
 
 from galera_router.connections.connection import NodeConnection
 from galera_router.connections.errors import Verdict, errno, verdict
-from galera_router.connections.packet import Step, several_statements
+from galera_router.connections.packet import IS_OPEN, Step, several_statements
 from galera_router.exceptions import ReplayMismatch
 from galera_router.recovery import keys, variables
 from galera_router.recovery.compare import Difference, Kind, Look, compare, difference
@@ -190,7 +190,7 @@ class Replay:
 
     def _flush(self) -> None:
         if len(self._packet) > 1 and self._packet[-1][2] is not None:
-            self._packet.append((b"SELECT @@in_transaction", self._still_open, None))
+            self._packet.append((IS_OPEN, self._still_open, None))
         packet, self._packet, self._size = self._packet, [], 0
         if not packet:
             return

@@ -78,7 +78,7 @@ class NodeAlias:
 
     def commit(self) -> None:
         if self.link is not None:
-            self.link.query(b"COMMIT")
+            self.link.commit()
 
     def rollback(self) -> None:
         if self.link is not None:

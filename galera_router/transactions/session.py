@@ -288,7 +288,7 @@ class Session:
     def _commit(self) -> None:
         transaction = self.transaction
         if transaction is None:
-            self._end_by_hand(lambda link: link.query(b"COMMIT"))
+            self._end_by_hand(NodeConnection.commit)
             return
         transaction.commit()
         self.answers.rows = 0

@@ -17,7 +17,7 @@ A transaction is made anew for each outermost transaction and thrown away at its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -309,7 +309,7 @@ class Transaction:
             self._start_over()
             raise
         if self.session.primary is not None:
-            self._turn_autocommit_on(b"COMMIT")
+            self._turn_autocommit_on(NodeConnection.commit)
         self.committing = False
         self.move(Ended())
         if self.place is not None:
@@ -333,12 +333,12 @@ class Transaction:
             following.note_commit()
         try:
             self.state.rollback(self)
-            self._turn_autocommit_on(b"ROLLBACK")
+            self._turn_autocommit_on(NodeConnection.roll_back)
         finally:
             self._end()
             self._note_place()
 
-    def _turn_autocommit_on(self, ending: bytes) -> None:
+    def _turn_autocommit_on(self, end: Callable[[NodeConnection], None]) -> None:
         """Under LOCK TABLES a transaction has autocommit turned off, whatever became of it.
 
         What the application has begun by a statement of its own ends with the block, even if the
@@ -346,10 +346,7 @@ class Transaction:
         """
         link = self.session.primary
         if link is not None and (link.manual or (link.state and link.begun_by_hand)):
-            if ending == b"COMMIT":
-                link.query(ending)
-            else:
-                link.roll_back()
+            end(link)
             self.session.transaction_ended(link)
 
     def refuse(self, statement: Statement | None) -> NoReturn:

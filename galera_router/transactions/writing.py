@@ -16,7 +16,7 @@ from galera_router.connections.errors import (
     refuses_writes,
     verdict,
 )
-from galera_router.connections.packet import Step
+from galera_router.connections.packet import IS_OPEN, Step
 from galera_router.recovery import failover, outcome, rebuilding, variables
 from galera_router.recovery.failover import Patience
 from galera_router.recovery.journal import Answer, Entry
@@ -446,7 +446,7 @@ def _is_same(link: NodeConnection) -> bool:
 
 def in_transaction(link: NodeConnection) -> bool:
     """Returns True if the server has a transaction open on ``link``; it is asked."""
-    link.query(b"SELECT @@in_transaction")
+    link.query(IS_OPEN)
     return bool(link.rows()[0][0])
 
 
