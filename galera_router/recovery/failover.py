@@ -313,13 +313,16 @@ def _primary_failed(session: Session, node: Node, error: Exception, *, again: bo
         session.cluster.mark_down(node, error)
 
 
-def note_refusal(session: Session, error: Exception, *, wait: bool = True) -> bool:
+def note_refusal(
+    session: Session, error: Exception, *, wait: bool = True, stays: str | None = None
+) -> bool:
     """Note that the primary takes no writes now, if that is what ``error`` says.
 
     Args:
         session: the thread's session.
         error: what the primary has answered.
         wait: for another node, if there is none just now.
+        stays: why the open transaction cannot be moved there; None if it can.
 
     Returns:
         True if another node is the primary for that, which is waited for while nodes are down. Else
@@ -331,7 +334,7 @@ def note_refusal(session: Session, error: Exception, *, wait: bool = True) -> bo
         return False
     refusal = DISK_FULL if is_full_disk(error) else READ_ONLY
     session.cluster.mark_refusing(link.node, refusal, error)
-    obstacle = _why_stay(session, link, wait and not hasattr(error, _WAITED))
+    obstacle = _why_stay(session, link, wait and not hasattr(error, _WAITED), stays)
     if obstacle is not None:
         setattr(error, _WAITED, True)  # whoever handles it further does not wait again
         text = "%s: %s takes no writes, and nothing is written elsewhere: %s"
@@ -339,12 +342,14 @@ def note_refusal(session: Session, error: Exception, *, wait: bool = True) -> bo
     return obstacle is None
 
 
-def _why_stay(session: Session, link: NodeConnection, wait: bool) -> str | None:
+def _why_stay(session: Session, link: NodeConnection, wait: bool, stays: str | None) -> str | None:
     """Why no other node is written to in the place of that of ``link``; None if one is."""
     if not session.options.failover_enable:
         return "failover_enable is False"
     if link.state is not None:
         return link.state
+    if stays is not None:
+        return f"the open transaction cannot be moved: {stays}"
     if not _takes_over(session, link.node, patience(session) if wait else 0.0):
         return session.cluster.complaints(electable=True)
     return None

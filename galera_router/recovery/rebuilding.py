@@ -223,9 +223,9 @@ def may_repeat(transaction: Transaction, error: Exception) -> bool:
     So may one whose node takes no writes, if another one is the primary now.
     """
     session = transaction.session
-    movable = session.options.failover_enable and not obstacle(transaction, session.primary)
-    elsewhere = failover.note_refusal(session, error, wait=movable)
-    if not movable:
+    reason = obstacle(transaction, session.primary)
+    elsewhere = failover.note_refusal(session, error, stays=reason)
+    if reason is not None or not session.options.failover_enable:
         if is_conflict(error):
             transaction.conflicts.tell(error, again=False)
         return False

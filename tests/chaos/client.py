@@ -32,6 +32,7 @@ django.setup()
 from django.core.signals import request_finished, request_started  # noqa: E402
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections  # noqa: E402
 
+from galera_router.connections.errors import refuses_writes  # noqa: E402
 from galera_router.exceptions import (  # noqa: E402
     CommitOutcomeUnknown,
     FailoverImpossible,
@@ -159,7 +160,7 @@ def told(error: Exception, kind: jobs.Kind) -> tuple[Told, str]:
         return "wrong", words
     if isinstance(error, CommitOutcomeUnknown):
         return ("unknown" if kind.loose else "doubt"), words
-    if isinstance(error, FailoverImpossible) and kind.loose:
+    if kind.loose and (isinstance(error, FailoverImpossible) or refuses_writes(error)):
         return "impossible", words
     is_conflict = isinstance(error, ReplayMismatch) or (
         isinstance(error, DatabaseError) and number in CONFLICTS

@@ -117,8 +117,9 @@ class Kind:
     Attributes:
         block: a plain with block, in which a conflict may reach the application.
         guarded: it loses updates unless the router guards against that.
-        loose: it has what no failover can move, so FailoverImpossible is an answer, and so is
-            CommitOutcomeUnknown to a COMMIT that is lost.
+        loose: it has what no failover can move, so FailoverImpossible is an answer, and so is the
+            error of a server that takes no writes, and CommitOutcomeUnknown to a COMMIT that is
+            lost.
         why_not: why it is run only if it is asked for. "": it is run.
     """
 

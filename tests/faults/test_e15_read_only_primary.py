@@ -297,6 +297,31 @@ def test_what_is_too_long_to_be_moved_is_run_again_as_a_whole(shop: EitherShop) 
 
 
 @both(stock=False)
+def test_what_is_too_long_and_is_not_run_again(
+    shop: EitherShop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server's error is the application's; the log says why nothing was done about it."""
+    _now_read_only(shop)
+    shop.configure(OPTIONS={"failover_history_limit": 1})
+    shop.galera["db1"].query("SET GLOBAL read_only = 0")
+    caplog.set_level("INFO", "galera_router")
+
+    def work() -> None:
+        with transaction.atomic():
+            Tag.objects.create(name="one")
+            Tag.objects.create(name="two")
+            shop.galera["db1"].query("SET GLOBAL read_only = 1")
+            Tag.objects.create(name="three")
+
+    with pytest.raises(OperationalError) as told:
+        work()
+    assert told.value.args[0] == READ_ONLY
+    assert tags(shop) == ["before"]
+    told_why = "the open transaction cannot be moved: it has more than 1 statements"
+    assert sum(told_why in record.getMessage() for record in caplog.records) == 1
+
+
+@both(stock=False)
 def test_it_is_the_primary_again_afterwards(
     shop: EitherShop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
