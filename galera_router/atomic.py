@@ -97,6 +97,8 @@ class GaleraAtomic:
             if attempts.run == 1 or on_primary:  # what only reads is in nobody's way
                 turn.take(attempts.run, session)
                 on_primary = on_primary or turn.held
+            if session.busy is not None:
+                session.forget_interrupted()
             run = Run(turn.leave)
             session.can_run_again, session.place = True, place
             try:

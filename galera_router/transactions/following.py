@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Final
 
 from galera_router.causality import scope
@@ -11,17 +12,43 @@ from galera_router.cluster.position import Mark, Position
 from galera_router.recovery import runs
 
 if TYPE_CHECKING:
+    from galera_router.cluster.nodes import Cluster
+
     from .session import Session
 
 #: More nodes than one, none of which needs to have what was seen on another.
 SEVERAL: Final = object()
 
 
+class _OfThread(threading.local):
+    """What this thread follows, by the cluster's alias."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Following] = {}
+
+
+_of_thread = _OfThread()
+
+
+def following_of(session: Session) -> Following:
+    """What the running thread follows, for its new ``session``.
+
+    It outlives the connection object, in whose place code puts another one where an exception has
+    left it in an open block.
+    """
+    known, alias = _of_thread.known, session.cluster.alias
+    found = known.get(alias)
+    if found is None or found.cluster is not session.cluster:
+        found = known[alias] = Following(session)
+    found.belong_to(session)
+    return found
+
+
 class Following:
-    """The writes and reads of one session, as far as later reads depend on them.
+    """The writes and reads of one thread, as far as later reads depend on them.
 
     Args:
-        session: whose.
+        session: the thread's, nearly always the only one that it ever has.
 
     Attributes:
         wrote_in: where the writes of the request are counted in which it has last written: reads
@@ -56,6 +83,15 @@ class Following:
         self._shared = False  # other threads of the request at hand have written as well
         self.turns: dict[Node, int] = {}
         self._record: tuple[dict[str, int] | None, int] = (None, 0)  # writes of all its threads
+
+    def belong_to(self, session: Session) -> None:
+        """``session`` is the thread's now, in place of the one before."""
+        self._session = session
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster that it is about."""
+        return self._session.cluster
 
     def note_write(
         self, node: Node | None = None, mark: Mark | None = None, server: str = ""

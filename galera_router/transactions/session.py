@@ -35,7 +35,7 @@ from . import opening, outside
 from .answers import Answers
 from .connection import Connection
 from .cursor import Call, is_sending
-from .following import Following
+from .following import following_of
 from .lane import Lane, opening_lane
 from .places import Place, habits_of
 from .reading import Reader
@@ -80,6 +80,7 @@ class Session:
         promoted: the open transaction, else the last one, has come to the primary.
         can_run_again: whoever begins the next transaction runs it again if need be.
         place: the view or function that does so.
+        busy: what is under way, or was when an exception came; None if nothing is.
     """
 
     def __init__(self, wrapper: BaseDatabaseWrapper, cluster: Cluster) -> None:
@@ -93,7 +94,7 @@ class Session:
         self.forgotten: str | None = None
         self._pinned: dict[Node | None, PinnedAlias] = {}
         self.reader = Reader(self)
-        self.following = Following(self)
+        self.following = following_of(self)
         self.primary_only = False
         self.promoted = False
         self.can_run_again = False
@@ -101,7 +102,7 @@ class Session:
         self.habits = habits_of(cluster)
         self.lane: Lane | None = None  # the fast one, while it is open
         # Set first and cleared last: see _enter. On the fast lane the statement itself.
-        self._busy: FrameType | tuple[Any, Statement, bytes] | None = None
+        self.busy: FrameType | tuple[Any, Statement, bytes] | None = None
         self._call: Call | None = None  # the statement that is being executed
         self._direct: NodeConnection | None = None  # statements of a connection's set-up
         self._announcing = False  # receivers of connection_created are called, no server is known
@@ -140,7 +141,7 @@ class Session:
     def open(self) -> None:
         """In the place of ``DatabaseWrapper.connect``: no server is spoken to."""
         self._closed = False
-        self._forget_interrupted()
+        self.forget_interrupted()
         self.transaction = None
         internals.open_lazily(self.wrapper, Connection(self))
         self._announce()
@@ -165,7 +166,7 @@ class Session:
     def _for_receivers(self) -> NodeConnection:
         self._announcing, self.receivers_ask = False, True
         connect = functools.partial(self._connect_any, None)
-        self._direct = link = connect() if self._busy is not None else self._noted(connect)
+        self._direct = link = connect() if self.busy is not None else self._noted(connect)
         return link
 
     def run(self, call: Call) -> Any:
@@ -205,14 +206,14 @@ class Session:
     def leave_lane(self, cursor: Any, statement: Statement, sql: bytes) -> None:
         """A statement is about to be sent: until its answer is noted, nothing is as usual."""
         lane, self.lane = self.lane, None
-        self._busy = cursor, statement, sql
+        self.busy = cursor, statement, sql
         if lane is not None:
             lane.transaction.touched = True
 
     def enter_lane(self, lane: Lane) -> None:
         """A read was answered and noted; ``lane`` is open for the next one."""
         self.answers.rows = -1
-        self._busy = None
+        self.busy = None
         self.lane = lane
         if self._held:
             self._tell()
@@ -220,7 +221,7 @@ class Session:
     def after_lane(self, call: Call, lane: Lane, failed: Exception) -> Any:
         """A read has failed on the fast lane: go on with it on the long way."""
         self._call = call
-        self._busy = sys._getframe()
+        self.busy = sys._getframe()
         if not lane.begins:
             return self._run(call, failed)
         self.reader.lose(lane.link, failed, certain=False)  # nothing was read, nothing is open
@@ -324,8 +325,8 @@ class Session:
         if self._direct is not None or self._announcing:
             self._for_set_up().connection.autocommit(flag)
             return
-        if self._busy is not None:
-            self._forget_interrupted()
+        if self.busy is not None:
+            self.forget_interrupted()
         handled = self._handled
         if flag and self.transaction is not None:
             self._handled = None
@@ -346,7 +347,7 @@ class Session:
             type(transaction.state) is Pending
             and not transaction.touched
             and transaction.broken is None
-            and self._busy is None
+            and self.busy is None
             and (primary is None or not (primary.manual or primary.state))
         )
 
@@ -385,7 +386,7 @@ class Session:
         """Close the connection to the primary and forget what was set on it."""
         self._closed = True
         self.lane = None
-        self._forget_interrupted()
+        self.forget_interrupted()
         link, self.primary = self.primary, None
         if self.transaction is not None:
             self.transaction.abandon(inside=self.wrapper.in_atomic_block)
@@ -452,15 +453,15 @@ class Session:
         something is under way is made first and taken back last; whoever finds it gives up the
         connections.
         """
-        if self._busy is not None:
-            self._forget_interrupted()
-            if self._busy is not None:
+        if self.busy is not None:
+            self.forget_interrupted()
+            if self.busy is not None:
                 raise MySQLdb.InterfaceError(
                     0, "A statement was sent from within another one of the same connection."
                 )
         self.lane = None
         self._call = call
-        self._busy = frame
+        self.busy = frame
 
     def _noted(self, act: Callable[[], T]) -> T:
         """Do ``act`` between :meth:`_enter` and :meth:`_leave`."""
@@ -474,7 +475,7 @@ class Session:
         return done
 
     def _leave(self) -> None:
-        self._busy = None
+        self.busy = None
         self._call = None
         if self._held:
             self._tell()
@@ -484,7 +485,7 @@ class Session:
 
         A handler or receiver that uses the database would come in the middle of it.
         """
-        if self._busy is None:
+        if self.busy is None:
             return False
         self._held.append(tell)
         return True
@@ -494,13 +495,17 @@ class Session:
         for tell in held:
             tell()
 
-    def _forget_interrupted(self) -> None:
-        """Nothing is known of what was interrupted: its connections are of no more use."""
-        if self._busy is None or _is_running(self._busy):
+    def forget_interrupted(self) -> None:
+        """Nothing is known of what was interrupted: its connections are of no more use.
+
+        To be called ahead of a run of a function or request: what was interrupted before it, and
+        may be there, is no reason against running it again.
+        """
+        if self.busy is None or _is_running(self.busy):
             return
         call, self._call = self._call, None
-        if isinstance(self._busy, tuple):
-            cursor, statement, sql = self._busy
+        if isinstance(self.busy, tuple):
+            cursor, statement, sql = self.busy
             call = Call(cursor, statement, sql, cursor._query_as_driver)
         self.lane = None
         self.reader.drop_all()
@@ -510,7 +515,7 @@ class Session:
         elif call is not None and (call.writes or not call.statement.readable):
             self.following.note_write()
             self.following.note_commit()  # it may be there
-        self._busy = None
+        self.busy = None
 
     # --- connections
 
@@ -564,7 +569,7 @@ class Session:
         """Forget all connections and the transaction, as they are another process's."""
         found = [link for link in (self.primary, *self.reader.leave_all()) if link is not None]
         self.primary = self.left = None
-        self._busy = self._call = self.lane = None
+        self.busy = self._call = self.lane = None
         if self.transaction is not None:
             self.transaction = Transaction(self)
         return found
@@ -648,6 +653,8 @@ class Session:
 
     def new_request(self) -> None:
         """A request or a task begins or has ended: its reads may go to any node again."""
+        if self.busy is not None:
+            self.forget_interrupted()
         if self.transaction is None:
             self.reader.pin, self.following.wrote_in = None, None
         else:

@@ -76,6 +76,8 @@ def execute(transaction: Transaction, call: Call, failed: Exception | None = Non
 
 
 def _once(transaction: Transaction, call: Call) -> Any:
+    if call.statement.may_end_transaction:
+        transaction.probed = False
     before = _beginning(transaction)
     link = transaction.session.primary
     assert link is not None
@@ -132,7 +134,6 @@ def _may_follow(call: Call, *, asked: bool) -> bool:
 
 
 def _probe(transaction: Transaction, call: Call, before: list[Step]) -> None:
-    transaction.probed = False
     if call.statement.verb not in COMMITS:
 
         def done(rows: int) -> None:
@@ -380,7 +381,8 @@ def note_error(
         undone: the server has rolled back more than the statement.
     """
     journal, savepoint = transaction.journal, call.statement.savepoint
-    transaction.uncertain |= call.statement.may_end_transaction
+    if call.statement.may_end_transaction:  # a packet that was lost may have been carried out
+        transaction.uncertain |= is_lost(error) or _has_begun(transaction, call)
     if transaction.session.primary is not None:
         note_failure(call, transaction.session.primary, error)
     if is_lost(error):

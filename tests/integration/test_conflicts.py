@@ -588,3 +588,31 @@ def test_the_projects_own_isolation_level_comes_back(shop: Shop) -> None:
         with transaction.atomic():
             Tag.objects.create(name="x")
             assert session(shop) == (level, guard)
+
+
+def test_a_conflict_ahead_of_a_procedure_is_no_sign_of_what_that_has_done(shop: Shop) -> None:
+    """It was not begun. What is set on the connection rules a replay out, but no second run."""
+    book, runs = shop.stock(), []
+    shop.galera["db1"].query(
+        "CREATE OR REPLACE PROCEDURE galera_router.shop_noted(tag TEXT)"
+        " INSERT INTO shop_tag (name) VALUES (tag)"
+    )
+
+    @galera_atomic
+    def work() -> None:
+        runs.append(1)
+        with connection.cursor() as cursor:
+            cursor.execute("SET @shop = 1")
+            add(book.pk)
+            if len(runs) == 1:
+                insist(shop.galera["db2"], HUNDRED)
+                shop.galera["db1"].wait_applied()
+            cursor.execute("CALL shop_noted('done')")
+
+    try:
+        work()
+    finally:
+        connection.close()
+        shop.galera["db1"].query("DROP PROCEDURE galera_router.shop_noted")
+    assert len(runs) == 2
+    assert tags(shop) == 1

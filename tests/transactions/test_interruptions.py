@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.core.signals import request_started
+from django.db import OperationalError, connection, transaction
 from django.db.backends.mysql.base import django_conversions
 from MySQLdb.constants import FIELD_TYPE
 
+from galera_router import galera_atomic
 from galera_router.exceptions import FailoverImpossible
+from galera_router.recovery.runs import Run
 from galera_router.transactions import lane
 from tests.integration.support import Shop
 from tests.shop.models import Author, Book, Tag
@@ -251,3 +254,48 @@ def test_a_statement_that_another_thread_forgets_is_classified_anew(
 
     monkeypatch.setattr(lane, "_reads", Forgetful())
     assert lane.known("SELECT 1").readable
+
+
+# --- what was interrupted before a run of a function or a request
+
+
+def deadlock() -> None:
+    raise OperationalError(1213, "Deadlock found when trying to get lock")
+
+
+def write_interrupted() -> None:
+    Tag.objects.create(name="before")
+    with interrupted("query"):
+        Tag.objects.create(name="interrupted")
+
+
+def test_a_write_before_a_function_does_not_keep_it_from_being_run_again(shop: Shop) -> None:
+    """Nobody would do that one twice."""
+    runs: list[int] = []
+
+    def work() -> None:
+        runs.append(Tag.objects.count())
+        if len(runs) == 1:
+            deadlock()
+
+    write_interrupted()
+    galera_atomic(work)()
+    assert len(runs) == 2
+
+
+def test_a_write_in_a_run_does(shop: Shop) -> None:
+    """It may be there, and would be done twice."""
+    run = Run()
+    with run:
+        write_interrupted()
+        Tag.objects.count()
+    assert run.obstacle() == "something was committed on 'default'"
+
+
+def test_a_write_before_a_request_does_not_keep_it_from_being_run_again(shop: Shop) -> None:
+    write_interrupted()
+    request_started.send(sender=None)
+    run = Run()
+    with run:
+        assert Tag.objects.count() in {1, 2}
+    assert run.obstacle() is None

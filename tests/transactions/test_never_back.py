@@ -310,3 +310,46 @@ def test_the_token_of_a_write_that_was_found_is_its_marker(shop: Shop, atomic: b
         assert found == Mark(before.worker, before.seqno + 1)
         Author.objects.update(name="Cleo")
         assert place_of_token() == Mark(before.worker, before.seqno + 2)
+
+
+# --- another connection object in the place of the thread's
+
+
+def replaced() -> None:
+    """What code does that finds its connection in a block that an exception has left open."""
+    connection.close()
+    del connections["default"]
+
+
+def test_what_was_written_before_the_connection_was_replaced(lagging: Shop) -> None:
+    Author.objects.update(name="Bob")
+    replaced()
+    assert Author.objects.get().name == "Bob"
+
+
+def test_what_was_seen_before_the_connection_was_replaced(lagging: Shop) -> None:
+    lagging.galera["db1"].query("UPDATE galera_router.shop_author SET name = 'Bob'")
+    with reads("primary"):
+        assert Author.objects.get().name == "Bob"
+    replaced()
+    assert Author.objects.get().name == "Bob"
+
+
+def test_what_was_written_on_a_second_connection(lagging: Shop) -> None:
+    """A thread's two connections to a cluster know of each other's writes."""
+    first = connections["default"]
+    del connections["default"]
+    try:
+        Author.objects.update(name="Bob")
+    finally:
+        connections["default"].close()
+        connections["default"] = first
+    assert Author.objects.get().name == "Bob"
+
+
+def test_another_thread_has_its_own(lagging: Shop) -> None:
+    """Nothing is waited for in a thread that has not written."""
+    Author.objects.update(name="Bob")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: Author.objects.get().name).result() == "Ann"
+        pool.submit(connections.close_all).result()
