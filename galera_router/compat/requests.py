@@ -29,6 +29,10 @@ class _Form:
         self.uploads = _all_in(self._files)
         vars(files)[_PARSED] = self
 
+    def was_read_as(self, post: Any) -> bool:
+        """Returns True if ``post`` is what was parsed, and nobody's own."""
+        return bool(self._post == post)
+
     def hand_out(self) -> dict[str, Any]:
         """Returns the attributes of a request that has just parsed it."""
         files = _copies_in(self._files)
@@ -80,12 +84,19 @@ class RequestState:
         self._meta = {**request.META}
         if "COOKIES" in attributes:  # else they are read from META
             attributes["COOKIES"] = {**attributes["COOKIES"]}
-        if "GET" in attributes:
-            attributes["GET"] = _copy_of(attributes["GET"])
+        for name in ("GET", "_post"):  # somebody may have put another form into its place
+            if name in attributes:
+                attributes[name] = _copy_of(attributes[name])
+        self._files: list[Any] = []  # those that somebody has put there
+        if "_files" in attributes and _form_of(attributes) is None:
+            attributes["_files"] = _copies_in(attributes["_files"])
+            self._files = _all_in(attributes["_files"])
 
     def can_be_read_again(self, request: HttpRequest) -> bool:
         """Returns True if the body and the uploaded files can be handed out a second time."""
         now = vars(request)
+        if not all(map(_is_readable, self._files)):
+            return False
         if "_body" in now or not now.get("_read_started"):
             return True
         if now.get("_encoding") != self._attributes.get("_encoding"):
@@ -100,13 +111,15 @@ class RequestState:
             OSError: there is no room for a file that the last run has moved away. The request is
                 then as it was.
         """
-        uploads = _uploads(request)
+        uploads = self._files or _uploads(request)
         for upload in uploads:
             _bring_back(upload)
         now = vars(request)
-        kept = _kept(now)
+        kept, came = _kept(now), self._as_it_came()
+        if "_post" in came:
+            kept.pop("_post", None)
         now.clear()
-        now.update({**self._as_it_came(), **kept})
+        now.update({**came, **kept})
         request.META.clear()
         request.META.update(self._meta)
         if "_body" in kept:
@@ -117,9 +130,12 @@ class RequestState:
     def _as_it_came(self) -> dict[str, Any]:
         """Returns the attributes, for a run that may change what is in them."""
         found = {**self._attributes}
-        for form in ("_post", "_files"):  # kept, or parsed anew
-            found.pop(form, None)
-        for name in ("COOKIES", "GET"):
+        files, form = found.pop("_files", None), _form_of(self._attributes)
+        if form is not None and form.was_read_as(found.get("_post")):  # kept, or parsed anew
+            del found["_post"]
+        elif form is None and files is not None:
+            found["_files"] = _copies_in(files)
+        for name in ("COOKIES", "GET", "_post"):
             if name in found:
                 found[name] = _copy_of(found[name])
         return found

@@ -12,7 +12,7 @@ import pytest
 from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.test import RequestFactory
 from django.test.utils import override_settings
 from django.utils.datastructures import MultiValueDict
@@ -274,4 +274,56 @@ def test_a_form_that_rest_framework_has_parsed() -> None:
         data["file"].name = "renamed"
         request.FILES.pop("file")
         assert state.can_be_read_again(request)
+        state.restore(request)
+
+
+# --- a form that somebody has put into the place of the request's own
+
+
+def _assign(request: Any, word: str) -> None:
+    request.POST = QueryDict(mutable=True)
+    request.POST["word"] = word
+
+
+def _json() -> Any:
+    return RequestFactory().post("/", b"{}", content_type="application/json")
+
+
+def _form() -> Any:
+    return RequestFactory().post("/", "word=sent", "application/x-www-form-urlencoded")
+
+
+@pytest.mark.parametrize("make", [_json, _form, _with_all])
+def test_a_form_of_somebodys_own_is_there_each_time(make: Callable[[], Any]) -> None:
+    request = make()
+    _assign(request, "own")
+    state = RequestState(request)
+    for run in range(3):
+        assert request.POST["word"] == "own", run
+        request.POST["word"] = "changed"
+        state.restore(request)
+
+
+def test_it_may_take_the_place_of_one_with_files() -> None:
+    """Which are still those of the request."""
+    request = _with_all()
+    assert request.POST["word"] == "hello"
+    _assign(request, "own")
+    state = RequestState(request)
+    for run in range(3):
+        assert request.POST["word"] == "own", run
+        assert _file(request).read() == CONTENT, run
+        request.POST["word"] = "changed"
+        state.restore(request)
+    request.close()
+
+
+def test_files_of_somebodys_own_are_there_each_time() -> None:
+    request = _json()
+    _assign(request, "own")
+    request._files = MultiValueDict({"file": [SimpleUploadedFile("f", CONTENT)]})
+    state = RequestState(request)
+    for run in range(3):
+        assert _file(request).read() == CONTENT, run
+        request.FILES.clear()
         state.restore(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import sys
 import threading
@@ -19,7 +20,7 @@ from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.signals import got_request_exception
 from django.db import ProgrammingError, connections
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 from django.test.utils import override_settings
 from django.urls import path
@@ -525,3 +526,30 @@ def test_what_is_streamed_after_an_outage_does_not_wait_either(shop: Shop) -> No
         first, streamed = map(float, response.getvalue().split())
     assert first > 0.3
     assert streamed < 0.3
+
+
+# --- a form that a middleware ahead of ours has made
+
+
+def json_form(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    """The fields of a JSON body are the request's form."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.content_type == "application/json":
+            form = QueryDict(mutable=True)
+            form.update(json.loads(request.body))
+            request.POST = form  # type: ignore[assignment]
+        return get_response(request)
+
+    return middleware
+
+
+def test_a_form_that_was_made_of_something_else_is_there_in_the_second_run(atomic: Shop) -> None:
+    views.meanwhile.append(lambda request: change(atomic))
+    sessions = "django.contrib.sessions.middleware.SessionMiddleware"
+    ours = "galera_router.middleware.GaleraMiddleware"
+    with override_settings(MIDDLEWARE=[f"{__name__}.json_form", ours, sessions]):
+        response = Client().post(
+            "/conflict/", json.dumps({"word": "hello"}), content_type="application/json"
+        )
+    assert response.json() == {**response.json(), "stock": 6, "word": "hello"}
