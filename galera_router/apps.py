@@ -53,7 +53,8 @@ def _install(wrapper: Any) -> None:
 
     install.install(wrapper)
     plain = cluster_of(wrapper.alias) is None
-    commits.watch(wrapper, committed=runs.note_commit, hooks=runs.note_hooks, statements=plain)
+    told = {"committed": runs.note_commit, "hooks": runs.note_hooks, "at_once": runs.note_hook}
+    commits.watch(wrapper, **told, statements=plain)
 
 
 def _new_request(**kwargs: Any) -> None:

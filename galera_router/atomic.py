@@ -19,6 +19,7 @@ from galera_router.recovery.arguments import Given
 from galera_router.recovery.retry import ATTEMPTS, Attempts, pause, tell_not
 from galera_router.recovery.runs import Run
 from galera_router.recovery.turns import Turn
+from galera_router.transactions.around import Around
 from galera_router.transactions.places import Place, function_place
 from galera_router.transactions.session import Session
 from galera_router.transactions.sessions import session_of
@@ -91,7 +92,7 @@ class GaleraAtomic:
         session: Session,
         turn: Turn,
     ) -> R:
-        attempts = Attempts(self._attempts)
+        attempts, around = Attempts(self._attempts), Around(session.cluster.alias)
         on_primary = session.primary_only
         while True:
             if attempts.run == 1 or on_primary:  # what only reads is in nobody's way
@@ -99,6 +100,8 @@ class GaleraAtomic:
                 on_primary = on_primary or turn.held
             if session.busy is not None:
                 session.forget_interrupted()
+            if attempts.run == 1:
+                session.state_before = session.primary.state if session.primary else None
             run = Run(turn.leave)
             session.can_run_again, session.place = True, place
             try:
@@ -108,12 +111,16 @@ class GaleraAtomic:
                 on_secondary = not on_primary and not session.promoted
                 if not attempts.may_repeat(error, on_secondary=on_secondary):
                     raise
-                if (obstacle := run.obstacle() or given.put_back()) is not None:
+                obstacle = run.obstacle() or around.obstacle() or given.put_back()
+                if obstacle is not None:
                     tell_not(self._using, name, error, obstacle)
                     raise
                 # One that only read is as well off on a secondary, in one snapshot.
                 on_primary = on_primary or session.promoted or is_unknown_name(error)
                 attempts.tell(self._using, name, error)
+                if session.has_new_state:
+                    turn.leave()  # its lock is held there, too
+                    session.undo_state()
             if not turn.held:
                 time.sleep(pause(attempts.run - 1))
 

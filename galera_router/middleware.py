@@ -87,13 +87,24 @@ class Runs:
     def view_begins(self, view: Any, sessions: list[Session]) -> None:
         """Note the clusters that the view is atomic on; called in the view's own thread."""
         self.sessions, self._view = sessions, view
+        if self.attempts is not None:
+            self._undo_state()
         if self.attempts is not None or turns.some_are_hot():
             self._queue()
         held = self.turn is not None and self.turn.held
         place = place_of(view)
         for session in sessions:
+            if self.attempts is None:
+                session.state_before = session.primary.state if session.primary else None
             session.can_run_again, session.place = True, place
             session.primary_only = held or session.cluster.alias in self._on_primary
+
+    def _undo_state(self) -> None:
+        """Undo what the last run has set on its connections."""
+        for session in self.sessions:
+            if session.has_new_state:
+                self.leave()
+                session.undo_state()
 
     def _queue(self) -> None:
         view, run = self._view, 1 if self.attempts is None else self.attempts.run

@@ -19,6 +19,7 @@ Note = Callable[[str], None]
 
 _WATCHED = "galera_watched"
 _DIRTY = "galera_dirty"
+_WRITES = "galera_writes"
 
 _COMMENTS = r"(?:\s|\(|--[^\n]*(?:\n|\Z)|/\*(?!!).*?\*/)*"
 _VERB = re.compile(rf"{_COMMENTS}(\w+)", re.DOTALL)
@@ -40,21 +41,26 @@ _HANDED_ON = (
 )  # fmt: skip
 
 
-def watch(wrapper: Wrapper, *, committed: Note, hooks: Note, statements: bool) -> None:
+def watch(
+    wrapper: Wrapper, *, committed: Note, hooks: Note, at_once: Note, statements: bool
+) -> None:
     """Have the wrapper's commits noted; harmless when repeated.
 
     Args:
         wrapper: of any database.
         committed: called with the alias before something is made final, or may be.
         hooks: called with the alias after a commit, before the hooks of ``on_commit`` run.
+        at_once: called with it before a hook runs for which there is no transaction.
         statements: watch the statements too; a cluster notes its own.
     """
     if _WATCHED in vars(wrapper):
         return
     setattr(wrapper, _WATCHED, committed if statements else _nothing)
+    _tell_hooks_at_once(wrapper, at_once)
     if statements:
         wrapper.execute_wrappers.insert(0, _on_statement)
         setattr(wrapper, _DIRTY, False)
+        setattr(wrapper, _WRITES, 0)
     if not statements:
         _tell_hooks(wrapper, hooks)
     else:
@@ -97,6 +103,18 @@ def _tell_hooks(wrapper: Wrapper, hooks: Note) -> None:
     wrapper.commit = commit  # type: ignore[method-assign]
 
 
+def _tell_hooks_at_once(wrapper: Wrapper, at_once: Note) -> None:
+    """Django runs a hook at once where no transaction is open."""
+    method = wrapper.on_commit
+
+    def on_commit(func: Callable[[], Any], robust: bool = False) -> None:
+        if not wrapper.in_atomic_block and wrapper.get_autocommit():
+            at_once(wrapper.alias)
+        method(func, robust=robust)
+
+    wrapper.on_commit = on_commit  # type: ignore[method-assign]
+
+
 def _before_commit(wrapper: Wrapper) -> None:
     """The answer may be lost, so what was written counts before it is sent.
 
@@ -129,7 +147,18 @@ def _on_statement(execute: Any, sql: Any, params: Any, many: bool, context: Any)
             _note(wrapper)
         else:
             setattr(wrapper, _DIRTY, True)
-    return execute(sql, params, many, context)
+            vars(wrapper)[_WRITES] += 1
+    try:
+        return execute(sql, params, many, context)
+    except Exception:
+        vars(wrapper)[_WRITES] += 1  # what came before in the transaction may be undone
+        raise
+
+
+def writes_in(wrapper: Wrapper) -> int:
+    """Returns how many statements of ``wrapper`` have written in transactions, or failed."""
+    count: int = vars(wrapper).get(_WRITES, 0)
+    return count
 
 
 def written(sql: str) -> str:

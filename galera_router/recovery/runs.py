@@ -180,6 +180,11 @@ def note_effect(effect: str) -> None:
         run.note_effect(effect)
 
 
+def note_hook(alias: str) -> None:
+    """A hook of ``on_commit`` runs at once: no transaction is open on ``alias``."""
+    note_effect(f"an on_commit hook of {alias!r} was run")
+
+
 def note_hooks(alias: str) -> None:
     """A transaction on ``alias`` was committed, and its ``on_commit`` hooks run now."""
     run = current()

@@ -80,6 +80,7 @@ class Session:
         promoted: the open transaction, else the last one, has come to the primary.
         can_run_again: whoever begins the next transaction runs it again if need be.
         place: the view or function that does so.
+        state_before: what was set on the connection to the primary before the run at hand.
         busy: what is under way, or was when an exception came; None if nothing is.
     """
 
@@ -99,6 +100,7 @@ class Session:
         self.promoted = False
         self.can_run_again = False
         self.place: Place | None = None
+        self.state_before: str | None = None
         self.habits = habits_of(cluster)
         self.lane: Lane | None = None  # the fast one, while it is open
         # Set first and cleared last: see _enter. On the fast lane the statement itself.
@@ -563,6 +565,25 @@ class Session:
             if link.state is not None and not told:
                 self.forgotten = link.state
             self.left = None if idle else link
+            link.drop()
+
+    @property
+    def has_new_state(self) -> bool:
+        """Returns True if something is set on the connection, and only since the run has begun."""
+        return bool(self.primary and self.primary.state and self.state_before is None)
+
+    def undo_state(self) -> None:
+        """Give up the connection on which the run that is undone has set something.
+
+        The next one sets it again: a lock that is taken twice would have to be released twice.
+        """
+        link, self.primary = self.primary, None
+        if link is None:
+            return
+        try:
+            link.query(b"DO RELEASE_ALL_LOCKS()")  # the server may be slow to see it closed
+            link.leave()
+        except ERRORS:
             link.drop()
 
     def leave_all(self) -> list[NodeConnection]:

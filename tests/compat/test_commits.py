@@ -27,6 +27,7 @@ def seen() -> Iterator[list[str]]:
         wrapper,
         committed=lambda alias: found.append(f"commit of {alias}"),
         hooks=lambda alias: found.append(f"hooks of {alias}"),
+        at_once=lambda alias: found.append(f"a hook of {alias} at once"),
         statements=True,
     )
     yield found
@@ -35,7 +36,8 @@ def seen() -> Iterator[list[str]]:
 
 def _unwatch(wrapper: Any) -> None:
     """The running app watches every wrapper."""
-    for name in ("galera_watched", "galera_dirty", "commit", "rollback", "set_autocommit"):
+    names = ("galera_watched", "galera_dirty", "commit", "rollback", "set_autocommit", "on_commit")
+    for name in names:
         vars(wrapper).pop(name, None)
     wrapper.execute_wrappers.clear()
 
@@ -172,6 +174,23 @@ def test_verbs(sql: str, verb: str) -> None:
 
 
 def test_watching_twice_is_harmless(seen: list[str]) -> None:
-    commits.watch(connections["plain"], committed=print, hooks=print, statements=True)
+    told = {"committed": print, "hooks": print, "at_once": print}
+    commits.watch(connections["plain"], **told, statements=True)
     insert()
     assert seen == [COMMIT]
+
+
+def test_a_hook_without_a_transaction(seen: list[str]) -> None:
+    """Django runs it at once."""
+    transaction.on_commit(lambda: seen.append("the hook"), using="plain")
+    assert seen == ["a hook of plain at once", "the hook"]
+
+
+def test_what_was_done_in_a_transaction_is_counted(seen: list[str]) -> None:
+    plain = connections["plain"]
+    with transaction.atomic("plain"):
+        before = commits.writes_in(plain)
+        run("SELECT * FROM t")
+        assert commits.writes_in(plain) == before
+        insert()
+        assert commits.writes_in(plain) == before + 1

@@ -19,7 +19,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.signals import got_request_exception
-from django.db import ProgrammingError, connections
+from django.db import OperationalError, ProgrammingError, connections
 from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 from django.test.utils import override_settings
@@ -553,3 +553,20 @@ def test_a_form_that_was_made_of_something_else_is_there_in_the_second_run(atomi
             "/conflict/", json.dumps({"word": "hello"}), content_type="application/json"
         )
     assert response.json() == {**response.json(), "stock": 6, "word": "hello"}
+
+
+def test_what_a_run_has_set_on_its_connection_goes_with_it(atomic: Shop) -> None:
+    """A lock that each run takes is released once."""
+
+    def lock(request: HttpRequest) -> None:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT GET_LOCK('job', 0)")
+            assert cursor.fetchone() == (1,)
+        if views.meanwhile:
+            raise OperationalError(1213, "Deadlock found")
+
+    views.meanwhile[:] = [lock, lock]
+    assert Client().post("/conflict/").json()["stock"] == 11
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT RELEASE_LOCK('job')")
+    assert atomic.galera["db1"].query("SELECT IS_FREE_LOCK('job')") == [(1,)]

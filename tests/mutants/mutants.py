@@ -749,8 +749,8 @@ MUTANTS = (
         "arguments-as-they-were-left",
         "a function that is run again is given the instances that its undone run has changed",
         "atomic.py",
-        "run.obstacle() or given.put_back()",
-        "run.obstacle()",
+        "run.obstacle() or around.obstacle() or given.put_back()",
+        "run.obstacle() or around.obstacle()",
         (GIVEN,),
     ),
     Mutant(
