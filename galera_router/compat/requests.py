@@ -14,7 +14,10 @@ from django.http.multipartparser import MultiPartParser
 from django.utils.datastructures import MultiValueDict
 
 _FORM = ("_post", "_files", "_stream", "_encoding", "_upload_handlers")
+_SHOWN = frozenset({"_post", "_files"})
 _PARSED = "galera_form"
+#: What :class:`RequestState` puts back itself, and what belongs to the server.
+_OURS = frozenset({*_FORM, "_body", "COOKIES", "GET", "META", "environ", "scope"})
 
 
 class _Form:
@@ -29,15 +32,52 @@ class _Form:
         self.uploads = _all_in(self._files)
         vars(files)[_PARSED] = self
 
-    def was_read_as(self, post: Any) -> bool:
-        """Returns True if ``post`` is what was parsed, and nobody's own."""
-        return bool(self._post == post)
-
     def hand_out(self) -> dict[str, Any]:
         """Returns the attributes of a request that has just parsed it."""
         files = _copies_in(self._files)
         vars(files)[_PARSED] = self
         return {"_post": _copy_of(self._post), "_files": files}
+
+
+class _Shown:
+    """A form as it is in a request that somebody has looked at, and may have changed.
+
+    Attributes:
+        uploads: the files in it.
+    """
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        self._attributes = _copied({name: attributes[name] for name in _SHOWN & attributes.keys()})
+        self.uploads = _all_in(self._attributes.get("_files", MultiValueDict()))
+        self._places = [*map(_place_in, self.uploads)]
+
+    def hand_out(self) -> dict[str, Any]:
+        """Returns the attributes of the request; their files are open, and where they were."""
+        for upload, place in zip(self.uploads, self._places, strict=True):
+            upload.seek(place)
+        return _copied(self._attributes)
+
+
+def _place_in(upload: Any) -> int:
+    try:
+        return int(upload.tell())
+    except (AttributeError, OSError, ValueError):  # closed, or a class of somebody's own
+        return 0
+
+
+def _shown(attributes: dict[str, Any]) -> _Shown | None:
+    """Returns None if there is something else than Django makes."""
+    files = attributes.get("_files", MultiValueDict())
+    by_django = isinstance(attributes["_post"], QueryDict) and isinstance(files, MultiValueDict)
+    return _Shown(attributes) if by_django else None
+
+
+def _copied(attributes: dict[str, Any]) -> dict[str, Any]:
+    made = {name: _copy_of(values) for name, values in attributes.items()}
+    if "_files" in made:
+        made["_files"] = files = _copies_in(attributes["_files"])
+        vars(files).update(vars(attributes["_files"]))  # how it was parsed
+    return made
 
 
 def _copy_of(values: Any) -> Any:
@@ -82,20 +122,16 @@ class RequestState:
     def __init__(self, request: HttpRequest) -> None:
         self._attributes = attributes = {**request.__dict__}
         self._meta = {**request.META}
+        self._form = _shown(attributes) if "_post" in attributes else None
         if "COOKIES" in attributes:  # else they are read from META
             attributes["COOKIES"] = {**attributes["COOKIES"]}
-        for name in ("GET", "_post"):  # somebody may have put another form into its place
-            if name in attributes:
-                attributes[name] = _copy_of(attributes[name])
-        self._files: list[Any] = []  # those that somebody has put there
-        if "_files" in attributes and _form_of(attributes) is None:
-            attributes["_files"] = _copies_in(attributes["_files"])
-            self._files = _all_in(attributes["_files"])
+        if "GET" in attributes:
+            attributes["GET"] = _copy_of(attributes["GET"])
 
     def can_be_read_again(self, request: HttpRequest) -> bool:
         """Returns True if the body and the uploaded files can be handed out a second time."""
         now = vars(request)
-        if not all(map(_is_readable, self._files)):
+        if not all(map(_is_readable, self._uploads)):
             return False
         if "_body" in now or not now.get("_read_started"):
             return True
@@ -104,41 +140,62 @@ class RequestState:
         parsed = "_post" in now and "_upload_handlers" in now  # not just marked as unreadable
         return parsed and all(_is_readable(upload) for upload in _uploads(request))
 
+    @property
+    def _uploads(self) -> list[Any]:
+        return [] if self._form is None else self._form.uploads
+
     def restore(self, request: HttpRequest) -> None:
         """Put ``request`` back, its body and files readable from their start.
+
+        A form that somebody had looked at before is as it was then, and so are its files.
 
         Raises:
             OSError: there is no room for a file that the last run has moved away. The request is
                 then as it was.
         """
-        uploads = self._files or _uploads(request)
-        for upload in uploads:
+        uploads = _uploads(request)
+        for upload in (*uploads, *self._uploads):
             _bring_back(upload)
         now = vars(request)
-        kept, came = _kept(now), self._as_it_came()
-        if "_post" in came:
-            kept.pop("_post", None)
+        kept = _kept(now)
         now.clear()
-        now.update({**came, **kept})
+        now.update({**self._as_it_came(), **kept})
         request.META.clear()
         request.META.update(self._meta)
         if "_body" in kept:
             request._stream = io.BytesIO(kept["_body"])
         for upload in uploads:
             upload.seek(0)
+        if self._form is not None:
+            now.update(self._form.hand_out())
 
     def _as_it_came(self) -> dict[str, Any]:
         """Returns the attributes, for a run that may change what is in them."""
         found = {**self._attributes}
-        files, form = found.pop("_files", None), _form_of(self._attributes)
-        if form is not None and form.was_read_as(found.get("_post")):  # kept, or parsed anew
-            del found["_post"]
-        elif form is None and files is not None:
-            found["_files"] = _copies_in(files)
-        for name in ("COOKIES", "GET", "_post"):
+        for form in ("_post", "_files"):  # kept, or parsed anew
+            found.pop(form, None)
+        for name in ("COOKIES", "GET"):
             if name in found:
                 found[name] = _copy_of(found[name])
         return found
+
+
+def of_others(request: HttpRequest) -> list[Any]:
+    """Returns what others, such as a middleware, have put into ``request``."""
+    return [value for name, value in [*vars(request).items()] if name not in _OURS]
+
+
+def bring_back(file: Any) -> None:
+    """Have an upload that was moved away be where it came; other files are left alone.
+
+    Raises:
+        OSError: it is not as it came, or there is no room for it.
+    """
+    if _path(file) is None:
+        return
+    if not _is_readable(file):
+        raise OSError("it was moved away, and changed")
+    _bring_back(file)
 
 
 def _kept(now: dict[str, Any]) -> dict[str, Any]:

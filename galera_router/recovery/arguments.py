@@ -6,9 +6,9 @@ sums that the run has added to it. Another run would add them a second time.
 Objects that belong to one request or task are put back wherever the function can reach them: model
 instances, querysets, forms, and requests with their session and messages. The function can reach
 its arguments and what they contain, the attributes of its arguments (``self`` is one), and the
-variables around it. Lists, dictionaries and sets are put back only if they are an argument, are
-inside one, or are a field of such an object, because others may be shared. A file is set back to
-its old position. An iterator cannot be put back.
+variables around it. Lists, dictionaries, sets, dataclasses and files are put back only if they are
+an argument, are inside one, or are a field of such an object, because others may be shared. A file
+is set back to its old position. An iterator cannot be put back.
 """
 
 from __future__ import annotations
@@ -16,33 +16,41 @@ from __future__ import annotations
 import io
 import tempfile
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import partial, singledispatch
 from inspect import GEN_CREATED, getgeneratorstate
-from types import CellType, FunctionType, GeneratorType, MethodType, ModuleType
+from types import (
+    CellType,
+    FunctionType,
+    GeneratorType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.files.base import File
 from django.db.models import Model
 from django.db.models.query import QuerySet, RawQuerySet
-from django.forms import BaseForm
+from django.forms import BaseForm, BaseFormSet
 from django.http import HttpRequest
 from django.utils.functional import LazyObject
 
-from galera_router.compat.requests import RequestState
+from galera_router.compat.requests import RequestState, bring_back, of_others
 
 
 class Place(Enum):
     """Where a value was found."""
 
     ARGUMENT = "an argument, or in one"
-    FIELD = "in a model instance"
+    FIELD = "in a model instance, or in another object that is put back"
     AROUND = "a variable around the function"
     ATTRIBUTE = "an attribute of one of these"
     HELD = "in a container that is none of ours"
@@ -50,7 +58,8 @@ class Place(Enum):
 
 #: So many things are kept for one function.
 MOST = 100_000
-#: A container that is none of ours is looked through if it has no more entries.
+#: A container that is none of ours is looked through if it has no more entries, those of the
+#: containers in it included.
 FEW = 1000
 #: Nothing in them can be changed, and nothing hangs on them.
 _PLAIN = frozenset({
@@ -62,10 +71,14 @@ _UNREADABLE = "the body or the files of the request cannot be read again"
 #: Put back as a whole: known by name, for their modules may not be there, or want settings.
 _BY_NAME = frozenset({
     ("django.contrib.messages.storage.base", "BaseStorage"),
+    ("rest_framework.request", "Request"),
     ("rest_framework.serializers", "BaseSerializer"),  # it would change what it has once made
 })  # fmt: skip
 _OURS = frozenset({Place.ARGUMENT, Place.FIELD})
 _LOOKED_INTO = frozenset({Place.ARGUMENT, Place.AROUND})
+_CONTAINERS = (list, dict, set, frozenset, tuple, deque)
+#: Attributes of a file of Django's: what it reads from, and the instance that it belongs to.
+_OPENED, _OWNER = ("file", "_file"), "instance"
 
 
 class Given:
@@ -85,15 +98,21 @@ class Given:
         self._lost: list[tuple[str, Callable[[], bool]]] = []
         found = deque((value, Place.ARGUMENT) for value in (*args, *kwargs.values()))
         found.append((function, Place.AROUND))
+        self._keep(found)
+
+    def _keep(self, found: deque[tuple[Any, Place]]) -> None:
+        """Keep what is ``found``; what is ours comes first, because it may be shared as well."""
         while found:
             if len(self._known) > MOST:
                 self.lose(f"it was given more than {MOST:,} things")
                 break
-            value, place = found.popleft()  # the arguments come first
-            if type(value) not in _PLAIN and id(value) not in self._known:
-                self._known[id(value)] = value
-                # Not by ``__class__``, which has a lazy object ask the database.
-                found.extend(_kept.dispatch(type(value))(value, place, self))
+            value, place = found.popleft()
+            if type(value) in _PLAIN or id(value) in self._known:
+                continue
+            self._known[id(value)] = value
+            # Not by ``__class__``, which has a lazy object ask the database.
+            for one in _kept.dispatch(type(value))(value, place, self):
+                (found.appendleft if one[1] in _OURS else found.append)(one)
 
     def put_back(self) -> str | None:
         """Put everything back; returns None, or in words why something cannot be put back."""
@@ -107,7 +126,7 @@ class Given:
             return f"what it was given cannot be put back ({type(error).__name__})"
         return None
 
-    def refill(self, values: dict[Any, Any]) -> None:
+    def refill(self, values: MutableMapping[Any, Any]) -> None:
         """Put the attributes ``values`` back to what they are now.
 
         Attributes that have not changed are not touched, because other threads may read them.
@@ -139,14 +158,14 @@ def _kept(value: object, place: Place, given: Given) -> Found:
     """Keep the state of ``value``; returns the objects in it, each with its place."""
     if _is_known(type(value)):
         return _whole(value, place, given)
-    if place not in _LOOKED_INTO:
-        return ()
-    if place is Place.ARGUMENT:
+    if place in _OURS:
         if hasattr(type(value), "__next__"):
             given.lose(_GONE)
         if is_dataclass(value):
             return _whole(value, place, given)
-    return [(one, Place.ATTRIBUTE) for one in [*_attributes(value).values()]]
+    if place not in _LOOKED_INTO:
+        return ()
+    return [(one, Place.ATTRIBUTE) for state in _states(value) for one in [*state.values()]]
 
 
 @_kept.register(type)
@@ -167,6 +186,52 @@ def _attributes(value: object) -> dict[str, Any]:
     return found
 
 
+class _Slots(MutableMapping[Any, Any]):
+    """What an object has in the ``__slots__`` of its classes, by their descriptors."""
+
+    def __init__(self, value: object, members: Iterable[Any]) -> None:
+        self._value, self._members = value, members
+
+    def __getitem__(self, member: Any) -> Any:
+        try:
+            return member.__get__(self._value)
+        except AttributeError:  # it has no value yet
+            raise KeyError(member) from None
+
+    def __setitem__(self, member: Any, value: Any) -> None:
+        member.__set__(self._value, value)
+
+    def __delitem__(self, member: Any) -> None:
+        member.__delete__(self._value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (member for member in self._members if member in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+_members_of: WeakKeyDictionary[type, list[Any]] = WeakKeyDictionary()
+
+
+def _members(kind: type) -> list[Any]:
+    """Returns the descriptors of all ``__slots__``; looked for once, because most have none."""
+    known = _members_of.get(kind)
+    if known is None:
+        with_slots = [names for base in kind.__mro__ if "__slots__" in (names := vars(base))]
+        found = [one for names in with_slots for one in [*names.values()]]
+        known = [one for one in found if type(one) is MemberDescriptorType]
+        _members_of[kind] = known
+    return known
+
+
+def _states(value: object) -> list[MutableMapping[Any, Any]]:
+    """Returns all that ``value`` keeps its attributes in."""
+    members = _members(type(value))
+    attributes = _attributes(value)
+    return [attributes, _Slots(value, members)] if members else [attributes]
+
+
 def _is_known(kind: type) -> bool:
     return any((base.__module__, base.__name__) in _BY_NAME for base in kind.__mro__)
 
@@ -178,11 +243,13 @@ def _is_known(kind: type) -> bool:
 @_kept.register(RawQuerySet)
 @_kept.register(LazyObject)
 @_kept.register(BaseForm)
+@_kept.register(BaseFormSet)
 @_kept.register(SessionBase)
 def _whole(value: Any, place: Place, given: Given) -> Found:
-    attributes = _attributes(value)
-    given.refill(attributes)
-    return [(one, Place.FIELD) for one in [*attributes.values()]]
+    states = _states(value)
+    for state in states:
+        given.refill(state)
+    return [(one, Place.FIELD) for state in states for one in [*state.values()]]
 
 
 @_kept.register(Model)
@@ -195,7 +262,7 @@ def _request(value: Any, place: Place, given: Given) -> Found:
     before = RequestState(value)
     given.lose(_UNREADABLE, lambda: not before.can_be_read_again(value))
     given.undo(lambda: before.restore(value))
-    return [(one, Place.ATTRIBUTE) for one in vars(value).values()]
+    return [(one, Place.FIELD) for one in of_others(value)]
 
 
 # --- containers
@@ -206,7 +273,7 @@ def _request(value: Any, place: Place, given: Given) -> Found:
 @_kept.register(bytearray)
 def _list(value: Any, place: Place, given: Given) -> Found:
     if place not in _OURS:
-        return _held(value, place, value)
+        return _held(value, place)
     before = [*value]
 
     def undo() -> None:
@@ -215,7 +282,7 @@ def _list(value: Any, place: Place, given: Given) -> Found:
             value.extend(before)
 
     given.undo(undo)
-    return _held(value, place, before)
+    return _held(before, place)
 
 
 @_kept.register(dict)
@@ -224,7 +291,7 @@ def _dict(value: Any, place: Place, given: Given) -> Found:
     # an order that those of ``dict`` do not know of.
     kind = OrderedDict if isinstance(value, OrderedDict) else dict
     if place not in _OURS:
-        return _held(value, place, kind.values(value))
+        return _held(value, place)
     before = dict(kind.items(value))
 
     def undo() -> None:
@@ -233,13 +300,13 @@ def _dict(value: Any, place: Place, given: Given) -> Found:
             kind.update(value, before)
 
     given.undo(undo)
-    return _held(value, place, before.values())
+    return _held(before, place)
 
 
 @_kept.register(set)
 def _set(value: Any, place: Place, given: Given) -> Found:
     if place not in _OURS:
-        return _held(value, place, value)
+        return _held(value, place)
     before = {*value}
 
     def undo() -> None:
@@ -248,25 +315,51 @@ def _set(value: Any, place: Place, given: Given) -> Found:
             value.update(before)
 
     given.undo(undo)
-    return _held(value, place, before)
+    return _held(before, place)
 
 
 @_kept.register(tuple)
 @_kept.register(frozenset)
+@_kept.register(type({}.keys()))
+@_kept.register(type({}.values()))
+@_kept.register(type({}.items()))
 def _fixed(value: Any, place: Place, given: Given) -> Found:
-    return _held(value, place, value)
+    return _held(value, place)
 
 
-def _held(container: Sized, place: Place, values: Iterable[Any]) -> Found:
-    """Returns the values in ``container`` that have to be kept too.
-
-    Other threads may change a container that is not ours while we read it.
-    """
-    if place in _OURS:
-        return [(one, place) for one in values if type(one) not in _PLAIN]
-    if place is Place.HELD or len(container) > FEW:
+def _held(container: Collection[Any], place: Place) -> Found:
+    """Returns what is in ``container`` and has to be kept too."""
+    if place is Place.HELD:  # looked through together with the one that it is in
         return ()
-    return [(one, Place.HELD) for one in [*values]]
+    ours = place in _OURS
+    found, place = (_entries(container), place) if ours else (_within(container), Place.HELD)
+    return [(one, place) for one in found if type(one) not in _PLAIN]
+
+
+def _within(container: Collection[Any]) -> list[Any]:
+    """Returns what is in a container that is none of ours, and in the containers in it.
+
+    Level by level, as long as there are not too many entries in all.
+    """
+    found: list[Any] = []
+    level, count = [container], len(container)
+    while level and count <= FEW:
+        entries = [one for each in level for one in _entries(each)]
+        found += entries
+        level = [one for one in entries if isinstance(one, _CONTAINERS) and one]
+        count += sum(map(len, level))
+    return found
+
+
+def _entries(container: Collection[Any]) -> list[Any]:
+    """Returns the values of ``container``, of a dictionary the keys as well.
+
+    It is a copy, because other threads may change what is not ours while we read it.
+    """
+    if isinstance(container, dict):
+        kind = OrderedDict if isinstance(container, OrderedDict) else dict
+        return [*kind.keys(container), *kind.values(container)]
+    return [*container]
 
 
 def _same(some: Iterable[Any], others: Iterable[Any]) -> bool:
@@ -304,20 +397,32 @@ def _partial(value: Any, place: Place, given: Given) -> Found:
 @_kept.register(GeneratorType)
 def _generator(value: Any, place: Place, given: Given) -> Found:
     fresh = getgeneratorstate(value) == GEN_CREATED
-    if place is Place.ARGUMENT:
+    if place in _OURS:
         given.lose(_GONE, lambda: not fresh or getgeneratorstate(value) != GEN_CREATED)
     return ()
 
 
-@_kept.register(io.IOBase)
 @_kept.register(File)
+def _django_file(value: Any, place: Place, given: Given) -> Found:
+    """One that is not open yet is not opened: its storage would have to fetch it."""
+    if place not in _OURS:
+        return ()
+    attributes = _attributes(value)
+    given.refill(attributes)
+    if any(attributes.get(name) is not None for name in _OPENED):
+        _file(value, place, given)
+    found = [attributes.get(name) for name in (*_OPENED, _OWNER)]
+    return [(one, Place.FIELD) for one in found]
+
+
+@_kept.register(io.IOBase)
 @_kept.register(tempfile._TemporaryFileWrapper)
 def _file(value: Any, place: Place, given: Given) -> Found:
-    if place is Place.ARGUMENT and not value.closed:
-        try:
+    try:
+        if place in _OURS and not value.closed:
             given.undo(_seek_back(value))
-        except (AttributeError, OSError, ValueError):  # a pipe, a line that is being read
-            given.lose(_GONE)
+    except (AttributeError, OSError, ValueError):  # a pipe, a line that is being read
+        given.lose(_GONE)
     return ()
 
 
@@ -328,6 +433,7 @@ def _seek_back(file: Any) -> Callable[[], None]:
     file.seek(where)
 
     def undo() -> None:
+        bring_back(file)
         file.seek(where)
         if ends_here:
             file.truncate()

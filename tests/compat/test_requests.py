@@ -6,11 +6,12 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.files.storage import FileSystemStorage
-from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadedfile import SimpleUploadedFile, UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 from django.http import HttpRequest, QueryDict
 from django.test import RequestFactory
@@ -211,6 +212,56 @@ def _look(request: Any, at: str) -> None:
         assert request.POST and request.FILES and request.COOKIES  # noqa: PT018
     if at != "at nothing":
         assert request.GET
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("kept", [False, True], ids=["stream", "body"])
+def test_what_was_put_into_a_form_before_is_kept(large: bool, kept: bool) -> None:
+    """By a view that then calls a function with the request."""
+    with override_settings(FILE_UPLOAD_MAX_MEMORY_SIZE=10 if large else 10_000_000):
+        request = _with_all()
+        assert not kept or request.body
+        request.POST = request.POST.copy()
+        request.POST["word"] = "other"
+        _file(request).name = "renamed"
+        _file(request).seek(4)
+        state = RequestState(request)
+        for _ in range(2):
+            request.POST["word"] = "third"
+            _file(request).name = "third"
+            assert _file(request).read() == CONTENT[4:]
+            assert state.can_be_read_again(request)
+            state.restore(request)
+            assert request.POST["word"] == "other"
+            assert _file(request).name == "renamed"
+    request.close()
+
+
+def test_a_form_without_files_that_was_set_is_kept() -> None:
+    request: Any = RequestFactory().post("/", "a=1", "application/x-www-form-urlencoded")
+    request.POST = QueryDict("a=5", mutable=True)
+    state = RequestState(request)
+    for _ in range(2):
+        request.POST["a"] = "2"
+        state.restore(request)
+        assert request.POST["a"] == "5"
+
+
+def test_a_file_of_a_body_that_is_closed_cannot_be_read_again() -> None:
+    request = _with_all()
+    assert request.body
+    _look(request, "at all")
+    state = RequestState(request)
+    _file(request).close()
+    assert not state.can_be_read_again(request)
+
+
+def test_an_upload_without_a_position_is_no_error() -> None:
+    request: Any = _uploaded()
+    stream: Any = SimpleNamespace(closed=False, name="f")
+    request.FILES["file"] = UploadedFile(stream, "f")
+    state = RequestState(request)
+    assert state.can_be_read_again(request)
 
 
 @pytest.mark.parametrize("first", ["encoding", "POST"])

@@ -13,14 +13,12 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import OperationalError, ProgrammingError, connections, transaction
-from django.test import RequestFactory
-from django.utils.functional import SimpleLazyObject
 
 from galera_router import galera_atomic
 from galera_router.exceptions import ConfigurationError, ReplayMismatch
 from galera_router.recovery import turns
 from tests.integration.support import Shop, elsewhere, use_databases
-from tests.shop.models import Author, Book, Tag
+from tests.shop.models import Author, Tag
 
 DEADLOCK = (1213, "Deadlock found when trying to get lock")
 
@@ -250,136 +248,3 @@ def test_messages_say_what_to_do() -> None:
 def test_a_nodes_alias_is_refused(shop: Shop) -> None:
     with pytest.raises(ConfigurationError, match="Use the cluster's alias 'default'"):
         galera_atomic(using="default_db2")(int)()
-
-
-# --- what the function was given
-
-
-def changes_once(shop: Shop) -> Callable[[], None]:
-    """Returns a read on a secondary, which at its first call is no longer true behind it."""
-    runs: list[int] = []
-
-    def look() -> None:
-        Author.objects.get()
-        runs.append(1)
-        if len(runs) == 1:
-            name = "UPDATE galera_router.shop_author SET name = CONCAT(name, '+')"
-            shop.galera["db1"].query(name)
-            shop.settle()
-
-    return look
-
-
-def stocks(shop: Shop) -> list[tuple[int]]:
-    return shop.everywhere("SELECT stock FROM galera_router.shop_book ORDER BY id")
-
-
-def test_an_instance_that_was_given_is_changed_once(shop: Shop) -> None:
-    """By the run that counts, however often the sum was added up before."""
-    book, look = shop.stock(), changes_once(shop)
-
-    @galera_atomic
-    def sell(book: Book, number: int) -> None:
-        look()
-        book.stock -= number
-        book.save()
-
-    sell(book, 3)
-    assert book.stock == 7
-    assert stocks(shop) == [(7,)]
-
-
-def test_so_is_one_that_the_function_has_around_it(shop: Shop) -> None:
-    book, look = shop.stock(), changes_once(shop)
-
-    @galera_atomic
-    def sell() -> None:
-        look()
-        book.stock -= 3
-        book.save()
-
-    sell()
-    assert stocks(shop) == [(7,)]
-
-
-def test_so_is_one_that_it_saves_for_the_first_time(shop: Shop) -> None:
-    """What is drawn for it by the run that is undone is no key of its own."""
-    shop.stock()
-    look, known = changes_once(shop), Book.objects.get()
-    shop.forget()
-    calls: list[int | None] = []
-
-    @galera_atomic
-    def add(book: Book) -> None:
-        calls.append(book.pk)
-        look()
-        book.stock += 1
-        book.save()
-
-    add(Book(author=known.author, title="new"))
-    assert calls == [None, None]
-    assert stocks(shop) == [(10,), (1,)]
-
-
-def test_so_is_the_user_of_a_request_that_was_given(shop: Shop) -> None:
-    """Though it is looked for, and kept, in the run that is undone."""
-    shop.stock()
-    look = changes_once(shop)
-    request: Any = RequestFactory().post("/")
-
-    def user() -> Any:
-        if not hasattr(request, "_cached_user"):
-            request._cached_user = Book.objects.get()
-        return request._cached_user
-
-    request.user = SimpleLazyObject(user)
-
-    @galera_atomic
-    def view(request: Any) -> None:
-        look()
-        request.user.stock -= 3
-        request.user.save()
-
-    view(request)
-    assert stocks(shop) == [(7,)]
-
-
-def test_a_list_that_was_given_has_everything_once(shop: Shop) -> None:
-    shop.stock()
-    look, found = changes_once(shop), list[str]()
-
-    @galera_atomic
-    def collect(found: list[str]) -> None:
-        look()
-        found.append("x")
-        Tag.objects.create(name="x")
-
-    collect(found)
-    assert found == ["x"]
-
-
-@pytest.mark.parametrize("made", [iter, list], ids=["iterator", "list"])
-def test_no_row_of_an_iterator_is_left_out(
-    shop: Shop, caplog: pytest.LogCaptureFixture, made: Callable[[list[str]], Any]
-) -> None:
-    """What the run that is undone has read of it, another one would not see."""
-    shop.stock()
-    look = changes_once(shop)
-    caplog.set_level(logging.INFO, "galera_router")
-
-    @galera_atomic
-    def load(names: Any) -> None:
-        for name in names:
-            look()
-            Tag.objects.create(name=name)
-
-    names = made(["a", "b"])
-    if isinstance(names, list):
-        load(names)
-    else:
-        with pytest.raises(ReplayMismatch):
-            load(names)
-    loaded = [("a",), ("b",)] if isinstance(names, list) else []
-    assert shop.everywhere("SELECT name FROM galera_router.shop_tag ORDER BY name") == loaded
-    told = "because what it has taken from an iterator that it was given is gone"
-    assert (told in caplog.text) is not bool(loaded)

@@ -403,6 +403,7 @@ def puts_an_author(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         request.author = Author(name="Ann")  # type: ignore[attr-defined]
+        request.cart = {"paid": 0}  # type: ignore[attr-defined]
         return get_response(request)
 
     return middleware
@@ -412,7 +413,8 @@ def test_what_an_outer_middleware_has_put_into_the_request_is_put_back(atomic: S
     """It is a warning that there is one, and no reason to do something twice."""
 
     def pay(request: HttpRequest) -> None:
-        request.author.name += "!"  # type: ignore[attr-defined]
+        request.cart["paid"] += 1  # type: ignore[attr-defined]
+        request.author.name += "!" * request.cart["paid"]  # type: ignore[attr-defined]
         request.author.save()  # type: ignore[attr-defined]
 
     def pay_and_fail(request: HttpRequest) -> None:

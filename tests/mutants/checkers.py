@@ -121,7 +121,7 @@ CHECKERS: dict[str, Command] = {
     "swallowed": _fault("s03_swallowed"),
     "driver": _tests("faults/test_drivers_connection.py", "router"),
     "forms": _tests("compat/test_requests.py"),
-    "given": _tests("faces/test_atomic.py", "given or around or first_time or iterator"),
+    "given": _tests("faces/test_atomic_given.py"),
     "hooks": _tests("transactions/test_connection_created.py"),
     "refused": _fault("e15_read_only_primary", "moment or differs"),
     "comes-back": _fault("e11_stalled_primary", "comes_back"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import sys
 import tempfile
 import threading
@@ -20,13 +21,15 @@ from django.contrib import messages
 from django.contrib.messages import get_messages
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.contrib.sessions.backends.cache import SessionStore
-from django.core.files.uploadedfile import SimpleUploadedFile
-from django.forms import ModelForm
+from django.core.files.base import File
+from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
+from django.forms import CharField, Form, ModelForm, formset_factory
 from django.http import QueryDict
 from django.test import RequestFactory
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import SimpleLazyObject, empty
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from galera_router.compat.requests import keep_forms
 from galera_router.recovery import arguments
@@ -77,6 +80,33 @@ class Till:
         sell(self.book)
 
 
+class Slotted:
+    """What keeps its attributes in no dictionary."""
+
+    __slots__ = ("__book", "empty")
+
+    def __init__(self, book: Book) -> None:
+        self.__book = book
+
+
+def held(value: Any) -> Any:
+    return SimpleNamespace(value=value)
+
+
+@dataclass
+class Sale:
+    book: Book
+    number: int = 0
+    rest: list[Any] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Row:
+    book: Book
+    number: int = 0
+    rest: list[Any] = field(default_factory=list)
+
+
 WAYS: dict[str, Callable[[Book], Given]] = {
     "argument": lambda book: Given(nothing, [book], {}),
     "by name": lambda book: Given(nothing, [], {"book": book}),
@@ -88,6 +118,12 @@ WAYS: dict[str, Callable[[Book], Given]] = {
     "attribute": lambda book: Given(nothing, [Till(book)], {}),
     "self": lambda book: Given(Till(book).sell, [], {}),
     "in a list of an attribute": lambda book: Given(nothing, [SimpleNamespace(all=[book])], {}),
+    "in a list in a dictionary of one": lambda book: Given(nothing, [held({"a": [book]})], {}),
+    "in a slot of an attribute": lambda book: Given(nothing, [Slotted(book)], {}),
+    "values": lambda book: Given(nothing, [{1: book}.values()], {}),
+    "items": lambda book: Given(nothing, [OrderedDict({1: book}).items()], {}),
+    "in a dataclass with slots": lambda book: Given(nothing, [Row(book)], {}),
+    "in dataclasses": lambda book: Given(nothing, [Sale(a_book(), 1, [Sale(book)])], {}),
     "of a partial function": lambda book: Given(partial(nothing, book), [], {}),
     "lazy": lambda book: Given(nothing, [evaluated(book)], {}),
     "prefetched": lambda book: Given(nothing, [with_books(book)], {}),
@@ -121,6 +157,15 @@ def test_an_instance_is_put_back(given: Callable[[Book], Given]) -> None:
         sell(book)
         assert kept.put_back() is None
         assert is_as_it_was(book)
+
+
+@pytest.mark.parametrize("given", [dict, dict.keys], ids=["key", "keys"])
+def test_so_is_one_that_is_a_key(given: Callable[[Any], Any]) -> None:
+    book = Book(pk=7, stock=3)
+    kept = Given(nothing, [given({book: 1})], {})
+    book.stock -= 1
+    assert kept.put_back() is None
+    assert book.stock == 3
 
 
 def test_so_is_what_it_holds() -> None:
@@ -162,6 +207,30 @@ def test_instances_in_a_circle_and_in_a_long_row() -> None:
 
 
 # --- what belongs to one request
+
+
+def test_what_a_middleware_has_put_into_a_request_is_put_back() -> None:
+    request = a_request()
+    request.cart, request.rows = {"lines": [1]}, io.StringIO("ab")
+    given = Given(nothing, [request], {})
+    for _ in range(2):
+        request.cart["lines"].append(2)
+        request.cart["seen"] = True
+        assert request.rows.read() == "ab"
+        assert given.put_back() is None
+        assert request.cart == {"lines": [1]}
+
+
+def test_what_the_server_has_put_there_is_in_nobodys_way() -> None:
+    """Its streams cannot be sought; that of the body is asked for otherwise."""
+    read, write = os.pipe()
+    with open(read, "rb") as source, open(write, "wb") as target:
+        streams: Any = {"wsgi.input": source, "wsgi.errors": target}
+        request: Any = RequestFactory(**streams).get("/")
+        request.scope = {"extensions": {"pipe": source}}
+        assert request.META["wsgi.errors"] is target
+        given = Given(nothing, [request], {})
+        assert given.put_back() is None
 
 
 def a_request() -> Any:
@@ -208,6 +277,10 @@ def test_a_request_whose_body_is_gone_is_an_obstacle() -> None:
     assert given.put_back() == "the body or the files of the request cannot be read again"
 
 
+class Named(Form):
+    name = CharField()
+
+
 class AuthorForm(ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Author
@@ -218,13 +291,6 @@ class AuthorSerializer(serializers.ModelSerializer):  # type: ignore[misc]
     class Meta:
         model = Author
         fields = ("name",)
-
-
-@dataclass
-class Sale:
-    book: Book
-    number: int = 0
-    rest: list[int] = field(default_factory=list)
 
 
 def test_a_form_is_put_back() -> None:
@@ -252,15 +318,59 @@ def test_a_serializer_makes_once_more_what_it_has_made() -> None:
     assert not hasattr(serializer, "_data")
 
 
-def test_a_dataclass_is_put_back() -> None:
-    sale = Sale(a_book())
-    given = Given(nothing, [sale], {})
+def test_a_form_of_several_is_asked_anew() -> None:
+    """What it has made of its data in the undone run, it would not make once more."""
+    data = {"form-TOTAL_FORMS": "1", "form-INITIAL_FORMS": "0", "form-0-name": "Ann"}
+    formset = formset_factory(Named)(data)
+    given = Given(nothing, [formset], {})
+    assert formset.is_valid()
+    form = formset.forms[0]
+    assert given.put_back() is None
+    assert formset.forms[0] is not form
+
+
+def test_so_is_a_request_of_rest_framework() -> None:
+    request = Request(RequestFactory().post("/"))
+    request._full_data = {"lines": [1]}
+    given = Given(nothing, [request], {})
+    request.data.pop("lines")
+    request.user = "Ann"
+    assert given.put_back() is None
+    assert request.data == {"lines": [1]}
+    assert not hasattr(request, "_user")
+
+
+@pytest.mark.parametrize("kind", [Sale, Row])
+def test_a_dataclass_is_put_back(kind: Any) -> None:
+    sale = kind(a_book())
+    given = Given(nothing, [held(None), {"sales": [sale]}], {})
     sell(sale.book)
     sale.book, sale.number = a_book(), 3
     sale.rest.append(1)
     assert given.put_back() is None
     assert is_as_it_was(sale.book)
     assert (sale.number, sale.rest) == (0, [])
+
+
+def test_a_slot_that_was_empty_is_so_again() -> None:
+    row: Any = Row(a_book())
+    del row.rest, row.number
+    given = Given(nothing, [row], {})
+    row.rest = []
+    del row.book
+    assert given.put_back() is None
+    assert row.book.title == "Emma"
+    assert not hasattr(row, "rest")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_found_twice_is_put_back_where_it_is_one_of_ours(first: bool) -> None:
+    lines: list[int] = []
+    deep = held([held([lines])] if first else [[lines]])
+    given = Given(nothing, [deep, [[[[lines]]]]], {})
+    lines.append(1)
+    assert given.put_back() is None
+    assert lines == []
 
 
 # --- containers
@@ -317,13 +427,27 @@ def test_one_that_may_be_anybodys_is_left_alone() -> None:
 
 def test_neither_is_a_large_one_looked_through() -> None:
     """It may be a cache of the whole process."""
-    few, many, deep = a_book(), a_book(), a_book()
-    held = SimpleNamespace(few=[few] * FEW, many=dict.fromkeys(range(FEW + 1), many), deep=[[deep]])
-    given = Given(nothing, [held], {})
-    for book in (few, many, deep):
+    few, many, deep, deeper = (a_book() for _ in range(4))
+    till = SimpleNamespace(
+        few=[few] * FEW,
+        many=dict.fromkeys(range(FEW + 1), many),
+        deep=[*range(FEW // 2 - 2), {"all": [deep] * (FEW // 2)}],
+        deeper=[*range(FEW // 2 - 1), {"all": [deeper] * (FEW // 2)}],
+    )
+    given = Given(nothing, [till], {})
+    for book in (few, many, deep, deeper):
         book.stock = 0
     assert given.put_back() is None
-    assert [book.stock for book in (few, many, deep)] == [3, 0, 0]
+    assert [book.stock for book in (few, many, deep, deeper)] == [3, 0, 3, 0]
+
+
+def test_a_container_in_itself_is_looked_through() -> None:
+    book, circle = a_book(), list[Any]()
+    circle += [circle, circle, book]
+    given = Given(nothing, [held(circle)], {})
+    sell(book)
+    assert given.put_back() is None
+    assert is_as_it_was(book)
 
 
 def test_too_much_is_an_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,9 +485,12 @@ ITERATORS: dict[str, Callable[[], Iterator[Any]]] = {
 
 
 @pytest.mark.parametrize("made", ITERATORS.values(), ids=ITERATORS)
-def test_an_iterator_that_was_given_is_used_up(made: Callable[[], Iterator[Any]]) -> None:
+@pytest.mark.parametrize("held", [False, True], ids=["in a list", "in a dataclass"])
+def test_an_iterator_that_was_given_is_used_up(
+    made: Callable[[], Iterator[Any]], held: bool
+) -> None:
     rows, book = made(), a_book()
-    given = Given(nothing, [book, [rows]], {})
+    given = Given(nothing, [book, Sale(book, rest=[rows]) if held else [rows]], {})
     next(rows)
     book.stock = 0
     assert given.put_back() == GONE
@@ -410,6 +537,73 @@ def test_what_was_written_behind_a_file_is_cut_off(made: Callable[[], Any]) -> N
     assert given.put_back() is None
     file.seek(0)
     assert file.read() == whole
+
+
+HOLDERS: dict[str, Callable[[Any], Any]] = {
+    "dataclass": Sale,
+    "slots": lambda file: Row(a_book(), 0, file),
+    "instance": lambda file: held(with_file(file)),
+    "form": lambda file: with_file(file, Named()),
+    "file": lambda file: File(file),
+    "nameless file": lambda file: [File(file, "")],
+}
+
+
+def with_file(file: Any, holder: Any = None) -> Any:
+    holder = holder or a_book()
+    holder.extra = {"files": [file]}
+    return holder
+
+
+@pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS)
+@pytest.mark.parametrize("made", FILES.values(), ids=FILES)
+def test_so_is_one_that_is_held(made: Callable[[], Any], holder: Callable[[Any], Any]) -> None:
+    file = made()
+    file.seek(3)
+    given = Given(nothing, [holder(file)], {})
+    for _ in range(2):
+        assert file.read() in ("cd\n", b"cd\n")
+        assert given.put_back() is None
+
+
+def test_a_file_has_its_name_again_and_is_not_opened() -> None:
+    class Stored(File):  # type: ignore[type-arg]
+        """As those of a storage elsewhere: fetched when it is read."""
+
+        fetched = 0
+
+        @property
+        def file(self) -> Any:
+            self.fetched += 1
+            vars(self).setdefault("_file", io.BytesIO(b"ab"))
+            return vars(self)["_file"]
+
+        @file.setter
+        def file(self, value: Any) -> None: ...
+
+    file = Stored(None, "a")
+    given = Given(nothing, [[file]], {})
+    assert file.fetched == 0
+    file.name = f"archive/{file.name}"
+    for _ in range(2):
+        assert file.read() == b"ab"
+        assert given.put_back() is None
+    assert file.name == "a"
+    assert "_file" not in vars(file)
+
+
+def test_an_upload_that_was_moved_away_is_there_again(tmp_path: Path) -> None:
+    upload: Any = TemporaryUploadedFile("rows.csv", "text/csv", 2, None)
+    upload.write(b"ab")
+    upload.seek(0)
+    given, path = Given(nothing, [Sale(a_book(), rest=[upload])], {}), Path(upload.file.name)
+    for _ in range(2):
+        path.rename(tmp_path / "stored")
+        assert given.put_back() is None
+        assert path.read_bytes() == upload.read() == b"ab"
+    path.rename(tmp_path / "stored").write_bytes(b"other")
+    assert given.put_back() == "what it was given cannot be put back (OSError)"
+    upload.close()
 
 
 def test_a_pipe_can_be_read_once_and_a_closed_file_not_at_all() -> None:
