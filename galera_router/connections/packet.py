@@ -21,6 +21,11 @@ Rows = tuple[tuple[Any, ...], ...]
 #: Asks whether a transaction is open.
 IS_OPEN = b"SELECT @@in_transaction"
 _DEADLOCK = 1213
+#: Fails unless one is. FOUND_ROWS() and the warnings are those of the statement before it.
+_STAYS_OPEN = (
+    b"BEGIN NOT ATOMIC IF NOT @@in_transaction THEN"
+    b" SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = %d; END IF; END" % _DEADLOCK
+)
 
 
 def _nothing(rows: int) -> None: ...
@@ -88,7 +93,7 @@ class Packet:
         try:
             if several_statements(self.driver):
                 # On a line of its own: the application's statement may end in a comment.
-                self._together(statement + b"\n; " + IS_OPEN if self._asks else statement)
+                self._together(statement + b"\n; " + _STAYS_OPEN if self._asks else statement)
             else:
                 self._one_by_one()
                 self.driver.query(statement)
@@ -143,13 +148,12 @@ class Packet:
         """
         if not self._asks:
             return
-        next_answer(self.driver)
-        result = self.driver.store_result()
-        rows = () if result is None else result.fetch_row(0)
-        if not rows:  # cut inside that answer
-            raise _too_few()
-        if not int(rows[0][0]):
-            raise aborted()
+        try:
+            next_answer(self.driver)
+        except MySQLdb.Error as error:
+            if errno(error) == _DEADLOCK:
+                raise aborted() from error
+            raise
 
     @property
     def encloses(self) -> bool:

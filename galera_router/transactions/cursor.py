@@ -138,7 +138,7 @@ class Call:
         if statement.savepoint is not None:
             return Entry(self.sql)
         entry = Entry(self.sql, self._answer(), statement.ordered, statement.insert)
-        entry.session, entry.plain = statement.verb == "SET", statement.plain
+        entry.session, entry.plain = statement.verb == "SET", statement.plain and not self.writes
         return entry
 
     def failed(self, number: int) -> Entry:

@@ -320,7 +320,7 @@ def in_snapshot(transaction: Transaction, call: Call, failed: Exception | None =
             rows = _sent(transaction, call, link, wait, failed)
         except ERRORS as error:
             if verdict(error) is Verdict.READ_ONLY:
-                transaction.marking.wanted = True
+                transaction.marking.wanted = call.writes = True
                 return writing.execute(transaction, call)
             if errno(error) in _OTHER_SCHEMA:
                 return writing.execute(transaction, call)

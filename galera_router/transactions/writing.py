@@ -106,16 +106,17 @@ def _send(transaction: Transaction, call: Call, link: NodeConnection, before: li
     between; the epoch's row is one that a change of the primary wants.
     """
     statement, marking = call.statement, transaction.marking
-    if not (transaction.is_on_primary or (marking.is_first and marking.marker is not None)):
+    locks = transaction.is_on_primary or (marking.is_first and marking.marker is not None)
+    if link.manual or not locks:  # with LOCK TABLES nobody else is in the way
         return call.send(link, before)
     changes = statement.verb in _CHANGES
-    if not _may_follow(call, asked=not changes):
+    # What was set may be a temporary table: outside the transaction, too, that can be written to.
+    if link.state is not None or not _may_follow(call, asked=not changes):
         for step in before:
             link.query(step.statement)
             step.done(link.connection.affected_rows())
         return call.send(link)
-    head = b"" if statement.plain else link.only_inside
-    return call.send(link, before, head=head, asks=not changes)
+    return call.send(link, before, head=link.only_inside, asks=not changes)
 
 
 def _may_follow(call: Call, *, asked: bool) -> bool:
@@ -212,8 +213,16 @@ def _again(transaction: Transaction, call: Call, error: Exception, patience: Pat
         rebuilding.repeat(transaction, error)
     else:
         failover.note_refusal(transaction.session, error, wait=False)
+        _leave_begun(transaction, error)
         note_error(transaction, call, error, undone=undone)
         raise error
+
+
+def _leave_begun(transaction: Transaction, error: Exception) -> None:
+    """End what the server may have begun if it has refused the marker: nobody else would."""
+    refused = verdict(error) in _OF_THE_STATEMENT or verdict(error) is Verdict.LOCK_WAIT
+    if refused and not transaction.is_on_primary and transaction.marking.marker is not None:
+        failover.undo(transaction.session)
 
 
 def _is_repeatable(transaction: Transaction, call: Call, error: Exception) -> bool:

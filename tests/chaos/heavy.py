@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
@@ -76,14 +76,19 @@ def hold_applier(target: Target) -> Iterator[None]:
 def stall(target: Target) -> Iterator[None]:
     """Another client locks all tables, as a backup does: the applier waits, and nobody is told."""
     with target.session() as cursor:
-        _lock_tables(cursor)
+        lock_tables(cursor, base_tables(cursor))
         yield
 
 
-def _lock_tables(cursor: Any) -> None:
-    # Galera refuses to lock a sequence.
+def base_tables(cursor: Any) -> list[str]:
+    """All that can be locked: Galera refuses to lock a sequence."""
     cursor.execute("SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'")
-    tables = ", ".join(f"`{name}` READ" for name, _ in cursor.fetchall())
+    return [name for name, _ in cursor.fetchall()]
+
+
+def lock_tables(cursor: Any, names: Iterable[str]) -> None:
+    """Keep everybody from writing to the tables, until the session ends."""
+    tables = ", ".join(f"`{name}` READ" for name in names)
     cursor.execute("SET lock_wait_timeout = 5")
     for left in reversed(range(TRIES)):
         try:

@@ -9,7 +9,7 @@ from typing import Any
 import MySQLdb
 
 from galera_router.testing import Rule
-from tests.chaos.heavy import stall
+from tests.chaos.heavy import base_tables, lock_tables
 from tests.chaos.plan import ALTERED, LIGHT
 from tests.chaos.target import COMMIT, Target
 
@@ -85,18 +85,27 @@ def _lose(cursor: Any, worker: str) -> int:
 def lag(target: Target) -> bool:
     """A secondary applies nothing for a moment, and does not hold the others back meanwhile.
 
-    On the primary of the moment it would be a client that locks all tables, and end the others'
-    transactions by deadlocks.
+    On the primary of the moment it would be a client that locks a table, and end the others'
+    transactions by deadlocks. One table is enough, and no more: a client that waits for one while
+    it holds others is in a deadlock with the applier, and where that loses, the server leaves the
+    cluster (seen: 10.11.19).
     """
     if _is_primary(target):
         return False
     _allow_behind(target, 10_000)
     try:
-        with stall(target):
+        with target.session() as cursor:
+            lock_tables(cursor, _held(cursor))
             time.sleep(LAGS_FOR)
     finally:
         _allow_behind(target, 16)  # Galera's default
     return True
+
+
+def _held(cursor: Any) -> list[str]:
+    """The table that nearly every transaction changes; all, where there is none."""
+    cursor.execute("SHOW TABLES LIKE 'galera_router_marker'")
+    return [name for (name,) in cursor.fetchall()] or base_tables(cursor)
 
 
 def _is_primary(target: Target) -> bool:

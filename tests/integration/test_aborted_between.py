@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from typing import Any
 
 import MySQLdb
 import pytest
@@ -79,6 +80,12 @@ def noticed(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 def routines(shop: Shop) -> Iterator[None]:
     with routines_of(shop.galera["db1"]):
         yield
+
+
+def run(sql: str) -> tuple[Any, ...]:
+    with connection.cursor() as sent:
+        sent.execute(sql)
+        return tuple(sent.fetchall()) if sent.description else ()
 
 
 def add() -> None:
@@ -169,6 +176,106 @@ def test_where_a_function_nearly_always_writes(shop: Shop, noticed: list[None]) 
 
     repeat(shop, function, lambda: len(noticed) >= ENOUGH)
     assert noticed
+
+
+@pytest.mark.usefixtures("gap", "somebody")
+@pytest.mark.parametrize("optimistic", [True, False])
+def test_a_temporary_table_is_written_first(shop: Shop, *, optimistic: bool) -> None:
+    """That is allowed to who only reads, too, and would not be refused."""
+    shop.configure(OPTIONS={"optimistic_transactions": optimistic})
+    run("CREATE TEMPORARY TABLE picked (id INT)")
+
+    def block() -> None:
+        with transaction.atomic():
+            run("INSERT INTO picked VALUES (1)")
+            add()
+            transaction.set_rollback(True)
+
+    repeat(shop, block, lambda: shop.everywhere(LEFT) != [(0,)], FEW)
+
+
+@pytest.mark.usefixtures("gap", "somebody")
+@pytest.mark.parametrize("sql", ["VALUES (1)", "SELECT id FROM shop_tag"])
+@pytest.mark.parametrize("atomic", [True, False])
+def test_what_was_committed_is_there(
+    shop: Shop, caplog: pytest.LogCaptureFixture, sql: str, *, atomic: bool
+) -> None:
+    """Its marker says so: a COMMIT outside the transaction is told as one, and counted."""
+    shop.configure()
+    add()
+    run("CREATE TEMPORARY TABLE picked (id INT)")
+    for _ in range(FEW):
+        with suppress(DatabaseError), transaction.atomic() if atomic else nullcontext():
+            run(f"INSERT INTO picked {sql}")
+    assert "not there any more" not in caplog.text
+
+
+@pytest.fixture
+def view(shop: Shop, routines: None) -> Iterator[None]:
+    """A view that calls a function which writes: by its text a query of it only reads."""
+    node = shop.galera["db1"]
+    node.query(
+        "CREATE OR REPLACE VIEW galera_router.shop_view AS"
+        " SELECT galera_router.shop_tagged('x') AS n"
+    )
+    yield
+    node.query("DROP VIEW galera_router.shop_view")
+
+
+@pytest.mark.usefixtures("gap", "view", "somebody")
+def test_a_view_that_writes(shop: Shop) -> None:
+    shop.configure()
+
+    def block() -> None:
+        with transaction.atomic():
+            run("SELECT n FROM shop_view")
+            transaction.set_rollback(True)
+
+    repeat(shop, block, lambda: shop.everywhere(LEFT) != [(0,)], BLOCKS // 2)
+
+
+@pytest.mark.usefixtures("gap", "view", "somebody")
+def test_a_view_that_writes_outside_a_block(shop: Shop) -> None:
+    """Each query adds one tag."""
+    shop.configure()
+    answered, until = 0, time.monotonic() + SECONDS / 2
+    for _ in range(BLOCKS // 2):
+        with suppress(DatabaseError):
+            run("SELECT n FROM shop_view")
+            answered += 1
+        if time.monotonic() > until:
+            break
+    assert shop.everywhere(LEFT) == [(answered,)]
+
+
+def test_what_the_server_remembers_of_a_statement_is_of_the_applications(shop: Shop) -> None:
+    """The question behind it leaves no trace."""
+    shop.configure(OPTIONS={"optimistic_transactions": False})
+    Tag.objects.bulk_create([Tag(name=str(number)) for number in range(4)])
+    for asked, told in (("SELECT FOUND_ROWS()", 4), ("SELECT ROW_COUNT()", -1)):
+        with transaction.atomic():
+            assert len(run("SELECT id FROM shop_tag WHERE name < '4' FOR UPDATE")) == 4
+            assert run(asked) == ((told,),)
+    with transaction.atomic():
+        run("SELECT 'a' + 1 FROM shop_tag FOR UPDATE")
+        assert len(run("SHOW WARNINGS")) == 4
+
+
+def test_a_key_is_asked_for_under_a_lock(shop: Shop) -> None:
+    """With autocommit turned off the server is in no transaction before the first change."""
+    shop.configure()
+    add()
+    shop.galera["db1"].kill_connections()
+    (key,) = run("SELECT LAST_INSERT_ID()")
+    run("LOCK TABLES shop_tag WRITE")
+    try:
+        with transaction.atomic():
+            assert run("SELECT LAST_INSERT_ID()") == (key,)
+            assert run("SELECT LAST_INSERT_ID()") == (key,)
+            add()
+    finally:
+        run("UNLOCK TABLES")
+    assert shop.everywhere(LEFT) == [(2,)]
 
 
 def test_a_session_that_is_to_write_nothing_is_told_so(shop: Shop) -> None:
