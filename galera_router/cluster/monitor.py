@@ -51,6 +51,8 @@ IDLE_TWICE = 0.3
 #: Seconds that a node is given for its answer at least, beside those of the way to it.
 SHORTEST = 0.1
 
+#: Commands of a thread that does nothing; one that is to end waits for its client as well.
+_IDLE = frozenset({"Sleep", "Killed"})
 #: What a statement waits for while a backup locks its whole server (seen: 10.11).
 _HELD = frozenset({"Waiting for backup lock", "Waiting for certification"})
 #: No connection is left for this user.
@@ -316,7 +318,7 @@ class NodeMonitor:
         if self._several or not answer.server or answer.commands is None:
             return
         for link, sent in asked.long.items():
-            at_work = answer.commands.get(link.thread_id, "Sleep") != "Sleep"
+            at_work = answer.commands.get(link.thread_id, "Sleep") not in _IDLE
             silence = link.silence()
             if at_work or silence is None or link.busy != sent:
                 self._idle.pop(link, None)

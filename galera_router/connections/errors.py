@@ -139,10 +139,21 @@ def is_conflict(error: BaseException) -> bool:
     return verdict(error) in {Verdict.ROLLED_BACK, Verdict.LOCK_WAIT, Verdict.CHANGED}
 
 
+_INTERRUPTED = frozenset({1317, 1969})  # ER_QUERY_INTERRUPTED, ER_STATEMENT_TIMEOUT
+
+
 # A transaction's tables must not change under its snapshot, and those of a secondary may be older
 # than the code.
 _ALTERED = 1412  # the table has been altered since the snapshot began
 _UNKNOWN_NAMES = frozenset({1054, 1146})  # a column, a table
+
+
+def is_interrupted(error: BaseException) -> bool:
+    """Returns True if somebody, or ``max_statement_time``, has ended the statement.
+
+    A COMMIT may have been carried out all the same (seen: 10.11.19, KILL QUERY just behind it).
+    """
+    return errno(error) in _INTERRUPTED
 
 
 def is_outdated(error: BaseException) -> bool:

@@ -30,6 +30,7 @@ from galera_router.connections.errors import (
     ERRORS,
     errno,
     is_conflict,
+    is_interrupted,
     is_lost,
     refuses_writes,
 )
@@ -112,6 +113,12 @@ class Marker:
         return (
             f"SELECT seq, found_rows, inserted_key FROM {TABLE}"
             f" WHERE worker = '{self.worker}' FOR UPDATE"
+        ).encode()
+
+    def show(self) -> bytes:
+        """Read the row as this connection last left it."""
+        return (
+            f"SELECT seq, found_rows, inserted_key FROM {TABLE} WHERE worker = '{self.worker}'"
         ).encode()
 
     def _move(self, steps: int, epoch: int | None, more: str = "", condition: str = "") -> bytes:
@@ -316,6 +323,8 @@ def take(session: Session, marking: Marking, link: NodeConnection) -> bool:
     marking.epoch = link.epoch
     if marking.marker is None and _is_wanted(session, link):
         pool = pool_of(session.cluster)
+        if marking.renewals:  # others in the pool may have gone as well
+            return pool.absent
         if not pool.absent:
             marking.marker = pool.take(_last_node(link), session.database)
             return marking.marker is not None
@@ -341,7 +350,7 @@ def _make(session: Session, link: NodeConnection, pool: Pool) -> Marker | None:
     error = _execute(link, marker.create(link.epoch))
     if error is None:
         return marker
-    if is_conflict(error) or is_fenced(error) or refuses_writes(error):
+    if is_conflict(error) or is_fenced(error) or refuses_writes(error) or is_interrupted(error):
         raise error
     if link.state is not None:  # which may be in the way
         return None

@@ -19,6 +19,7 @@ from galera_router.connections.errors import (
     ERRORS,
     Verdict,
     is_conflict,
+    is_interrupted,
     is_lost,
     refuses_writes,
     verdict,
@@ -60,6 +61,9 @@ def commit(transaction: Transaction) -> None:
         try:
             link.query(b"COMMIT")
         except ERRORS as error:
+            if doubt is None and carried_out(transaction, link, error) is not None:
+                _note_committed(transaction, link)
+                break
             if doubt is None and not is_lost(error):
                 _refused(transaction, error)
             elif doubt is None and _only_read(transaction):
@@ -71,11 +75,38 @@ def commit(transaction: Transaction) -> None:
                     break
             link = _primary(transaction)
         else:
-            mark = give_back(session, transaction.marking, link, committed=True)
-            session.following.note_write(link.node, mark, link.server)
-            session.transaction_ended(link)
+            _note_committed(transaction, link)
             break
     session.following.note_commit(wrote=transaction.marking.wanted)
+
+
+def _note_committed(transaction: Transaction, link: NodeConnection) -> None:
+    session = transaction.session
+    mark = give_back(session, transaction.marking, link, committed=True)
+    session.following.note_write(link.node, mark, link.server)
+    session.transaction_ended(link)
+
+
+def carried_out(transaction: Transaction, link: NodeConnection, error: Exception) -> Row | None:
+    """The marker's row if a COMMIT that ``error`` has interrupted was carried out all the same.
+
+    The connection is there, and the transaction over: so the row tells, and nothing can follow.
+
+    Raises:
+        CommitOutcomeUnknown: there is no marker, or it could not be read.
+    """
+    marking = transaction.marking
+    if not is_interrupted(error) or not (marking.done or marking.wanted):
+        return None
+    doubt = Doubt(transaction, link, error)
+    if marking.marker is None:
+        raise doubt.unknown("there is no marker for it") from error
+    try:
+        link.roll_back()
+        row = _one_row(link, marking.marker.show())
+    except ERRORS as lost:
+        raise doubt.unknown(str(lost)) from error
+    return row if row is not None and row[0] == marking.marker.seq + 1 else None
 
 
 def _alive(transaction: Transaction) -> NodeConnection:

@@ -29,7 +29,7 @@ from galera_router.recovery import failover, rebuilding
 from galera_router.recovery.failover import Loss, Patience
 from galera_router.recovery.keys import key_returned
 from galera_router.recovery.marker import CHECK_FOUND, ROWS, Marker, give_back, is_fenced, moved
-from galera_router.recovery.outcome import Doubt, Refused, Row
+from galera_router.recovery.outcome import Doubt, Refused, Row, carried_out
 
 from . import reading
 from .answers import LONG
@@ -110,6 +110,8 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
         try:
             rows = _send_enclosed(session, call, link, marker)
         except ERRORS as error:
+            if doubt is None and (row := carried_out(transaction, link, error)) is not None:
+                return _told_all_the_same(transaction, call, link, row, error)
             if is_lost(error):
                 doubt = doubt or Doubt(transaction, link, error)
             session.following.note_read(link.node)  # a refusal tells of what is there
@@ -129,6 +131,17 @@ def _in_one(transaction: Transaction, call: Call, link: NodeConnection) -> Any:
             session.tell(loss, link.node, 0)
             return rows
     return _directly(session, call, link, writing=True)
+
+
+def _told_all_the_same(
+    transaction: Transaction, call: Call, link: NodeConnection, row: Row, error: Exception
+) -> Any:
+    """The answer of a statement that was committed, and then interrupted."""
+    session = transaction.session
+    rows = _recorded(call, row, Doubt(transaction, link, error))
+    session.answers.note(call, None)
+    _done(session, link, give_back(session, transaction.marking, link, committed=True))
+    return rows
 
 
 def _send_enclosed(session: Session, call: Call, link: NodeConnection, marker: Marker) -> Any:
