@@ -44,6 +44,13 @@ def following_of(session: Session) -> Following:
     return found
 
 
+def note_loss(node: Node) -> None:
+    """A connection of the running thread to ``node`` was lost; see :meth:`Following.note_loss`."""
+    found = _of_thread.known.get(node.cluster.alias)
+    if found is not None:
+        found.note_loss(node)
+
+
 class Following:
     """The writes and reads of one thread, as far as later reads depend on them.
 
@@ -181,6 +188,17 @@ class Following:
         leader = self._session.cluster.epochs.leader
         if leader is not None:
             self.behind.add(leader)
+
+    def note_loss(self, node: Node) -> None:
+        """A connection to ``node`` was lost: its server may have started anew.
+
+        Then it may lack what it has shown, the last it had not brought to its disk, and be back
+        before all of it has come from the others.
+        """
+        if self.writes:
+            self.behind.add(node)
+        if self.seen is node:
+            self.seen = SEVERAL
 
     def note_own(self, node: Node, turn: int) -> None:
         """``node`` has the last write, as its marker there says."""

@@ -15,6 +15,7 @@ from galera_router.exceptions import ReadOnlyNode
 
 from .connection import Connection
 from .cursor import Call
+from .following import note_loss
 from .lane import Lane
 from .statements import Statement
 
@@ -149,6 +150,7 @@ class NodeAlias:
         link, self.link = self.link, None
         if link is not None:
             link.drop()
+            note_loss(self.node)
 
 
 _ATTRIBUTE = "galera_node"

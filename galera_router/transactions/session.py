@@ -566,6 +566,7 @@ class Session:
                 self.forgotten = link.state
             self.left = None if idle else link
             link.drop()
+            self.following.note_loss(link.node)
 
     @property
     def has_new_state(self) -> bool:

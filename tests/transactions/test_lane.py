@@ -118,7 +118,7 @@ def test_a_first_read_whose_connection_is_lost_is_sent_again(
             with transaction.atomic():
                 read()
         rules = [
-            proxy.swallow(r"\ASTART TRANSACTION READ ONLY", cut=True) for proxy in proxies.values()
+            proxy.swallow("START TRANSACTION READ ONLY", cut=True) for proxy in proxies.values()
         ]
         if noticed:
             for node in shop.galera.nodes:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.core.signals import request_started
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from MySQLdb import MySQLError
 
@@ -353,3 +355,61 @@ def test_another_thread_has_its_own(lagging: Shop) -> None:
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(lambda: Author.objects.get().name).result() == "Ann"
         pool.submit(connections.close_all).result()
+
+
+# --- a server that may have been started anew, and lack what it had not brought to its disk
+
+
+@pytest.fixture
+def pinned(shop: Shop) -> Shop:
+    """Reads go to db2."""
+    node = shop.galera["db2"]
+    shop.configure(HOST=node.host, PORT=node.port)
+    shop.warm()
+    Author.objects.create(name="Ann")
+    return shop
+
+
+WAIT = re.compile("wsrep_sync_wait=1|galera_router_marker")
+
+
+def waits(shop: Shop) -> bool:
+    """Returns True if the next read waits on db2 for what was written or seen before."""
+    with shop.traffic() as sent:
+        assert Author.objects.get().name == "Ann"
+    return any(
+        "wsrep_sync_wait=1" in text or "galera_router_marker" in text for text in sent["db2"]
+    )
+
+
+def test_what_was_written_before_a_connection_was_lost(pinned: Shop) -> None:
+    assert waits(pinned)
+    assert not waits(pinned)
+    pinned.galera["db2"].kill_connections()
+    assert waits(pinned)
+    assert not waits(pinned)
+
+
+def test_what_was_written_in_another_request(pinned: Shop, request_: None) -> None:
+    assert Author.objects.get().name == "Ann"
+    request_started.send(sender=None)
+    assert not waits(pinned)
+    pinned.galera["db2"].kill_connections()
+    request_started.send(sender=None)
+    assert waits(pinned)
+
+
+def test_what_was_only_seen(pinned: Shop) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        for lost in (False, True):
+            assert pool.submit(waits, pinned).result() is lost
+            pinned.galera["db2"].kill_connections()
+        pool.submit(connections.close_all).result()
+
+
+def test_what_was_written_through_a_primary_that_was_lost(pinned: Shop) -> None:
+    Author.objects.update(name="Bob")
+    pinned.galera["db1"].kill_connections()
+    with pinned.traffic() as sent, reads("primary"):
+        assert Author.objects.get().name == "Bob"
+    assert any(map(WAIT.search, sent["db1"]))
