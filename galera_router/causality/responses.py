@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django.http import FileResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 
-from galera_router.causality.scope import Scope, current, resumed
+from galera_router.causality.scope import Scope, lasting, raw, within
 
 R = TypeVar("R", bound=HttpResponseBase)
 
 
 def keep_scope(response: R) -> R:
     """Have ``response`` be rendered and streamed in the scope that holds now."""
-    scope = current()
     if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
-        _render_in(scope, response)
+        _render_in(lasting(), response)
     elif isinstance(response, StreamingHttpResponse) and not _is_file(response):
-        content: Any = response.streaming_content
+        scope, content = lasting(), cast(Any, response.streaming_content)
         stream = _astream(scope, content) if response.is_async else _stream(scope, content)
         response.streaming_content = stream
     return response
@@ -39,7 +38,7 @@ def _render_in(scope: Scope, response: SimpleTemplateResponse) -> None:
         del response.render  # a response may be pickled once it is rendered
         if before is not None:
             vars(response)["render"] = before
-        with resumed(scope):
+        with within(scope):
             return response.render()
 
     vars(response)["render"] = render
@@ -48,20 +47,22 @@ def _render_in(scope: Scope, response: SimpleTemplateResponse) -> None:
 def _stream(scope: Scope, content: Iterable[bytes]) -> Iterator[bytes]:
     parts = iter(content)
     while True:
-        with resumed(scope):
+        with within(scope):
             try:
                 part = next(parts)
             except StopIteration:
                 return
+            scope = raw()  # the blocks that it is in go on with the next part
         yield part
 
 
 async def _astream(scope: Scope, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     parts = aiter(content)
     while True:
-        with resumed(scope):
+        with within(scope):
             try:
                 part = await anext(parts)
             except StopAsyncIteration:
                 return
+            scope = raw()
         yield part

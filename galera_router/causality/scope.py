@@ -6,6 +6,7 @@ runs their synchronous parts, and for nobody else.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -74,8 +75,30 @@ Needs = Mapping[str, tuple[Need, ...]]
 
 
 @dataclass(eq=False, slots=True)
+class Entry:
+    """Where a block was entered; all copies of its scope have the same one.
+
+    Attributes:
+        generator: the frame of the generator that the block is in, if it has a mode.
+        place: of the thread or task that has entered it.
+        over: it was left by another one.
+    """
+
+    generator: FrameType | None
+    place: tuple[int, int]
+    over: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Returns False if it is over, and while the generator that it is in is suspended."""
+        return not self.over and (self.generator is None or self.generator.f_back is not None)
+
+
+@dataclass(eq=False, slots=True)
 class Scope:
-    """The rules for the reads in one block. Only ``left`` is ever changed.
+    """The rules for the reads in one block.
+
+    It is never changed: what was started in a block keeps its rules when the block is left.
 
     Attributes:
         mode: where reads come from, and the alias of the cluster that this is said of, None for
@@ -88,9 +111,8 @@ class Scope:
         outer: the rules around the block; None for the outermost.
         outages: until when it need not wait for a node again (monotonic seconds), by alias.
         modes: some block around it, or itself, says where reads come from.
-        generator: the frame of the generator that the block is in.
-        owner: who has begun the block, and ends it.
-        left: it was.
+        owner: who has begun the block, and ends it; None: who has this very object.
+        entry: None for a request or a task, and if the mode holds whatever becomes of the block.
     """
 
     mode: tuple[str | None, Mode] | None
@@ -100,14 +122,18 @@ class Scope:
     outages: dict[str, float]
     outer: Scope | None
     modes: bool = False
-    generator: FrameType | None = None
     owner: object = None
-    left: bool = False
+    entry: Entry | None = None
 
     @property
     def holds(self) -> bool:
-        """Returns False when it was left, and while the generator that it is in is suspended."""
-        return not self.left and (self.generator is None or self.generator.f_back is not None)
+        """Returns True if the mode holds for the running code."""
+        return self.entry is None or self.entry.holds
+
+    @property
+    def is_request(self) -> bool:
+        """Returns True for the outermost block of a request or a task."""
+        return self.outer is not None and self.writes is not self.outer.writes
 
 
 #: Seconds for which a request that has waited for a node in vain does not wait again. A page takes
@@ -147,10 +173,30 @@ raw = _scope.get
 def inherit(thread: threading.Thread) -> None:
     """``thread`` is being started: what it reads and writes belongs to the request at hand."""
     global _some_inherit
-    found = current()
+    found = lasting()
     if found is not _NOTHING:
         _some_inherit = True
         setattr(thread, _ATTRIBUTE, found)
+
+
+def lasting() -> Scope:
+    """Returns the scope of the running code, for what it leaves to be done later or elsewhere.
+
+    The mode of a generator's block holds there, too, while that generator is suspended.
+    """
+    found = current()
+    return _lasting(found) if found.modes else found
+
+
+def _lasting(scope: Scope) -> Scope:
+    if scope.outer is None or not scope.modes:
+        return scope
+    outer, generator = _lasting(scope.outer), scope.entry and scope.entry.generator
+    if outer is scope.outer and generator is None:
+        return scope
+    mode = scope.mode if scope.holds else None
+    entry = scope.entry if generator is None else None
+    return replace(scope, mode=mode, outer=outer, owner=scope.owner or scope, entry=entry)
 
 
 def mode(alias: str) -> Mode | None:
@@ -224,27 +270,35 @@ def enter(mode: Mode, using: str | None, owner: object, generator: FrameType | N
         owner: who ends the block.
         generator: that the block is in: the mode holds while it runs, not for its consumer.
     """
-    outer = current()
+    outer = _not_over(current())
     _scope.set(
         replace(
             outer,
             mode=(using, mode),
             outer=outer,
             modes=True,
-            generator=generator,
             owner=owner,
-            left=False,
+            entry=Entry(generator, _place()),
         )
     )
 
 
 def leave(owner: object) -> None:
     """End the innermost block of ``owner``: what held around it holds again."""
-    found: Scope | None = _scope.get()
-    while found is not None and (found.owner is not owner or found.left):
+    found: Scope | None = current()
+    while found is not None and found.owner is not owner:
         found = found.outer
-    if found is not None:  # else it is left in another context than it was entered in
+    if found is not None:  # else nothing that runs here comes from where it was entered
         end(found)
+
+
+def _place() -> tuple[int, int]:
+    """Returns what tells the running task or thread from all others there are."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return threading.get_ident(), id(task)
 
 
 @contextmanager
@@ -265,23 +319,25 @@ def needing(new: Needs, *, request: bool = False) -> Iterator[None]:
 def begin(new: Needs, *, request: bool = False) -> Scope:
     """Begin the block that :func:`needing` describes; :func:`end` ends it."""
     before = current() if _some_inherit else _scope.get()
+    if before.entry is not None:
+        before = _not_over(before)
     needs = before.needs
     if new:
         needs = {**needs, **{alias: (*needs.get(alias, ()), *new[alias]) for alias in new}}
     if request:
         scope = Scope(None, needs, {}, {}, {}, before, before.modes)
     else:
-        rest = before.writes, before.seen, before.outages
-        scope = Scope(None, needs, *rest, before, before.modes)
+        rest, entry = (before.writes, before.seen, before.outages), Entry(None, _place())
+        scope = Scope(None, needs, *rest, before, before.modes, entry=entry)
     _scope.set(scope)
     return scope
 
 
 @contextmanager
-def resumed(scope: Scope) -> Iterator[None]:
-    """Enter ``scope`` again, for what a block has left to be done later."""
+def within(scope: Scope) -> Iterator[None]:
+    """Have the rules of ``scope`` hold in the block."""
     before = _scope.get()
-    _scope.set(replace(scope, generator=None, owner=None, left=False))
+    _scope.set(scope)
     try:
         yield
     finally:
@@ -289,21 +345,33 @@ def resumed(scope: Scope) -> Iterator[None]:
 
 
 def end(scope: Scope) -> None:
-    """End a block, and what was entered within it and not left.
+    """End a block. Tasks and threads that were started in it keep its rules.
 
-    A generator that is closed late may not be in the innermost block any more: it only stops to
-    count.
+    A request or a task ends with all that was entered within it and not left. Within any other
+    block, that is what a generator has entered which goes on behind it: that stays. Where one has
+    left the block that has not entered it, it is over for all.
     """
-    scope.left = True
-    top = _scope.get()
-    if top is not scope and scope.generator is None and _is_within(top, scope):
-        top = scope
-    while top.left and top.outer is not None:
-        top = top.outer
-    _scope.set(top)
+    if scope.entry is not None and scope.entry.place != _place():
+        scope.entry.over = True
+    top = current() if _some_inherit else _scope.get()
+    rules = scope.outer if top is scope else _without(scope, top)
+    if rules is not None:
+        _scope.set(rules if rules.entry is None else _not_over(rules))
 
 
-def _is_within(inner: Scope | None, outer: Scope) -> bool:
-    while inner is not None and inner is not outer:
-        inner = inner.outer
-    return inner is not None
+def _without(block: Scope, top: Scope) -> Scope | None:
+    """Returns the rules of ``top`` without those of ``block``; None if it is not in that block."""
+    if top is block or top.owner is block or top.outer is None:
+        return top.outer
+    rules = _without(block, top.outer)
+    if rules is None or block.is_request:
+        return rules
+    modes = rules.modes or top.mode is not None
+    return replace(top, outer=rules, modes=modes, owner=top.owner or top)
+
+
+def _not_over(scope: Scope) -> Scope:
+    """Returns the innermost rules that nobody has ended from somewhere else."""
+    while scope.entry is not None and scope.entry.over and scope.outer is not None:
+        scope = scope.outer
+    return scope

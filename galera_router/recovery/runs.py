@@ -215,7 +215,7 @@ def _started(thread: threading.Thread) -> None:
 def _submitted(
     submit: Callable[..., Future[Any]], job: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Future[Any]:
-    run, held = current(), scope.current()
+    run, held = current(), scope.lasting()
     token = _current.set(_NOBODY)  # the executor's own threads outlive the run
     try:
         future = submit(_within, run, held, job, *args, **kwargs)
@@ -231,7 +231,7 @@ def _within(
 ) -> Any:
     token = _current.set(run)
     try:
-        with scope.resumed(held):
+        with scope.within(held):
             return job(*args, **kwargs)
     finally:
         _current.reset(token)
@@ -247,7 +247,7 @@ class Carried(Generic[P, R]):
     def __init__(self, function: Callable[P, R]) -> None:
         update_wrapper(self, function)
         self._function = function
-        self._run, self._scope = current(), scope.current()
+        self._run, self._scope = current(), scope.lasting()
         self._at_work: list[None] = []  # appending and popping is safe in threads
         self._called = False
         if self._run is not None:

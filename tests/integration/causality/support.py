@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection
 from django.test import Client
 
 from galera_router import causal_token
-from tests.integration.support import elsewhere
+from tests.integration.support import Shop, elsewhere
 from tests.shop.models import Author
 
 BEGIN = "Query START TRANSACTION READ ONLY"
@@ -34,6 +37,23 @@ def write(name: str = "Bea", *, marked: bool = True) -> str:
 
     token: str = elsewhere(work)
     return token
+
+
+@contextmanager
+def late(shop: Shop, seconds: float = 0.7) -> Iterator[str]:
+    """The token of a new author, which the secondaries get some ``seconds`` later.
+
+    A read that does not wait is old. None waits in vain: that node would be avoided for a while.
+    """
+    nodes = [shop.galera[name] for name in ("db2", "db3")]
+    with nodes[0].hold_applier(), nodes[1].hold_applier():
+        token = write()
+        timers = [threading.Timer(seconds, node.release_applier) for node in nodes]
+        for timer in timers:
+            timer.start()
+        yield token
+        for timer in timers:
+            timer.join()
 
 
 def count() -> int:
