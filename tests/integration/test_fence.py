@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from io import StringIO
 
@@ -18,7 +18,7 @@ from galera_router.cluster import change
 from galera_router.cluster.failback import move
 from galera_router.exceptions import FailoverImpossible, ReplayMismatch
 from galera_router.testing.admin import open_connection
-from tests.integration.support import Shop, elsewhere, wait_until
+from tests.integration.support import Shop, crowd, elsewhere, wait_until
 from tests.shop.models import Author, Room, Tag, Ticket
 
 EPOCHS = "galera_router.galera_router_epoch"
@@ -340,3 +340,52 @@ def test_nobody_notices_switchovers(office: Shop, crew: list[Exception]) -> None
         assert f"{name} is the primary now" in switch(name)
         time.sleep(0.1)
     assert not crew
+
+
+# --- who has set something, or has lost its markers, is fenced as well
+
+
+def sell_to_two(office: Shop) -> None:
+    """One sees under the lock that the ticket is free; another process sells it elsewhere."""
+    with suppress(DatabaseError), transaction.atomic():
+        Room.objects.select_for_update().get(name="office")
+        assert not Ticket.objects.exists()
+        make_primary(office, "db2")
+        assert elsewhere(buy)
+        Ticket.objects.create()
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        ["SET @who = 'x'"],
+        ["SELECT @who := 'x'"],
+        ["SET @who = 'x'", "INSERT INTO shop_tag (name) VALUES (@who)"],
+        ["UPDATE shop_tag SET name = @who := 'y'"],
+        ["SELECT GET_LOCK('a', 0)", "INSERT INTO shop_tag (name) VALUES (@who)"],
+    ],
+)
+def test_no_second_ticket_is_sold_by_who_has_set_something(office: Shop, before: list[str]) -> None:
+    with connection.cursor() as cursor:
+        for sql in before:
+            cursor.execute(sql)
+            cursor.fetchall()
+    sell_to_two(office)
+    assert tickets(office) == 1
+    connection.close()
+
+
+def test_no_second_ticket_is_sold_where_several_markers_were_removed(office: Shop) -> None:
+    """Those that a burst has left were not needed since, and another process has removed them."""
+
+    def work(number: int, hold: Callable[[], None]) -> None:
+        with transaction.atomic():
+            Tag.objects.create(name=str(number))
+            hold()
+
+    assert crowd(4, work, lambda: None) == [None] * 4
+    office.galera["db1"].query("DELETE FROM galera_router.galera_router_marker")
+    office.settle()
+    assert crowd(2, work, lambda: None) == [None] * 2
+    sell_to_two(office)
+    assert tickets(office) == 1

@@ -468,7 +468,7 @@ def test_a_primary_that_lost_its_place_and_has_it_back_catches_up(warm: Shop) ->
     assert cluster.acting is cluster.nodes[0]
 
 
-EVERYTHING = "Query SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1,"
+FOR_ALL = "Query SET STATEMENT wsrep_dirty_reads=0, wsrep_sync_wait=1,"
 
 
 @pytest.mark.parametrize(("marked", "question"), [(True, LOOK), (False, REACH)])
@@ -485,7 +485,7 @@ def test_what_is_lost_with_a_connection_is_asked_again(
     warm.galera["db2"].kill_connections()
     with warm.traffic() as sent, after(token):
         count()
-    assert any(s.startswith((question, EVERYTHING)) for s in sent["db2"]), sent["db2"]
+    assert any(s.startswith((question, FOR_ALL)) for s in sent["db2"]), sent["db2"]
 
 
 def test_a_long_read_behind_a_short_wait_is_left_alone(warm: Shop) -> None:
