@@ -61,30 +61,23 @@ def commit(transaction: Transaction) -> None:
         try:
             link.query(b"COMMIT")
         except ERRORS as error:
-            if doubt is None and carried_out(transaction, link, error) is not None:
-                _note_committed(transaction, link)
-                break
-            if doubt is None and not is_lost(error):
-                _refused(transaction, error)
-            elif doubt is None and _only_read(transaction):
-                link = _confirm(transaction, Doubt(transaction, link, error), error)
-                break
-            else:
-                doubt = doubt or Doubt(transaction, link, error)
-                if doubt.settle(error, functools.partial(_replay, doubt, error)) is not None:
+            if doubt is not None or carried_out(transaction, link, error) is None:
+                if doubt is None and not is_lost(error):
+                    _refused(transaction, error)
+                elif doubt is None and _only_read(transaction):
+                    link = _confirm(transaction, Doubt(transaction, link, error), error)
                     break
-            link = _primary(transaction)
-        else:
-            _note_committed(transaction, link)
-            break
+                else:
+                    doubt = doubt or Doubt(transaction, link, error)
+                    if doubt.settle(error, functools.partial(_replay, doubt, error)) is not None:
+                        break
+                link = _primary(transaction)
+                continue
+        mark = give_back(session, transaction.marking, link, committed=True)
+        session.following.note_write(link.node, mark, link.server)
+        session.transaction_ended(link)
+        break
     session.following.note_commit(wrote=transaction.marking.wanted)
-
-
-def _note_committed(transaction: Transaction, link: NodeConnection) -> None:
-    session = transaction.session
-    mark = give_back(session, transaction.marking, link, committed=True)
-    session.following.note_write(link.node, mark, link.server)
-    session.transaction_ended(link)
 
 
 def carried_out(transaction: Transaction, link: NodeConnection, error: Exception) -> Row | None:

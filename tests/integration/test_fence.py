@@ -362,7 +362,7 @@ def sell_to_two(office: Shop) -> None:
         ["SELECT @who := 'x'"],
         ["SET @who = 'x'", "INSERT INTO shop_tag (name) VALUES (@who)"],
         ["UPDATE shop_tag SET name = @who := 'y'"],
-        ["SELECT GET_LOCK('a', 0)", "INSERT INTO shop_tag (name) VALUES (@who)"],
+        ["SELECT GET_LOCK('a', 0), @who := 'x'", "INSERT INTO shop_tag (name) VALUES (@who)"],
     ],
 )
 def test_no_second_ticket_is_sold_by_who_has_set_something(office: Shop, before: list[str]) -> None:

@@ -256,10 +256,10 @@ MUTANTS = (
         "commit-is-repeated",
         "a COMMIT whose answer was lost is taken for one that was never made",
         "recovery/outcome.py",
-        "                doubt = doubt or Doubt(transaction, link, error)\n"
-        "                if doubt.settle(error, functools.partial(_replay, doubt, error))"
-        " is not None:\n                    break\n",
-        "                rebuilding.recover(transaction, error)\n",
+        "                    doubt = doubt or Doubt(transaction, link, error)\n"
+        "                    if doubt.settle(error, functools.partial(_replay, doubt, error))"
+        " is not None:\n                        break\n",
+        "                    rebuilding.recover(transaction, error)\n",
         (COMMITS, CHAOS, BYTES),
     ),
     Mutant(
@@ -299,21 +299,17 @@ MUTANTS = (
         "marker-given-back-early",
         "a marker goes back to the pool before its COMMIT is answered",
         "recovery/outcome.py",
-        '            link.query(b"COMMIT")\n        except ERRORS as error:\n'
-        "            if doubt is None and not is_lost(error):",
+        '            link.query(b"COMMIT")\n        except ERRORS as error:\n',
         "            give_back(session, transaction.marking, link, committed=True)\n"
-        '            link.query(b"COMMIT")\n        except ERRORS as error:\n'
-        "            if doubt is None and not is_lost(error):",
+        '            link.query(b"COMMIT")\n        except ERRORS as error:\n',
         (ONCE, BYTES, CHAOS),
     ),
     Mutant(
         "marker-given-back-unproven",
         "a marker goes back to the pool although nobody knows if it has moved",
         "transactions/outside.py",
-        "        except ERRORS as error:\n            if is_lost(error):\n"
-        "                doubt = doubt or",
-        "        except BaseException as error:\n            if is_lost(error):\n"
-        "                doubt = doubt or",
+        "        except ERRORS as error:\n            if doubt is None and (row :=",
+        "        except BaseException as error:\n            if doubt is None and (row :=",
         (LIMITS, POINTS),
     ),
     Mutant(
