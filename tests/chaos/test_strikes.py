@@ -219,6 +219,7 @@ def test_a_node_lags_and_does_not_hold_the_others_back(galera: GaleraCluster, ai
     in_use = f"SHOW OPEN TABLES FROM {DATABASE} WHERE In_use > 0"
     fault = Background(lambda: light.FAULTS["lag"](target))
     wait_for(lambda: bool(galera["db2"].query(in_use)))
+    galera["db1"].query(f"INSERT INTO {DATABASE}.{MARKERS} VALUES (1)")
     for key in range(30):
         galera["db1"].query(f"INSERT INTO {DATABASE}.chaos_page VALUES ({key})")
     assert galera["db2"].query(count) == [(0,)]
