@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 from galera_router.testing import GaleraCluster, Proxy
@@ -40,8 +42,8 @@ def run(cluster: GaleraCluster, options: Options, say: Say) -> Report:
     say(f"Schedule of seed {options.seed}:")
     for strike in strikes:
         say(f"  {strike}")
-    with _folder(options) as folder:
-        begin = time.monotonic()
+    with _accounts(cluster, options, say) as accounts:
+        folder, begin = accounts.folder, time.monotonic()
         windows, hung, lost = _load(cluster, options, folder, strikes, say)
         seconds = time.monotonic() - begin
         books.settle(cluster)
@@ -49,7 +51,7 @@ def run(cluster: GaleraCluster, options: Options, say: Say) -> Report:
         operations = ledger.without_lost(ledger.read(folder), lost)
         dark = outages(ledger.floors(folder), report.LONG)
         wrong = {name: checks.complaints(one, operations) for name, one in found.items()}
-        return report.make(
+        made = report.make(
             options=options,
             seconds=seconds,
             operations=operations,
@@ -64,6 +66,8 @@ def run(cluster: GaleraCluster, options: Options, say: Say) -> Report:
                 *histories.wrong(folder, next(iter(found.values())), operations),
             ],
         )
+        accounts.keep |= not made.good
+        return made
 
 
 def _load(
@@ -148,14 +152,41 @@ def _config(
     return path
 
 
+@dataclass
+class Accounts:
+    """Where the clients' accounts and the logs of all processes are.
+
+    Attributes:
+        folder: of this run alone.
+        keep: it stays behind the run.
+    """
+
+    folder: Path
+    keep: bool
+
+
 @contextmanager
-def _folder(options: Options) -> Iterator[Path]:
-    """Where the accounts are kept: for good where that was asked for."""
+def _accounts(cluster: GaleraCluster, options: Options, say: Say) -> Iterator[Accounts]:
+    """They are kept where that was asked for, and of a run that is not well or does not end."""
+    accounts = Accounts(_folder(options), keep=options.keep is not None)
+    try:
+        yield accounts
+    except BaseException:
+        accounts.keep = True
+        raise
+    finally:
+        if accounts.keep:
+            for node in cluster.nodes:
+                shutil.copy(node.place.folder / "error.log", accounts.folder / f"{node.name}.log")
+            say(f"The clients' accounts and all logs are in {accounts.folder}.")
+        else:
+            shutil.rmtree(accounts.folder)
+
+
+def _folder(options: Options) -> Path:
     if options.keep is None:
-        with TemporaryDirectory(prefix="chaos-") as folder:
-            yield Path(folder)
-    else:
-        options.keep.mkdir(parents=True, exist_ok=True)
-        if any(options.keep.iterdir()):
-            raise FileExistsError(f"{options.keep} is not empty")
-        yield options.keep.absolute()
+        return Path(mkdtemp(prefix="chaos-"))
+    options.keep.mkdir(parents=True, exist_ok=True)
+    if any(options.keep.iterdir()):
+        raise FileExistsError(f"{options.keep} is not empty")
+    return options.keep.absolute()
