@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +17,7 @@ OPTIONS = Options()
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Any]:
+def cluster(tmp_path: Path) -> Any:
     """One node, as far as it matters."""
     (tmp_path / "node").mkdir()
     (tmp_path / "node" / "error.log").write_text("it has left the cluster")
