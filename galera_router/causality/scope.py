@@ -335,7 +335,7 @@ def begin(new: Needs, *, request: bool = False) -> Scope:
 
 @contextmanager
 def within(scope: Scope) -> Iterator[None]:
-    """Have the rules of ``scope`` hold in the block."""
+    """A context manager: in the block, reads follow the rules of ``scope``."""
     before = _scope.get()
     _scope.set(scope)
     try:

@@ -186,7 +186,7 @@ def of_others(request: HttpRequest) -> list[Any]:
 
 
 def bring_back(file: Any) -> None:
-    """Have an upload that was moved away be where it came; other files are left alone.
+    """Put an upload that was moved away back to where it came; leave other files alone.
 
     Raises:
         OSError: it is not as it came, or there is no room for it.

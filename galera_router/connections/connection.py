@@ -153,7 +153,7 @@ class NodeConnection:
 
     @cached_property
     def only_inside(self) -> bytes:
-        """What goes before a write, so that the server refuses it outside a transaction."""
+        """See the function of the same name; for the server of this connection."""
         return only_inside(self.connection.get_server_info())
 
     @property

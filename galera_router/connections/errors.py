@@ -139,13 +139,11 @@ def is_conflict(error: BaseException) -> bool:
     return verdict(error) in {Verdict.ROLLED_BACK, Verdict.LOCK_WAIT, Verdict.CHANGED}
 
 
-_INTERRUPTED = frozenset({1317, 1969})  # ER_QUERY_INTERRUPTED, ER_STATEMENT_TIMEOUT
-
-
 # A transaction's tables must not change under its snapshot, and those of a secondary may be older
 # than the code.
 _ALTERED = 1412  # the table has been altered since the snapshot began
 _UNKNOWN_NAMES = frozenset({1054, 1146})  # a column, a table
+_INTERRUPTED = frozenset({1317, 1969})  # ER_QUERY_INTERRUPTED, ER_STATEMENT_TIMEOUT
 
 
 def is_interrupted(error: BaseException) -> bool:

@@ -187,7 +187,7 @@ def _attributes(value: object) -> dict[str, Any]:
 
 
 class _Slots(MutableMapping[Any, Any]):
-    """What an object has in the ``__slots__`` of its classes, by their descriptors."""
+    """The values in the ``__slots__`` of an object's classes; the keys are the descriptors."""
 
     def __init__(self, value: object, members: Iterable[Any]) -> None:
         self._value, self._members = value, members

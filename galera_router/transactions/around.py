@@ -32,7 +32,7 @@ class Around:
 
 
 def _done_in(wrapper: Wrapper) -> tuple[object, ...]:
-    """What tells that something was done in the open transaction, or that it was undone."""
+    """Returns counts and flags; if they change, the open transaction was written to or undone."""
     counted = commits.writes_in(wrapper), len(wrapper.run_on_commit)
     return *counted, wrapper.needs_rollback, wrapper.autocommit
 

@@ -21,7 +21,7 @@ SEVERAL: Final = object()
 
 
 class _OfThread(threading.local):
-    """What this thread follows, by the cluster's alias."""
+    """The running thread's own :class:`Following` for each cluster, by the cluster's alias."""
 
     def __init__(self) -> None:
         self.known: dict[str, Following] = {}
@@ -31,7 +31,7 @@ _of_thread = _OfThread()
 
 
 def following_of(session: Session) -> Following:
-    """What the running thread follows, for its new ``session``.
+    """Returns the running thread's :class:`Following`, which now belongs to its new ``session``.
 
     It outlives the connection object, in whose place code puts another one where an exception has
     left it in an open block.

@@ -17,8 +17,9 @@ from django.test.utils import override_settings
 from django.urls import path
 
 from galera_router import expand, galera_atomic
+from tests.faces.test_atomic_given import changes_once
 from tests.integration.support import Shop, use_databases
-from tests.shop.models import Author, Book, Tag
+from tests.shop.models import Book, Tag
 
 
 @pytest.fixture
@@ -42,22 +43,6 @@ def several(shop: Shop, tmp_path: Path) -> Iterator[Shop]:
 def sql(text: str) -> Any:
     with connections["lite"].cursor() as cursor:
         return cursor.execute(text).fetchall()
-
-
-def changes_once(shop: Shop) -> Callable[[], None]:
-    """A read on a secondary, which at its first call is no longer true behind it."""
-    runs: list[int] = []
-
-    def look() -> None:
-        Author.objects.get()
-        runs.append(1)
-        if len(runs) == 1:
-            shop.galera["db1"].query(
-                "UPDATE galera_router.shop_author SET name = CONCAT(name, '+')"
-            )
-            shop.settle()
-
-    return look
 
 
 def rows(shop: Shop) -> list[Any]:
