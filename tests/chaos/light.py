@@ -9,7 +9,7 @@ from typing import Any
 import MySQLdb
 
 from galera_router.testing import Rule
-from tests.chaos.heavy import base_tables, lock_tables
+from tests.chaos.heavy import busiest_table, lock_tables
 from tests.chaos.plan import ALTERED, LIGHT
 from tests.chaos.target import COMMIT, Target
 
@@ -86,26 +86,18 @@ def lag(target: Target) -> bool:
     """A secondary applies nothing for a moment, and does not hold the others back meanwhile.
 
     On the primary of the moment it would be a client that locks a table, and end the others'
-    transactions by deadlocks. One table is enough, and no more: a client that waits for one while
-    it holds others is in a deadlock with the applier, and where that loses, the server leaves the
-    cluster (seen: 10.11.19).
+    transactions by deadlocks.
     """
     if _is_primary(target):
         return False
     _allow_behind(target, 10_000)
     try:
         with target.session() as cursor:
-            lock_tables(cursor, _held(cursor))
+            lock_tables(cursor, busiest_table(cursor))
             time.sleep(LAGS_FOR)
     finally:
         _allow_behind(target, 16)  # Galera's default
     return True
-
-
-def _held(cursor: Any) -> list[str]:
-    """The table that nearly every transaction changes; all, where there is none."""
-    cursor.execute("SHOW TABLES LIKE 'galera_router_marker'")
-    return [name for (name,) in cursor.fetchall()] or base_tables(cursor)
 
 
 def _is_primary(target: Target) -> bool:

@@ -89,6 +89,7 @@ HEAVY: dict[str, Heavy] = {
     "swallow-and-hang": Heavy(1.0, 3.0, 0.5),
     "late-commit": Heavy(2.0, 4.0, 0.5, hits="first"),
     "stall": Heavy(1.0, 4.0, 1.0),
+    "stall-all": Heavy(1.0, 4.0, 1.0),
     "stall-desynced": Heavy(1.0, 4.0, 1.0),
     "read-only": Heavy(1.0, 4.0, 0.5, hits="first"),
     "full": Heavy(1.0, 4.0, 0.5, hits="first"),
@@ -107,6 +108,7 @@ LIGHT = (
 #: They strike only where they are asked for: with others beside them, not all can be well.
 HARSH = frozenset({
     "lose-markers",  # the outcome of a COMMIT whose answer is lost then is not known
+    "stall-all",  # a server that leaves as inconsistent lets wsrep_sync_wait pass (seen: 10.11.19)
     "stall-desynced",  # once a write was lost when its node then left the cluster
     "alter-index", "alter-column",  # 1213 is not run again where a SELECT or a CALL writes
 })  # fmt: skip
