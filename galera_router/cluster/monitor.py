@@ -277,6 +277,7 @@ class NodeMonitor:
             synced=answer.synced,
             started=answer.started,
             at=math.floor(asked.at.wall),
+            asked=asked.at.now,
             read_only=answer.read_only,
             position=answer.position,
         )

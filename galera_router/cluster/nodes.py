@@ -28,7 +28,7 @@ from galera_router.cluster.lag import Track
 from galera_router.cluster.node import SUSPICIOUS, Node
 from galera_router.cluster.position import Mark, Position
 from galera_router.conf import ClusterConfig
-from galera_router.connections.errors import errno, is_of_set_up, is_permanent
+from galera_router.connections.errors import errno, is_by_option, is_of_set_up, is_permanent
 from galera_router.events import (
     NodeAccepting,
     NodeCaughtUp,
@@ -59,7 +59,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0
 LAG_REMEMBERED = 2.0
 #: Options of the driver that it sends to the server on connecting.
 _SETS_UP = ("init_command", "sql_mode", "charset", "collation")
-#: Seconds for which a node that has refused a write counts as one that takes none, at least.
+#: Seconds for which a node that has refused a write counts as one that takes none, at least. It
+#: is asked for ``read_only``, so its answer counts for that at once.
 REFUSAL_KEPT = 10.0
 #: What a node that takes no writes is said to be.
 READ_ONLY, FULL, DISK_FULL = "is read-only", "has no connection left", "has a full disk"
@@ -275,8 +276,9 @@ class Cluster:
         with self._lock:
             self._choice = None
             was_well, before = node.well, node.refusal
-            # An answer proves that there is a connection again, but not that there is room.
-            kept = 0.0 if refusal == FULL else REFUSAL_KEPT
+            # An answer proves that there is a connection again, and shows an option; not that
+            # there is room.
+            kept = 0.0 if refusal == FULL or is_by_option(error) else REFUSAL_KEPT
             node.refusal, node.refused_until = refusal, self._clock() + kept
             if was_well:
                 self._lost(node)
@@ -310,6 +312,7 @@ class Cluster:
         synced: bool,
         started: float | None,
         at: float,
+        asked: float | None = None,
         read_only: bool = False,
         position: Position | None = None,
     ) -> None:
@@ -320,6 +323,7 @@ class Cluster:
             synced: it is in step with the others.
             started: when its server started, by the time of day; None if that is not known.
             at: the second at which it was asked, by the time of day.
+            asked: the same by the clock; None for just now.
             read_only: its server refuses writes.
             position: how far it has come; None if unknown.
         """
@@ -330,7 +334,9 @@ class Cluster:
                 self._returned(node)
                 node.fit = synced
             rank = node.rank
-            self._note_answer(node, synced, read_only, position)
+            asked = self._clock() if asked is None else asked
+            self._note_answer(node, synced, read_only, asked)
+            self._note_track(node, position)
             if was_well and not node.well:
                 self._lost(node)
             elif synced and node.well:
@@ -447,17 +453,14 @@ class Cluster:
 
     # How; the lock is held
 
-    def _note_answer(
-        self, node: Node, synced: bool, read_only: bool, position: Position | None
-    ) -> None:
+    def _note_answer(self, node: Node, synced: bool, read_only: bool, asked: float) -> None:
         # A lock of a moment, such as a backup's, takes a node out of step as well.
         node.doubted, again = not synced, node.doubted
         node.fit = synced or (node.fit and not again)
         if read_only:
             node.refusal = READ_ONLY
-        elif self._clock() >= node.refused_until:
+        elif asked >= node.refused_until:
             node.refusal = ""
-        self._note_track(node, position)
 
     def _note_track(self, node: Node, position: Position | None) -> None:
         """Judge by what the others have told if ``node``, now at ``position``, is behind."""

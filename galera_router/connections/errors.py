@@ -105,9 +105,12 @@ _NO_SPACE = re.compile(r"no space left on device|\b(?:errcode:|error) 28\b", re.
 
 def is_read_only_server(error: BaseException) -> bool:
     """Returns True if the server refuses writes because of ``read_only``."""
-    number = errno(error)
-    by_option = number == _PREVENTED and _BY_READ_ONLY.search(str(error)) is not None
-    return by_option or number == _READ_ONLY_MODE
+    return is_by_option(error) or errno(error) == _READ_ONLY_MODE
+
+
+def is_by_option(error: BaseException) -> bool:
+    """Returns True if ``@@read_only`` shows why the server refuses writes."""
+    return errno(error) == _PREVENTED and _BY_READ_ONLY.search(str(error)) is not None
 
 
 def is_full_disk(error: BaseException) -> bool:

@@ -134,9 +134,8 @@ class Marker:
 
 def _checked(epoch: int | None) -> str:
     """Whatever the application has turned off, as loading a fixture does."""
-    if epoch is None:
-        return ""
-    return "SET STATEMENT foreign_key_checks=1, check_constraint_checks=1 FOR "
+    keys = "" if epoch is None else "foreign_key_checks=1, "
+    return f"SET STATEMENT {keys}check_constraint_checks=1 FOR "
 
 
 def clean(workers: Sequence[str]) -> bytes:

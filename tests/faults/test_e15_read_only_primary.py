@@ -344,6 +344,28 @@ def test_it_is_the_primary_again_afterwards(
 
 
 @both(stock=False)
+def test_one_that_takes_writes_again_while_it_is_waited_for_stays_the_primary(
+    shop: EitherShop,
+) -> None:
+    """A change would end all that is open there. After several changes the next one comes late."""
+    shop.configure(OPTIONS={"reconnect_wait_time": 15.0})
+    shop.warm()
+    epoch = "UPDATE galera_router.galera_router_epoch SET flips = 3, changed_at = UTC_TIMESTAMP(6)"
+    shop.galera["db1"].query(epoch)
+    shop.configure()  # it is read anew
+    Tag.objects.create(name="before")
+    shop.galera["db1"].query("SET GLOBAL read_only = 1")
+    back = threading.Timer(1.5, shop.galera["db1"].query, ["SET GLOBAL read_only = 0"])
+    back.start()
+    try:
+        Tag.objects.create(name="after")
+    finally:
+        back.join()
+    assert tags(shop) == ["after", "before"]
+    assert shop.writing.name == "db1"
+
+
+@both(stock=False)
 @pytest.mark.parametrize("work", [raw_update, definition, several])
 def test_the_signal_tells_of_it(
     shop: EitherShop, work: Callable[[], None], caplog: pytest.LogCaptureFixture

@@ -8,15 +8,19 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
+import MySQLdb
 import pytest
 from django.db import connection, transaction
 from django.db.models import F
 
+from galera_router.connections.begin import UNHURRIED
 from galera_router.exceptions import CommitOutcomeUnknown
 from galera_router.recovery import marker as markers
 from galera_router.testing import GaleraNode, Proxy, Rule
+from galera_router.testing.admin import open_connection
 from tests.integration.support import Shop, crowd, elsewhere, wait_until
 from tests.shop.models import Author, Book, Tag
 
@@ -378,6 +382,24 @@ def test_a_function_that_writes_in_a_transaction_of_reads_is_not_called_well(
         ):
             cursor.execute("SELECT shop_tagged('x')")
     assert shop.everywhere("SELECT COUNT(*) FROM galera_router.shop_tag") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "step", [lambda marker: UNHURRIED + marker.fence(), lambda marker: marker.advance(None)]
+)
+def test_no_other_step_is_made_where_constraints_are_not_checked(
+    shop: Shop, step: Callable[[markers.Marker], bytes]
+) -> None:
+    """Else whoever fences what was committed meanwhile would say that it is not."""
+    marker = markers.Marker(shop.session.cluster.nodes[0], seq=3)
+    with closing(open_connection(shop.galera["db1"].socket)) as server:
+        server.select_db("galera_router")
+        server.query("SET check_constraint_checks = 0")
+        server.query(marker.create(None))
+        marker.seq = 2
+        with pytest.raises(MySQLdb.Error) as refused:
+            server.query(step(marker))
+        assert markers.moved(refused.value)
 
 
 # --- what it costs ------------------------------------------------------------------------

@@ -231,8 +231,8 @@ MUTANTS = (
         "fence-without-checks",
         "where the application turns foreign keys off, an epoch that is over goes on",
         "recovery/marker.py",
-        '    return "SET STATEMENT foreign_key_checks=1, check_constraint_checks=1 FOR "',
-        '    return ""',
+        'keys = "" if epoch is None else "foreign_key_checks=1, "',
+        'keys = ""',
         (FENCE,),
     ),
     Mutant(

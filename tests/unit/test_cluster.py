@@ -604,6 +604,33 @@ def test_a_refusal_is_believed_for_a_while_whatever_is_answered() -> None:
     assert seconds_until(cluster, clock, "db1") <= 10.0
 
 
+READ_ONLY_OPTION = OSError(1290, "The MariaDB server is running with the --read-only option")
+READ_ONLY_MODE = OSError(1836, "Running in read-only mode")
+
+
+@pytest.mark.parametrize(("error", "kept"), [(READ_ONLY_OPTION, False), (READ_ONLY_MODE, True)])
+def test_an_option_is_believed_as_the_server_shows_it(error: OSError, kept: bool) -> None:
+    clock = Clock()
+    cluster = make(clock)
+    first = cluster.nodes[0]
+    cluster.mark_refusing(first, module.READ_ONLY, error)
+    answer(cluster, first, clock)
+    assert first.writable == (not kept)
+
+
+def test_what_was_asked_before_a_refusal_says_nothing_of_it() -> None:
+    clock = Clock()
+    cluster = make(clock)
+    first, asked = cluster.nodes[0], clock()
+    clock.now += 0.1
+    cluster.mark_refusing(first, module.READ_ONLY, READ_ONLY_OPTION)
+    clock.now += 0.1
+    answer(cluster, first, clock, asked=asked)
+    assert not first.writable
+    answer(cluster, first, clock, asked=clock())
+    assert first.writable
+
+
 def test_a_full_node_is_no_primary_when_it_is_so_twice() -> None:
     clock = Clock()
     cluster = make(clock)
