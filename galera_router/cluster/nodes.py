@@ -276,10 +276,7 @@ class Cluster:
         with self._lock:
             self._choice = None
             was_well, before = node.well, node.refusal
-            # An answer proves that there is a connection again, and shows an option; not that
-            # there is room.
-            kept = 0.0 if refusal == FULL or is_by_option(error) else REFUSAL_KEPT
-            node.refusal, node.refused_until = refusal, self._clock() + kept
+            node.refusal, node.refused_until = refusal, self._refused_until(refusal, error)
             if was_well:
                 self._lost(node)
         if not before:
@@ -461,6 +458,16 @@ class Cluster:
             node.refusal = READ_ONLY
         elif asked >= node.refused_until:
             node.refusal = ""
+
+    def _refused_until(self, refusal: str, error: BaseException) -> float:
+        """When a node has to be asked, at the earliest, for its answer to prove the contrary.
+
+        An answer proves that there is a connection again, and shows an option; not that there is
+        room.
+        """
+        if refusal == FULL:
+            return 0.0
+        return self._clock() + (0.0 if is_by_option(error) else REFUSAL_KEPT)
 
     def _note_track(self, node: Node, position: Position | None) -> None:
         """Judge by what the others have told if ``node``, now at ``position``, is behind."""
