@@ -159,7 +159,7 @@ def move(node: Node, reason: str, *, held: bool = False, unless_held: bool = Fal
         identity = membership.identity_of(server)
         synced = cluster.epochs.changes
         name, old = _ask(server, identity)
-        if old is not None and (old.server == name or (unless_held and old.held)):
+        if old is not None and _may_stay(old, name, held=held, unless_held=unless_held):
             cluster.epochs.show(node, name, old, synced=synced)
             return Moved(old, 0.0)
         if old is not None and name in old.drained.servers.values():
@@ -171,6 +171,13 @@ def move(node: Node, reason: str, *, held: bool = False, unless_held: bool = Fal
     if made is None or made.server != name:
         raise NotPrimary(f"{node.name} was the primary, and is not any more")
     return Moved(made, seconds)
+
+
+def _may_stay(old: Epoch, name: str, *, held: bool, unless_held: bool) -> bool:
+    """Returns True if nothing is to be done; one that is to be held there gets a new epoch."""
+    if old.server == name:
+        return old.held or not held
+    return unless_held and old.held
 
 
 def _insist(attempt: Callable[[], None]) -> float:

@@ -268,6 +268,17 @@ def test_the_command_moves_the_primary_and_says_how_long_writes_paused(office: S
     assert office.writing.name == "db1"
 
 
+def test_the_command_keeps_a_primary_where_a_failover_has_put_it(office: Shop) -> None:
+    held = f"SELECT server LIKE '%db2', held FROM {EPOCHS}"
+    make_primary(office, "db2")  # not by hand
+    assert office.everywhere(held) == [(1, 0)]
+    assert "It stays there" in switch("db2")
+    assert office.everywhere(held) == [(1, 1)]
+    Tag.objects.create(name="x")
+    assert office.writing.name == "db2"
+    assert switch("db2") == "db2 is the primary already.\n"
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
