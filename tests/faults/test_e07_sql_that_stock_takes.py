@@ -124,6 +124,23 @@ def test_a_comment_behind_a_read_of_a_block(shop: EitherShop, comment: str, befo
 
 @both()
 @comments
+@pytest.mark.parametrize("routed", [False, True])
+def test_another_cursor_reads_behind_a_comment(
+    shop: EitherShop, comment: str, routed: bool
+) -> None:
+    """Its answer is not that of the comment, whether the first cursor was closed or not."""
+    shop.stock()
+    cursor = connection.cursor()
+    with transaction.atomic():
+        if routed:
+            assert Author.objects.count() == 1
+        for _ in range(2):
+            cursor.execute("SELECT name FROM shop_author" + comment)
+            assert len(list(Author.objects.order_by("name"))) == 1
+
+
+@both()
+@comments
 def test_a_comment_behind_a_write_of_a_block(shop: EitherShop, comment: str) -> None:
     shop.stock()
     with transaction.atomic():

@@ -59,6 +59,7 @@ COMMITS = "insert,insert behind one undone,count,transfer"
 
 CHECKERS: dict[str, Command] = {
     "fence": _tests("integration/test_fence.py"),
+    "undone": _tests("integration/test_markers.py", "was_rolled_back_is_advanced_again"),
     # Programmes beside stock Django: without a fault, cut at a byte, with an exception at a point.
     "differential": _differential(0),
     "differential-bytes": _differential(1),

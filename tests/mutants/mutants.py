@@ -59,7 +59,7 @@ CONFLICTS, SAVEPOINTS, SWALLOWED, TOKENS = "conflicts", "savepoints", "swallowed
 ENDED, FENCE, SHARED = "ended", "fence", "shared"
 AT_ONCE, LANE, LOST_BESIDES, MARKS = "at-once", "lane", "lost-besides", "marks"
 ABORTED, ABORTED_READS, ABORTED_ROLLBACK = "aborted", "aborted-reads", "aborted-rollback"
-GIVEN = "given"
+GIVEN, UNDONE = "given", "undone"
 EXCEPT_CLAUSE, FAILED_COMMITS = "except-clause", "failed-commits"
 GOING_ON, LOCK_WAITS = "going-on", "lock-waits"
 ALONE, ANSWERS, DRIVER, FORMS = "alone", "answers", "driver", "forms"
@@ -326,7 +326,7 @@ MUTANTS = (
         "recovery/marker.py",
         '            undone = action == "ROLLBACK TO" and position < self._depth',
         "            undone = False",
-        (COMMITS, BYTES),
+        (UNDONE, COMMITS, BYTES),
     ),
     Mutant(
         "row-count-is-invented",
