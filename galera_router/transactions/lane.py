@@ -176,7 +176,8 @@ def open_lane(
     """The lane for the reads to come, after ``call`` was answered on ``link``; None if unusual."""
     session, journal, rules = transaction.session, transaction.journal, scope.current()
     unusual = link.proxied or rules.modes or not call.buffered or journal.full or journal.obstacle
-    unusual = unusual or b";" in call.sql  # a comment behind it may have an answer of its own
+    if b";" in call.sql:  # a comment behind it may have an answer of its own
+        return None
     if unusual or transaction.uncertain or transaction.marking.due() is not None:
         return None
     answer = session.pinned(link.node if kept is not None else None)
