@@ -39,13 +39,16 @@ def known(template: Any) -> Statement:
         except KeyError:  # or another thread has just forgotten it
             pass
     statement = classify(template)
-    if type(template) is str and statement.repeatable and len(template) < CACHED_LENGTH:
-        if ";" in template:  # a comment behind it may have an answer of its own
-            return statement
+    if type(template) is str and statement.repeatable and _is_one(template):
         _reads[template] = statement
         if len(_reads) > CACHED_STATEMENTS:
             _forget_some()
     return statement
+
+
+def _is_one(template: str) -> bool:
+    """Returns True if it is short, and has one answer: a comment behind ``;`` may have its own."""
+    return len(template) < CACHED_LENGTH and ";" not in template
 
 
 def _forget_some() -> None:

@@ -128,7 +128,7 @@ def test_a_comment_behind_a_read_of_a_block(shop: EitherShop, comment: str, befo
 def test_another_cursor_reads_behind_a_comment(
     shop: EitherShop, comment: str, routed: bool
 ) -> None:
-    """Its answer is not that of the comment, whether the first cursor was closed or not."""
+    """Its answer is not that of the comment, whatever was read before."""
     shop.stock()
     cursor = connection.cursor()
     with transaction.atomic():
